@@ -1,0 +1,48 @@
+# Every target works on a fresh machine with Python 3.13, git and make; each makes .venv if it is not there.
+PYTHON ?= python3.13
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo run test check lint types format bench lock clean
+.DEFAULT_GOAL := test
+
+setup: $(READY)
+
+$(READY): requirements.txt requirements-dev.txt .python-version
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' \
+	  || { echo 'Python 3.13 is needed: make PYTHON=/path/to/python3.13' >&2; exit 1; }
+	@echo 'Setting up $(VENV) ...'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+demo: $(READY)          ## three queued jobs get three runners, on stand-ins for GitHub and Azure
+	@$(BIN)/python -m sandbox.demo
+
+run: $(READY)           ## the same, kept up, with a ready curl line
+	@$(BIN)/python -m sandbox.demo --keep
+
+test: $(READY)          ## all tests
+	@$(BIN)/python -m pytest -n auto --cov --cov-report=term
+
+check: lint types       ## what CI runs beside the tests
+
+lint: $(READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(READY)
+	@$(BIN)/mypy
+
+format: $(READY)
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: $(READY)         ## the benchmark table
+	@$(BIN)/python -m tests.benchmarks
+
+lock: $(READY)          ## pins of pyproject.toml -> requirements*.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate pyproject.toml -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --group dev -c requirements.txt -o requirements-dev.txt
+
+clean:
+	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
