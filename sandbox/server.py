@@ -1,0 +1,61 @@
+"""Runs an aiohttp application on a loopback port in a thread of its own, so that blocking clients can talk to it."""
+
+import asyncio
+import threading
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+
+class Server:
+    """One application on one port of 127.0.0.1; use it as a context manager, or `start` and `stop` it."""
+
+    def __init__(self, application: web.Application, *, port: int = 0) -> None:
+        self._application = application
+        self._port = port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
+
+    @property
+    def url(self) -> str:
+        """The address, without a trailing slash."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that serves the requests."""
+        return self._loop
+
+    def start(self) -> Self:
+        """Begin to answer; return when the port is open.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
+        return self
+
+    def stop(self) -> None:
+        """Close every connection and end the thread."""
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _open(self) -> None:
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+        await site.start()
+        address = self._runner.addresses[0]
+        self._port = int(address[1])
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
