@@ -1,0 +1,1 @@
+"""One ephemeral GitHub Actions runner per queued workflow job, as an Azure Batch task."""

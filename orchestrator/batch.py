@@ -1,0 +1,230 @@
+"""Runner tasks on Azure Batch: one Batch job per pool, one task per runner.
+
+Source: Azure Batch service REST API 2025-06-01.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+import requests
+from azure.batch import BatchClient
+from azure.batch.models import (
+    AutoUserScope,
+    AutoUserSpecification,
+    BatchAllTasksCompleteMode,
+    BatchJobConstraints,
+    BatchJobCreateOptions,
+    BatchPoolInfo,
+    BatchTaskConstraints,
+    BatchTaskContainerSettings,
+    BatchTaskCreateOptions,
+    ContainerWorkingDirectory,
+    ElevationLevel,
+    EnvironmentSetting,
+    UserIdentity,
+)
+from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.core.pipeline.transport import RequestsTransport
+from requests.adapters import HTTPAdapter
+
+from orchestrator.errors import TransientError, UpstreamError, UpstreamRefused
+
+logger = logging.getLogger(__name__)
+
+# Seconds to connect, and between bytes of the answer. A delivery has 7 s in all.
+CONNECT_TIMEOUT = 3
+READ_TIMEOUT = 6
+# As many connections are kept as the Functions worker may have threads.
+CONNECTIONS = 32
+# A finished task stays to answer "done already" for as long as GitHub redelivers (3 days on github.com, 7 on GHES).
+RETENTION = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class RunnerTask:
+    """A runner's container as Batch shall run it.
+
+    Attributes:
+        task_id: unique for the workflow job and its attempt, which makes starting it again harmless.
+        pool: the pool's id.
+        display_name: what the portal shows.
+        image: full image reference.
+        os: what the pool's nodes run.
+        run_options: for creating the container, beside `--rm`.
+        slots: task slots on the node.
+        max_hours: wall-clock limit.
+        environment: what the runner image reads; holds secrets.
+    """
+
+    task_id: str
+    pool: str
+    display_name: str
+    image: str
+    os: Literal["linux", "windows"]
+    run_options: str
+    slots: int
+    max_hours: float
+    environment: Mapping[str, str] = field(repr=False)
+
+
+def job_id(pool: str) -> str:
+    """Return the id of the Batch job that holds a pool's runner tasks."""
+    return f"github-runner-{pool}"
+
+
+class RunnerTasks:
+    """The runner tasks of one Batch account.
+
+    Args:
+        endpoint: `BatchAccountUrl`.
+        credential: the account's key, or an Entra ID credential.
+    """
+
+    def __init__(self, endpoint: str, credential: AzureNamedKeyCredential | TokenCredential) -> None:
+        session = requests.Session()
+        adapter = HTTPAdapter(pool_maxsize=CONNECTIONS)
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        transport = RequestsTransport(
+            session=session, session_owner=False, connection_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT
+        )
+        # The queue repeats what failed; the SDK's own retries would sleep through the delivery's deadline.
+        self._client = BatchClient(endpoint, credential, transport=transport, retry_total=0)
+
+    def add(self, task: RunnerTask) -> bool:
+        """Create the task, and its pool's job where there is none yet; return False if the task exists already.
+
+        Raises:
+            TransientError: Batch does not answer, is busy, or the job is being deleted.
+            UpstreamRefused: Batch will not take it.
+        """
+        options = _task_options(task)
+        lost_answer = False
+        for last_try in (False, True):
+            try:
+                self._client.create_task(job_id(task.pool), options)
+            except HttpResponseError as error:
+                code = _code(error)
+                if code == "TaskExists":
+                    return lost_answer  # then it is the one that we created a moment ago
+                if code == "JobNotFound" and not last_try:
+                    self._create_job(task.pool)
+                    continue
+                raise _understood(error, "add a task") from None
+            except ServiceResponseError as error:
+                # A kept connection may break just as it is used again. The task's id makes a second try harmless.
+                if last_try or "Timeout" in type(error).__name__:
+                    raise _understood(error, "add a task") from None
+                lost_answer = True
+                continue
+            except AzureError as error:
+                raise _understood(error, "add a task") from None
+            return True
+        raise AssertionError  # pragma: no cover - the loop returns or raises
+
+    def exists(self, pool: str, task_id: str) -> bool:
+        """Whether there is a task of this id, in whatever state.
+
+        Raises:
+            UpstreamError: Batch does not tell.
+        """
+        try:
+            self._client.get_task(job_id(pool), task_id, select=["id"])
+        except HttpResponseError as error:
+            if _code(error) in {"TaskNotFound", "JobNotFound"}:
+                return False
+            raise _understood(error, "look for a task") from None
+        except AzureError as error:
+            raise _understood(error, "look for a task") from None
+        return True
+
+    def _create_job(self, pool: str) -> None:
+        options = BatchJobCreateOptions(
+            id=job_id(pool),
+            display_name=f"GitHub Actions runners on {pool}",
+            pool_info=BatchPoolInfo(pool_id=pool),
+            all_tasks_complete_mode=BatchAllTasksCompleteMode.NO_ACTION,
+            constraints=BatchJobConstraints(max_task_retry_count=0),
+        )
+        try:
+            self._client.create_job(options)
+        except HttpResponseError as error:
+            if _code(error) != "JobExists":  # another delivery was faster
+                raise _understood(error, "create a job") from None
+        except AzureError as error:
+            raise _understood(error, "create a job") from None
+        else:
+            logger.info("created the Batch job %s", job_id(pool))
+
+
+def _task_options(task: RunnerTask) -> BatchTaskCreateOptions:
+    return BatchTaskCreateOptions(
+        id=task.task_id,
+        display_name=task.display_name,
+        command_line="",  # the image's entrypoint
+        container_settings=BatchTaskContainerSettings(
+            image_name=task.image,
+            container_run_options=f"--rm {task.run_options}".strip(),
+            working_directory=ContainerWorkingDirectory.CONTAINER_IMAGE_DEFAULT,
+            # Without this list Batch mounts the node's whole task directory, other runners' tasks included.
+            container_host_batch_bind_mounts=[],
+        ),
+        user_identity=UserIdentity(
+            auto_user=AutoUserSpecification(
+                scope=AutoUserScope.POOL,
+                # Batch starts Windows containers for administrators only.
+                elevation_level=ElevationLevel.ADMIN if task.os == "windows" else ElevationLevel.NON_ADMIN,
+            )
+        ),
+        environment_settings=[EnvironmentSetting(name=name, value=value) for name, value in task.environment.items()],
+        constraints=BatchTaskConstraints(
+            max_wall_clock_time=timedelta(hours=task.max_hours),
+            retention_time=RETENTION,
+            max_task_retry_count=0,  # a second run would register with a token that has expired
+        ),
+        required_slots=task.slots,
+    )
+
+
+def _code(error: HttpResponseError) -> str:
+    return (error.error.code if error.error else None) or ""
+
+
+def _understood(error: AzureError, what: str) -> UpstreamError:
+    """Tell trouble that passes from trouble that stays."""
+    if isinstance(error, ServiceRequestError | ServiceResponseError):
+        return TransientError(f"Batch does not answer ({what}: {type(error).__name__})")
+    status = error.status_code if isinstance(error, HttpResponseError) else None
+    if not isinstance(error, HttpResponseError) or status is None:
+        reason = "no Entra ID token" if isinstance(error, ClientAuthenticationError) else type(error).__name__
+        return TransientError(f"Batch cannot be asked to {what}: {reason}")
+    answer = f"{status} {_code(error)}".strip()
+    if status in {401, 403}:
+        return UpstreamRefused(
+            f"Batch refused to {what}: {answer}: is BatchAccountKey right, or has the identity a role on the account?"
+        )
+    # A conflict is a state that passes: a job being deleted or terminated, a quota that is reached.
+    if status in {408, 409, 429} or status >= 500:  # noqa: PLR2004 - HTTP
+        return TransientError(f"Batch cannot {what} now: {answer}", retry_after=_retry_after(error))
+    return UpstreamRefused(f"Batch refused to {what}: {answer}{_details(error)}")
+
+
+def _retry_after(error: HttpResponseError) -> float | None:
+    value = error.response.headers.get("Retry-After", "") if error.response is not None else ""
+    return float(value) if value.isdecimal() else None
+
+
+def _details(error: HttpResponseError) -> str:
+    """The first line of Batch's own message; the others are request ids."""
+    message = (error.error.message if error.error else "") or ""
+    return f" ({message.splitlines()[0][:200]})" if message else ""

@@ -1,0 +1,1 @@
+"""GitHub's REST API: only what the orchestrator asks of it."""

@@ -1,0 +1,124 @@
+"""How the orchestrator proves to GitHub who it is: a token of somebody's, or a GitHub App."""
+
+import functools
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol
+
+import jwt
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from orchestrator.errors import GitHubRefused, SettingsError, UpstreamRefused
+from orchestrator.github.client import GitHubClient
+from orchestrator.github.scope import Scope
+from orchestrator.github.token_cache import ExpiringToken, TokenCache
+
+UNAUTHORIZED = 401
+NOT_FOUND = 404
+
+# GitHub docs, "Generating a JSON Web Token": issued a minute ago against clock drift, ten minutes at most.
+JWT_ISSUED_AGO = 60
+JWT_LIFE = 540
+
+
+class Credential(Protocol):
+    """What authorizes calls about a scope."""
+
+    def authorization(self, scope: Scope, installation: int | None) -> str:
+        """Return the value of the Authorization header.
+
+        Args:
+            scope: what the call is about.
+            installation: the App's installation, where the delivery named it.
+        """
+
+    def rejected(self, scope: Scope, installation: int | None, authorization: str) -> bool:
+        """Take note of a 401; return whether another try may fare better."""
+
+
+class TokenCredential:
+    """A personal access token or an OAuth app's token (`GithubToken`)."""
+
+    def __init__(self, token: str) -> None:
+        self._authorization = f"Bearer {token}"
+
+    def authorization(self, scope: Scope, installation: int | None) -> str:  # noqa: ARG002 - one token for all
+        """Return the token, whatever the call is about."""
+        return self._authorization
+
+    def rejected(self, scope: Scope, installation: int | None, authorization: str) -> bool:  # noqa: ARG002 - see above
+        """Return that there is no other token to try."""
+        return False
+
+
+class AppCredential:
+    """A GitHub App (`GithubAppId`, `GithubAppPrivateKey`): one token per installation, an hour long each.
+
+    Args:
+        client: makes the calls.
+        app_id: the App's id or client id.
+        private_key: in PEM form.
+        clock: epoch seconds.
+    """
+
+    def __init__(
+        self, client: GitHubClient, app_id: str, private_key: str, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._client = client
+        self._app_id = app_id
+        self._pem = private_key
+        self._clock = clock
+        self._installations: dict[Scope, int] = {}
+        self._tokens = TokenCache(self._new_token)
+
+    def authorization(self, scope: Scope, installation: int | None) -> str:
+        """Return the installation's token.
+
+        Raises:
+            UpstreamRefused: The App is not installed there, or GitHub refuses its key.
+        """
+        return f"Bearer {self._tokens.get(installation or self._installation_of(scope)).value}"
+
+    def rejected(self, scope: Scope, installation: int | None, authorization: str) -> bool:
+        """Forget the token, so that the next call fetches another."""
+        self._tokens.drop(installation or self._installation_of(scope), authorization.removeprefix("Bearer "))
+        return True
+
+    def app_authorization(self) -> str:
+        """Return the header for calls that the App makes as itself: a JSON Web Token of nine minutes."""
+        now = int(self._clock())
+        claims = {"iat": now - JWT_ISSUED_AGO, "exp": now + JWT_LIFE, "iss": self._app_id}
+        return f"Bearer {jwt.encode(claims, self._key, algorithm='RS256')}"
+
+    @functools.cached_property
+    def _key(self) -> Any:
+        # Reading a key takes a hundred times as long as signing with it.
+        try:
+            return load_pem_private_key(self._pem.encode(), password=None)
+        except (ValueError, TypeError):
+            raise SettingsError([("GithubAppPrivateKey", "is not a usable RSA private key")]) from None
+
+    def _new_token(self, installation: int) -> ExpiringToken:
+        path = f"/app/installations/{installation}/access_tokens"
+        try:
+            answer = self._client.call("POST", path, authorization=self.app_authorization())
+        except GitHubRefused as error:
+            if error.status == UNAUTHORIZED:
+                raise UpstreamRefused(f"{error}: do GithubAppId and GithubAppPrivateKey belong together?") from None
+            raise
+        return ExpiringToken(answer.json["token"], datetime.fromisoformat(answer.json["expires_at"]))
+
+    def _installation_of(self, scope: Scope) -> int:
+        """Look up which installation covers a scope (once)."""
+        if scope not in self._installations:
+            try:
+                answer = self._client.call(
+                    "GET", f"{scope.api_path}/installation", authorization=self.app_authorization()
+                )
+            except GitHubRefused as error:
+                if error.status == NOT_FOUND:
+                    raise UpstreamRefused(f"the GitHub App {self._app_id} is not installed for {scope}") from None
+                raise
+            self._installations[scope] = int(answer.json["id"])
+        return self._installations[scope]

@@ -1,0 +1,33 @@
+"""The addresses that GitHub sends webhooks from.
+
+Source: GitHub REST API, "Get GitHub meta information". GHES publishes no such list of its own.
+"""
+
+import ipaddress
+
+from orchestrator.errors import TransientError
+from orchestrator.github.client import GitHubClient
+from orchestrator.hook_ranges import PublishedRanges
+
+
+def published_hook_ranges(client: GitHubClient, authorization: str | None, etag: str | None) -> PublishedRanges:
+    """Ask GitHub for its `hooks` ranges.
+
+    Args:
+        client: makes the call.
+        authorization: the Authorization header, or None.
+        etag: of the last answer; an unchanged list then costs nothing of the rate limit.
+
+    Raises:
+        UpstreamError: GitHub does not answer, or not with a list of networks.
+    """
+    answer = client.call("GET", "/meta", authorization=authorization, headers={"If-None-Match": etag} if etag else None)
+    if answer.json is None:
+        return PublishedRanges(None, etag)
+    try:
+        networks = tuple(ipaddress.ip_network(cidr) for cidr in answer.json["hooks"])
+    except (KeyError, TypeError, ValueError):
+        networks = ()
+    if not networks:
+        raise TransientError("GitHub's /meta holds no list of hook ranges (on GHES set AllowedSources to CIDRs)")
+    return PublishedRanges(networks, answer.headers.get("etag"))

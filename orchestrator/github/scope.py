@@ -1,0 +1,34 @@
+"""Where a runner registers: a repository, an organization or an enterprise."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Scope:
+    """One place that runners belong to.
+
+    Attributes:
+        kind: which of GitHub's three.
+        name: `owner/name`, the organization's login, or the enterprise's slug.
+    """
+
+    kind: Literal["repository", "organization", "enterprise"]
+    name: str
+
+    @property
+    def api_path(self) -> str:
+        """The REST path below which its runners live."""
+        prefix = {"repository": "repos", "organization": "orgs", "enterprise": "enterprises"}[self.kind]
+        return f"/{prefix}/{self.name}"
+
+    def url(self, web_url: str) -> str:
+        """The address that a runner registers with.
+
+        Args:
+            web_url: GitHub's address for people, without a trailing slash.
+        """
+        return f"{web_url}/{'enterprises/' if self.kind == 'enterprise' else ''}{self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"

@@ -1,0 +1,60 @@
+"""Tokens that expire, kept until well before they do."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+MARGIN = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class ExpiringToken:
+    """A token of GitHub's, whose value never shows in a repr."""
+
+    value: str = field(repr=False)
+    expires_at: datetime
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class TokenCache[K: Hashable]:
+    """One token per key. Safe under threads: one fetches a key's new token while the others wait for it.
+
+    Args:
+        fetch: gets a new token for a key; what it raises reaches the caller, and nothing is kept.
+        clock: the current time.
+    """
+
+    def __init__(self, fetch: Callable[[K], ExpiringToken], clock: Callable[[], datetime] = _now) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._key_locks: defaultdict[K, threading.Lock] = defaultdict(threading.Lock)
+        # With each token, until when it is handed out: a token goes into a task that may wait for a machine to start,
+        # so it is used for half its life at most, and never with less than MARGIN left.
+        self._tokens: dict[K, tuple[ExpiringToken, datetime]] = {}
+
+    def get(self, key: K) -> ExpiringToken:
+        """Return the key's token, fetching a new one where there is none with enough time left."""
+        with self._lock:
+            key_lock = self._key_locks[key]
+        with key_lock:
+            token, use_until = self._tokens.get(key, (None, None))
+            if token is None or use_until is None or self._clock() >= use_until:
+                token = self._fetch(key)
+                life = token.expires_at - self._clock()
+                self._tokens[key] = (token, token.expires_at - max(MARGIN, life / 2))
+            return token
+
+    def drop(self, key: K, value: str) -> None:
+        """Forget the key's token if it still is this one (another thread may have replaced it)."""
+        with self._lock:
+            key_lock = self._key_locks[key]
+        with key_lock:
+            token, _ = self._tokens.get(key, (None, None))
+            if token is not None and token.value == value:
+                del self._tokens[key]

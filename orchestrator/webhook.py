@@ -1,0 +1,203 @@
+"""From bytes and headers to a verified event (pure).
+
+Source: GitHub docs, "Validating webhook deliveries" and "Webhook events and payloads".
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+from urllib.parse import parse_qs
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestrator.errors import ContentTypeUnknown, DeliveryMalformed, SignatureInvalid
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+# Logins and repository names end up in URLs, so nothing else may pass; "." and ".." would climb.
+_NAME = r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}"
+type Login = Annotated[str, Field(pattern=rf"^{_NAME}$")]
+type PositiveId = Annotated[int, Field(ge=1, lt=2**63)]
+
+
+class _Payload(BaseModel):
+    # GitHub adds properties without notice; what is not read is not looked at.
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, regex_engine="python-re")
+
+
+class WorkflowJob(_Payload):
+    """The job that waits for a runner."""
+
+    id: PositiveId
+    run_id: PositiveId
+    run_attempt: PositiveId = 1
+    name: Annotated[str, Field(max_length=1000)] = ""
+    labels: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=100)]
+
+
+class Owner(_Payload):
+    """A user, an organization or an installation's account."""
+
+    login: Login
+
+
+class Repository(_Payload):
+    """The repository whose workflow the job belongs to."""
+
+    name: Login
+    full_name: Annotated[str, Field(pattern=rf"^[A-Za-z0-9._-]{{1,100}}/{_NAME}$")]
+    owner: Owner
+    private: bool = False  # a payload that does not say so is taken for public
+    visibility: Literal["public", "private", "internal"] | None = None
+
+    @property
+    def is_public(self) -> bool:
+        """Whether anybody on GitHub can open a pull request against it."""
+        return not self.private or self.visibility == "public"
+
+
+class Installation(_Payload):
+    """The installation of the GitHub App that the hook belongs to."""
+
+    id: PositiveId
+
+
+class WorkflowJobEvent(_Payload):
+    """What the orchestrator reads of a `workflow_job` delivery."""
+
+    action: str
+    workflow_job: WorkflowJob
+    repository: Repository
+    organization: Owner | None = None
+    installation: Installation | None = None
+
+
+class Hook(_Payload):
+    """The webhook that a `ping` announces."""
+
+    events: tuple[str, ...] = ()
+
+
+class PingEvent(_Payload):
+    """What the orchestrator reads of a `ping` delivery."""
+
+    hook: Hook = Hook()
+
+
+class _Action(_Payload):
+    action: str = ""
+
+
+@dataclass(frozen=True)
+class DeliveryHeaders:
+    """The headers of a delivery, checked for presence and form, not yet for truth."""
+
+    event: str
+    delivery: str
+    content_type: str
+    signature: str
+
+    @classmethod
+    def parse(cls, headers: Mapping[str, str]) -> "DeliveryHeaders":
+        """Read them from a request's headers (names in lower case).
+
+        Raises:
+            DeliveryMalformed: `X-GitHub-Event` or `X-GitHub-Delivery` is missing or not plain text.
+            ContentTypeUnknown: The body is neither JSON nor a form.
+            SignatureInvalid: There is no SHA-256 signature.
+        """
+        event = headers.get("x-github-event", "")
+        delivery = headers.get("x-github-delivery", "")
+        for name, value in (("X-GitHub-Event", event), ("X-GitHub-Delivery", delivery)):
+            if not _is_token(value):
+                raise DeliveryMalformed(f"the header {name} is missing or malformed")
+        content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type not in (JSON, FORM):
+            raise ContentTypeUnknown(f"the content type must be {JSON} (recommended) or {FORM}")
+        signature = headers.get("x-hub-signature-256", "")
+        if not signature:
+            raise SignatureInvalid("the header X-Hub-Signature-256 is missing: give the webhook its secret")
+        return cls(event, delivery, content_type, signature)
+
+
+def verify_signature(body: bytes, signature: str, secrets: Sequence[bytes]) -> None:
+    """Check the HMAC-SHA256 of the raw body in constant time.
+
+    Args:
+        body: the body exactly as received.
+        signature: `sha256=` and 64 hexadecimal digits.
+        secrets: the webhook secret, and the previous one while it is being replaced.
+
+    Raises:
+        SignatureInvalid: It was made with none of the secrets.
+    """
+    # Compared as bytes, because compare_digest raises on text that is not ASCII. Every secret is tried, so the time
+    # does not tell which one matched.
+    given = signature.encode("utf-8", "surrogatepass")
+    matches = [
+        hmac.compare_digest(given, b"sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest().encode())
+        for secret in secrets
+    ]
+    if not any(matches):
+        raise SignatureInvalid("the signature does not match: is the webhook's secret the one configured here?")
+
+
+def json_payload(body: bytes, content_type: str) -> bytes:
+    """Return the JSON text of a delivery, out of its form field where it came as a form.
+
+    Raises:
+        DeliveryMalformed: The form has no `payload`.
+    """
+    if content_type == JSON:
+        return body
+    try:
+        fields = parse_qs(body.decode("ascii"), strict_parsing=True, errors="strict", max_num_fields=10)
+    except (UnicodeDecodeError, ValueError):
+        raise DeliveryMalformed("the body is not a form") from None
+    if len(fields.get("payload", ())) != 1:
+        raise DeliveryMalformed("the form must hold the field payload once")
+    return fields["payload"][0].encode()
+
+
+def action_of(payload: bytes) -> str:
+    """Return the payload's `action` ("" where it has none), without asking more of it.
+
+    Raises:
+        DeliveryMalformed: The payload is not a JSON object.
+    """
+    return _validate(_Action, payload).action
+
+
+def workflow_job_event(payload: bytes) -> WorkflowJobEvent:
+    """Return the validated `workflow_job` event.
+
+    Raises:
+        DeliveryMalformed: The payload lacks what a job's runner needs; the message says which property.
+    """
+    return _validate(WorkflowJobEvent, payload)
+
+
+def ping_event(payload: bytes) -> PingEvent:
+    """Return the `ping` event.
+
+    Raises:
+        DeliveryMalformed: The payload is not a JSON object.
+    """
+    return _validate(PingEvent, payload)
+
+
+def _validate[P: _Payload](model: type[P], payload: bytes) -> P:
+    try:
+        return model.model_validate_json(payload)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the payload"
+        raise DeliveryMalformed(f"{where}: {first['msg']}") from None
+
+
+def _is_token(text: str) -> bool:
+    """Whether the text is what GitHub puts into its headers: short, and safe to repeat in a log."""
+    return 0 < len(text) <= 100 and text.isascii() and text.replace("-", "").replace("_", "").isalnum()  # noqa: PLR2004 - generous
