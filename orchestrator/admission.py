@@ -2,14 +2,11 @@
 
 import fnmatch
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from orchestrator.errors import RepositoryNotAllowed
 from orchestrator.profiles import RunnerProfile, asks_for_self_hosted, profile_for, unacceptable_label
-
-if TYPE_CHECKING:
-    from orchestrator.settings import Settings
-    from orchestrator.webhook import Repository, WorkflowJobEvent
+from orchestrator.settings import Settings
+from orchestrator.webhook import Repository, WorkflowJobEvent
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,7 @@ Source: Azure Batch service REST API 2025-06-01.
 """
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
 
 import requests
 from azure.batch import BatchClient
@@ -38,6 +35,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from requests.adapters import HTTPAdapter
 
 from orchestrator.errors import TransientError, UpstreamError, UpstreamRefused
+from orchestrator.provisioning import RunnerTask
 
 logger = logging.getLogger(__name__)
 
@@ -48,33 +46,6 @@ READ_TIMEOUT = 6
 CONNECTIONS = 32
 # A finished task stays to answer "done already" for as long as GitHub redelivers (3 days on github.com, 7 on GHES).
 RETENTION = timedelta(days=7)
-
-
-@dataclass(frozen=True)
-class RunnerTask:
-    """A runner's container as Batch shall run it.
-
-    Attributes:
-        task_id: unique for the workflow job and its attempt, which makes starting it again harmless.
-        pool: the pool's id.
-        display_name: what the portal shows.
-        image: full image reference.
-        os: what the pool's nodes run.
-        run_options: for creating the container, beside `--rm`.
-        slots: task slots on the node.
-        max_hours: wall-clock limit.
-        environment: what the runner image reads; holds secrets.
-    """
-
-    task_id: str
-    pool: str
-    display_name: str
-    image: str
-    os: Literal["linux", "windows"]
-    run_options: str
-    slots: int
-    max_hours: float
-    environment: Mapping[str, str] = field(repr=False)
 
 
 def job_id(pool: str) -> str:
@@ -220,7 +191,8 @@ def _understood(error: AzureError, what: str) -> UpstreamError:
 
 
 def _retry_after(error: HttpResponseError) -> float | None:
-    value = error.response.headers.get("Retry-After", "") if error.response is not None else ""
+    headers = getattr(error.response, "headers", {})
+    value = str(headers.get("Retry-After", ""))
     return float(value) if value.isdecimal() else None
 
 

@@ -1,11 +1,11 @@
-"""How a runner's task comes by its registration: one strategy behind one seam."""
+"""How a runner's task comes by its registration: the seam. The strategies are in `orchestrator.github.registrars`."""
 
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from orchestrator.github.runners import Registrant, Runners
+from orchestrator.github.scope import Registrant
 
 
 @dataclass(frozen=True)
@@ -38,43 +38,6 @@ class Registrar(Protocol):
         Raises:
             UpstreamError: GitHub does not answer.
         """
-
-
-class TokenRegistrar:
-    """`RunnerRegistration=token`: the container registers itself, with a token that serves for an hour."""
-
-    def __init__(self, runners: Runners) -> None:
-        self._runners = runners
-
-    def register(
-        self,
-        registrant: Registrant,
-        name: str,  # noqa: ARG002 - the container says it
-        labels: Sequence[str],  # noqa: ARG002 - the container says them
-        group: str | None,  # noqa: ARG002 - the container says it
-    ) -> Registration:
-        """Return the scope's registration token, mostly from the cache."""
-        return Registration({"GHR_TOKEN": self._runners.registration_token(registrant)})
-
-    def withdraw(self, registrant: Registrant, registration: Registration) -> None:
-        """Do nothing: nobody has registered yet."""
-
-
-class JitRegistrar:
-    """`RunnerRegistration=jit`: the runner is registered here, and the container gets no more than this one runner."""
-
-    def __init__(self, runners: Runners) -> None:
-        self._runners = runners
-
-    def register(self, registrant: Registrant, name: str, labels: Sequence[str], group: str | None) -> Registration:
-        """Register the runner and return its configuration."""
-        config = self._runners.jit_config(registrant, name, labels, group)
-        return Registration({"GHR_JITCONFIG": config.encoded}, config.runner_id)
-
-    def withdraw(self, registrant: Registrant, registration: Registration) -> None:
-        """Remove the runner again."""
-        if registration.runner_id is not None:
-            self._runners.remove(registrant, registration.runner_id)
 
 
 def another_name(name: str) -> str:

@@ -85,6 +85,14 @@ def _private_key(secret: SecretStr) -> SecretStr:
     return SecretStr(text + "\n")
 
 
+def _account_key(secret: SecretStr) -> SecretStr:
+    try:
+        base64.b64decode(secret.get_secret_value(), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("is not the key of a Batch account (base64)") from None
+    return secret
+
+
 def _globs(text: str) -> tuple[str, ...]:
     globs = tuple(glob.strip().lower() for glob in text.split(",") if glob.strip())
     if not all(re.fullmatch(r"[a-z0-9._*?-]+/[a-z0-9._*?-]+", glob) for glob in globs):
@@ -140,7 +148,7 @@ class Settings(BaseModel):
 
     batch_account_url: Annotated[str, AfterValidator(_batch_url)]
     batch_account_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] | None = None
-    batch_account_key: SecretStr | None = None
+    batch_account_key: Annotated[SecretStr, AfterValidator(_account_key)] | None = None
     container_registry_server: Annotated[str, AfterValidator(_registry)] | None = None
     ubuntu_pool: PoolId | None = None
     windows_pool: PoolId | None = None

@@ -6,12 +6,11 @@ Source: GitHub REST API, "Self-hosted runners" and "Self-hosted runner groups".
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
 
 from orchestrator.errors import GitHubRefused, RunnerNameTaken, UpstreamRefused
 from orchestrator.github.client import Answer, GitHubClient
 from orchestrator.github.credentials import UNAUTHORIZED, Credential
-from orchestrator.github.scope import Scope
+from orchestrator.github.scope import Registrant, Scope
 from orchestrator.github.token_cache import ExpiringToken, TokenCache
 
 FORBIDDEN = 403
@@ -19,13 +18,6 @@ NOT_FOUND = 404
 CONFLICT = 409
 DEFAULT_GROUP = 1  # the id of every scope's group "Default"
 PAGE = 100
-
-
-class Registrant(NamedTuple):
-    """Whose runners: the scope, and the App's installation where the delivery named it."""
-
-    scope: Scope
-    installation: int | None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Where a runner registers: a repository, an organization or an enterprise."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -32,3 +32,10 @@ class Scope:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
+
+
+class Registrant(NamedTuple):
+    """Whose runners: the scope, and the GitHub App's installation where the delivery named it."""
+
+    scope: Scope
+    installation: int | None

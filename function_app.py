@@ -1,0 +1,28 @@
+"""The triggers, and nothing else: each takes a request, calls one use case and renders the answer."""
+
+import logging
+
+import azure.functions as func
+
+from orchestrator.application import Application
+
+# The SDKs' own request logs would double every line of ours.
+logging.getLogger("azure").setLevel(logging.WARNING)
+
+app = func.FunctionApp()
+application = Application.from_environment()
+
+
+@app.function_name("ProvideActionsRunner")
+@app.route(route="ProvideActionsRunner", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+def provide_actions_runner(request: func.HttpRequest) -> func.HttpResponse:
+    """Take a webhook delivery of GitHub's and start the runner that it asks for."""
+    answer = application.receive({name.lower(): value for name, value in request.headers.items()}, request.get_body())
+    return func.HttpResponse(answer.text, status_code=answer.status, mimetype="application/json")
+
+
+@app.function_name("RunnerRequests")
+@app.queue_trigger(arg_name="message", queue_name="runner-requests", connection="AzureWebJobsStorage")
+def runner_requests(message: func.QueueMessage) -> None:
+    """Try again what GitHub or Batch could not serve at once."""
+    application.retry(message.get_body())

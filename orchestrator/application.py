@@ -1,0 +1,171 @@
+"""The wiring: app settings -> clients -> use cases.
+
+Every client is made at its first use and kept. Their packages are imported then too: a delivery that is refused or
+ignored needs none of them, and most deliveries are.
+"""
+# ruff: noqa: PLC0415 - see above
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from orchestrator.admission import Ignored, admit
+from orchestrator.delivery import Answer, DeliveryReceiver, misconfigured
+from orchestrator.errors import RepositoryNotAllowed, SettingsError, TransientError
+from orchestrator.hook_ranges import HookRanges, PublishedRanges
+from orchestrator.profiles import RunnerProfile
+from orchestrator.settings import Settings
+from orchestrator.webhook import WorkflowJobEvent
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+
+    from orchestrator.github.client import GitHubClient
+    from orchestrator.provisioning import Provisioned, Provisioner
+    from orchestrator.request_queue import RequestQueue
+
+logger = logging.getLogger(__name__)
+
+
+class Lazy[T]:
+    """A value made at its first use, by one thread; what making it raises reaches the caller, and it is tried again."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: list[T] = []
+
+    def __call__(self) -> T:
+        """Return the value."""
+        if not self._made:
+            with self._lock:
+                if not self._made:
+                    self._made.append(self._make())
+        return self._made[0]
+
+
+class Application:
+    """The orchestrator as configured by app settings. Safe under threads.
+
+    Args:
+        environment: the app settings; what is wrong with them is logged, and answered to everybody, by name.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._problem: SettingsError | None = None
+        try:
+            self._settings = Settings.from_environment(environment)
+        except SettingsError as error:
+            self._problem = error
+            logger.critical("misconfigured, every delivery is answered with 500: %s", error)
+            return
+        self._github = Lazy(self._make_github)
+        self._provisioner = Lazy(self._make_provisioner)
+        self._queue = Lazy(self._make_queue)
+        self._identity = Lazy(self._make_identity)
+        self._receiver = DeliveryReceiver(
+            self._settings, HookRanges(self._published_ranges), self._provision, self._keep
+        )
+        if self._settings.allowed_sources.github:
+            logger.info("until GitHub's first answer its hook ranges are those shipped with the release")
+
+    @classmethod
+    def from_environment(cls) -> "Application":
+        """Return the application that this process's environment describes."""
+        return cls(os.environ)
+
+    def receive(self, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Answer one webhook delivery."""
+        if self._problem is not None:
+            return misconfigured(self._problem)
+        return self._receiver.receive(headers, body)
+
+    def retry(self, message: bytes) -> None:
+        """Try once more what a message of the queue asks for, and put it back if it still cannot be done.
+
+        Raises:
+            OrchestratorError: It is of no use to try again, or the queue does not take it back; the host then moves
+                the message to the poison queue after some tries of its own.
+        """
+        from orchestrator.request_queue import MAX_ATTEMPTS, RunnerRequest
+
+        if self._problem is not None:
+            raise self._problem
+        request = RunnerRequest.parse(message).again()
+        about = f"delivery {request.delivery}, job {request.event.workflow_job.id}, attempt {request.attempt}"
+        try:
+            admission = admit(request.event, self._settings)
+            if isinstance(admission, Ignored):
+                logger.warning("%s: no longer served: %s", about, admission.reason)
+                return
+            done = self._provision(request.event, admission.profile)
+        except RepositoryNotAllowed as error:
+            logger.warning("%s: no longer served: %s", about, error)
+        except TransientError as trouble:
+            if request.attempt >= MAX_ATTEMPTS:
+                raise
+            wait = self._queue().keep(request, trouble.retry_after)
+            logger.warning("%s: kept for another %.0f s: %s", about, wait, trouble)
+        else:
+            logger.info("%s: task %s %s", about, done.task_id, "created" if done.created else "exists")
+
+    def _provision(self, event: WorkflowJobEvent, profile: RunnerProfile) -> "Provisioned":
+        return self._provisioner().provision(event, profile)
+
+    def _keep(self, event: WorkflowJobEvent, delivery: str, retry_after: float | None) -> float:
+        from orchestrator.request_queue import RunnerRequest
+
+        return self._queue().keep(RunnerRequest(delivery=delivery, event=event), retry_after)
+
+    def _published_ranges(self, etag: str | None) -> PublishedRanges:
+        from orchestrator.github.meta import published_hook_ranges
+
+        token = self._settings.github_token
+        authorization = f"Bearer {token.get_secret_value()}" if token else None
+        return published_hook_ranges(self._github(), authorization, etag)
+
+    def _make_github(self) -> "GitHubClient":
+        from orchestrator.github.client import GitHubClient
+
+        return GitHubClient(self._settings.github_api_url)
+
+    def _make_provisioner(self) -> "Provisioner":
+        from azure.core.credentials import AzureNamedKeyCredential
+
+        from orchestrator.batch import RunnerTasks
+        from orchestrator.github.credentials import AppCredential, Credential, TokenCredential
+        from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
+        from orchestrator.github.runners import Runners
+        from orchestrator.provisioning import Provisioner
+
+        settings = self._settings
+        credential: Credential
+        if settings.github_app_id is not None and settings.github_app_private_key is not None:
+            key = settings.github_app_private_key.get_secret_value()
+            credential = AppCredential(self._github(), settings.github_app_id, key)
+        elif settings.github_token is not None:
+            credential = TokenCredential(settings.github_token.get_secret_value())
+        else:
+            raise SettingsError([("GithubToken", "is missing")])
+        runners = Runners(self._github(), credential)
+        registrar = JitRegistrar(runners) if settings.runner_registration == "jit" else TokenRegistrar(runners)
+        if settings.batch_account_key is not None and settings.batch_account_name is not None:
+            key = settings.batch_account_key.get_secret_value()
+            tasks = RunnerTasks(settings.batch_account_url, AzureNamedKeyCredential(settings.batch_account_name, key))
+        else:
+            tasks = RunnerTasks(settings.batch_account_url, self._identity())
+        return Provisioner(settings, registrar, tasks)
+
+    def _make_queue(self) -> "RequestQueue":
+        from orchestrator.request_queue import RequestQueue
+
+        storage = self._settings.azure_web_jobs_storage
+        return RequestQueue(storage, None if storage.connection_string else self._identity())
+
+    def _make_identity(self) -> "TokenCredential":
+        from azure.identity import DefaultAzureCredential
+
+        client_id = self._settings.azure_web_jobs_storage.client_id  # else AZURE_CLIENT_ID, or the system's identity
+        return DefaultAzureCredential(**({"managed_identity_client_id": client_id} if client_id else {}))
