@@ -83,8 +83,8 @@ def _address(text: str) -> Address | None:
     """Parse `v4`, `v4:port`, `v6`, `[v6]` or `[v6]:port`; a v4 address in v6 clothes comes out as v4."""
     text = text.strip()
     if text.startswith("["):
-        text, _, port = text[1:].partition("]")
-        well_formed = not port or (port[0] == ":" and _is_port(port[1:]))
+        text, closed, port = text[1:].partition("]")
+        well_formed = bool(closed) and (not port or (port[0] == ":" and _is_port(port[1:])))
     elif text.count(":") == 1:
         text, _, port = text.partition(":")
         well_formed = _is_port(port)

@@ -18,8 +18,8 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
 # Logins and repository names end up in URLs, so nothing else may pass; "." and ".." would climb.
-_NAME = r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}"
-type Login = Annotated[str, Field(pattern=rf"^{_NAME}$")]
+_NAME = r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100}"
+type Login = Annotated[str, Field(pattern=rf"^{_NAME}\Z")]
 type PositiveId = Annotated[int, Field(ge=1, lt=2**63)]
 
 
@@ -48,7 +48,7 @@ class Repository(_Payload):
     """The repository whose workflow the job belongs to."""
 
     name: Login
-    full_name: Annotated[str, Field(pattern=rf"^[A-Za-z0-9._-]{{1,100}}/{_NAME}$")]
+    full_name: Annotated[str, Field(pattern=rf"^[A-Za-z0-9._-]{{1,100}}/{_NAME}\Z")]
     owner: Owner
     private: bool = False  # a payload that does not say so is taken for public
     visibility: Literal["public", "private", "internal"] | None = None
