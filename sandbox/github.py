@@ -1,0 +1,46 @@
+"""GitHub on a loopback port: REST API, webhooks, and the service that hands jobs to runners."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from sandbox import github_rest_apps, github_rest_runners, github_rest_runs
+from sandbox.github_core import GitHubCore
+from sandbox.github_rest import Rest
+from sandbox.github_runner_service import RunnerService
+
+TICK = 0.2
+"""Seconds between two looks at the clock while the application is served."""
+
+MAX_BODY = 26 * 1024 * 1024
+
+
+class GitHub(GitHubCore):
+    """A GitHub to serve with `Server(github.application)`; see `GitHubCore` for what can be set and done."""
+
+    @property
+    def application(self) -> web.Application:
+        """A new aiohttp application that serves this GitHub."""
+        application = web.Application(
+            middlewares=[self.recorder.middleware, self.faults.middleware], client_max_size=MAX_BODY
+        )
+        RunnerService(self).register(application.router)
+        routes = [*github_rest_runners.routes(), *github_rest_runs.routes(), *github_rest_apps.routes()]
+        Rest(self, routes).register(application.router)
+        application.cleanup_ctx.append(self._ticking)
+        return application
+
+    async def _ticking(self, _application: web.Application) -> AsyncIterator[None]:
+        async def forever() -> None:
+            while True:
+                await asyncio.sleep(TICK)
+                self.tick()
+
+        task = asyncio.create_task(forever())
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await asyncio.to_thread(self.hooks.close)

@@ -1,0 +1,57 @@
+"""GitHub's primary rate limit: so many requests per credential and hour."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sandbox.github_access import Principal
+
+
+@dataclass
+class Budget:
+    """Counts requests per credential in fixed windows.
+
+    Attributes:
+        limit: Requests per window of a credential (documented for an installation: 5,000).
+        anonymous: Requests per window without a credential (documented: 60).
+        window: Length of a window in seconds.
+        status: What is answered when it is used up: GitHub answers 403 or 429.
+    """
+
+    limit: int = 5_000
+    anonymous: int = 60
+    window: float = 3_600.0
+    status: int = 403
+    _used: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def take(self, principal: Principal | None, now: float) -> bool:
+        """Count one request; return whether it is within the limit."""
+        used, reset = self._bucket(principal, now)
+        self._used[self._name(principal)] = (used + 1, reset)
+        return used < self._limit(principal)
+
+    def give_back(self, principal: Principal | None) -> None:
+        """Uncount one request: an answer of 304 is free."""
+        used, reset = self._used[self._name(principal)]
+        self._used[self._name(principal)] = (used - 1, reset)
+
+    def core(self, principal: Principal | None, now: float) -> dict[str, int]:
+        """What `/rate_limit` says of the `core` resource."""
+        used, reset = self._bucket(principal, now)
+        limit = self._limit(principal)
+        return {"limit": limit, "remaining": max(0, limit - used), "reset": reset, "used": min(used, limit)}
+
+    def headers(self, principal: Principal | None, now: float) -> Mapping[str, str]:
+        """The `x-ratelimit-…` headers of an answer."""
+        values = {f"x-ratelimit-{name}": str(value) for name, value in self.core(principal, now).items()}
+        return values | {"x-ratelimit-resource": "core"}
+
+    def _limit(self, principal: Principal | None) -> int:
+        return self.anonymous if principal is None else self.limit
+
+    def _bucket(self, principal: Principal | None, now: float) -> tuple[int, int]:
+        used, reset = self._used.get(self._name(principal), (0, 0))
+        return (used, reset) if now < reset else (0, int(now + self.window))
+
+    @staticmethod
+    def _name(principal: Principal | None) -> str:
+        return "" if principal is None else principal.name

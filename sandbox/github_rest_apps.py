@@ -1,0 +1,224 @@
+"""GitHub's operations on Apps, installations, webhook deliveries and on GitHub itself."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sandbox.github_access import Installation
+from sandbox.github_hooks import Delivery, Hook
+from sandbox.github_model import Refusal, Repository
+from sandbox.github_payloads import timestamp
+from sandbox.github_rest import Audience, Call, Reply, Route, page_of
+
+MOST_REPOSITORIES = 500
+"""How many repositories a token can be narrowed to (documented)."""
+
+
+def routes() -> list[Route]:
+    """The operations."""
+    found = [
+        Route("GET", "/meta", meta, audience="anyone"),
+        Route("GET", "/rate_limit", rate_limit, audience="anyone"),
+        Route("GET", "/app", get_app, audience="app"),
+        Route("GET", "/app/installations", list_installations, audience="app"),
+        Route("GET", "/app/installations/{installation_id}", get_installation, audience="app"),
+        Route("POST", "/app/installations/{installation_id}/access_tokens", create_token, audience="app"),
+        Route("GET", "/orgs/{org}/installation", installation_of("org", "Organization"), audience="app"),
+        Route("GET", "/users/{user}/installation", installation_of("user", "User"), audience="app"),
+        Route("GET", "/enterprises/{enterprise}/installation", installation_of("enterprise", "Enterprise"),
+              audience="app"),
+        Route("GET", "/repos/{owner}/{repo}/installation", repository_installation, audience="app"),
+        Route("GET", "/installation/repositories", list_repositories),
+        Route("DELETE", "/installation/token", revoke_token),
+    ]  # fmt: skip
+    for base, permission in (
+        ("/app/hook", None),
+        ("/orgs/{org}/hooks/{hook_id}", "organization_hooks"),
+        ("/repos/{owner}/{repo}/hooks/{hook_id}", "repository_hooks"),
+    ):
+        read, write = (None, None) if permission is None else ((permission, "read"), (permission, "write"))
+        audience: Audience = "token" if permission else "app"
+        found += [
+            Route("GET", f"{base}/deliveries", list_deliveries, read, audience),
+            Route("GET", f"{base}/deliveries/{{delivery_id}}", get_delivery, read, audience),
+            Route("POST", f"{base}/deliveries/{{delivery_id}}/attempts", redeliver, write, audience),
+        ]
+    return found
+
+
+def meta(call: Call) -> Reply:
+    """Say where webhooks come from."""
+    return Reply({"verifiable_password_authentication": False, "hooks": list(call.core.hook_ranges)})
+
+
+def rate_limit(call: Call) -> Reply:
+    """Say how many requests are left; asking is free."""
+    core = call.core.budget.core(call.principal, call.now)
+    return Reply({"resources": {"core": core, "search": core}, "rate": core})
+
+
+def get_app(call: Call) -> Reply:
+    """Return the App that asks."""
+    return Reply(call.core.payloads.app(call.core.access.apps[_app_id(call)], len(_installations(call))))
+
+
+def list_installations(call: Call) -> Reply:
+    """List the installations of the App that asks."""
+    page, headers = page_of(call, _installations(call))
+    return Reply([call.core.payloads.installation(found) for found in page], headers=headers)
+
+
+def get_installation(call: Call) -> Reply:
+    """Return one installation of the App that asks."""
+    return Reply(call.core.payloads.installation(_installation(call)))
+
+
+def installation_of(part: str, kind: str) -> Callable[[Call], Reply]:
+    """Return the operation that finds the installation on an account that a part of the path names."""
+
+    def find(call: Call) -> Reply:
+        account = call.path[part].lower()
+        for found in _installations(call):
+            if found.account.lower() == account and found.account_type == kind:
+                return Reply(call.core.payloads.installation(found))
+        raise Refusal(404, "Not Found")
+
+    return find
+
+
+def repository_installation(call: Call) -> Reply:
+    """Find the installation that was given a repository."""
+    repository = _existing(call, call.scope.name)
+    for found in _installations(call):
+        if repository is not None and found.covers(repository):
+            return Reply(call.core.payloads.installation(found))
+    raise Refusal(404, "Not Found")
+
+
+def create_token(call: Call) -> Reply:
+    """Issue an installation token, narrowed as asked."""
+    installation, body = _installation(call), call.body
+    names = body.get("repositories")
+    if "repository_ids" in body:
+        by_id = {r.id: r.name for r in call.core.state.repositories.values()}
+        unknown = [number for number in body["repository_ids"] if number not in by_id]
+        if unknown:
+            raise Refusal(422, "There is at least one repository that does not exist or is not accessible")
+        names = [*(names or []), *(by_id[number] for number in body["repository_ids"])]
+    if names is not None and len(names) > MOST_REPOSITORIES:
+        raise Refusal(422, "Too many repositories")
+    token, principal = call.core.access.installation_token(
+        installation, call.now, repositories=names, permissions=body.get("permissions")
+    )
+    reply: dict[str, Any] = {
+        "token": token,
+        "expires_at": timestamp(principal.expires_at or call.now),
+        "permissions": dict(principal.permissions),
+        "repository_selection": "all" if principal.repositories is None else "selected",
+    }
+    if names is not None:
+        found = [_existing(call, f"{installation.account}/{name}") for name in names]
+        reply["repositories"] = [call.core.payloads.repository(repository) for repository in found if repository]
+    return Reply(reply, 201)
+
+
+def list_repositories(call: Call) -> Reply:
+    """List the repositories that an installation token can see."""
+    principal = call.principal
+    if principal is None or principal.installation_id is None:
+        raise Refusal(403, "Resource not accessible by personal access token")
+    installation = call.core.access.installations[principal.installation_id]
+    names = principal.repositories
+    found = [
+        repository
+        for repository in call.core.state.repositories.values()
+        if installation.covers(repository) and (names is None or repository.full_name.lower() in names)
+    ]
+    page, headers = page_of(call, found)
+    bodies = [call.core.payloads.repository(repository) for repository in page]
+    return Reply({"total_count": len(found), "repositories": bodies}, headers=headers)
+
+
+def revoke_token(call: Call) -> Reply:
+    """Make the installation token that asks unknown."""
+    if call.principal is None or call.principal.kind != "installation":
+        raise Refusal(403, "Resource not accessible by personal access token")
+    call.core.access.revoke_principal(call.principal)
+    return Reply(status=204)
+
+
+def list_deliveries(call: Call) -> Reply:
+    """List the deliveries of a hook, newest first, from a cursor on."""
+    wanted = call.query.get("status")
+    if wanted not in (None, "success", "failure"):
+        raise Refusal(422, "Validation Failed")
+    found = [d for d in _deliveries(call) if wanted in (None, _outcome(d))]
+    cursor = call.query.get("cursor", "")
+    if cursor:
+        if not cursor.removeprefix("v1_").isdigit():
+            raise Refusal(400, "Invalid cursor")
+        found = [d for d in found if d.id <= int(cursor.removeprefix("v1_"))]
+    size = min(100, max(1, int(call.query["per_page"]) if call.query.get("per_page", "").isdigit() else 30))
+    headers = {}
+    if len(found) > size:
+        rest = "".join(f"&{name}={value}" for name, value in call.query.items() if name not in ("cursor", "per_page"))
+        headers["Link"] = f'<{call.url}?per_page={size}&cursor=v1_{found[size].id}{rest}>; rel="next"'
+    return Reply([call.core.payloads.delivery(d) for d in found[:size]], headers=headers)
+
+
+def get_delivery(call: Call) -> Reply:
+    """Return one delivery with what was sent and answered."""
+    return Reply(call.core.payloads.whole_delivery(_delivery(call)))
+
+
+def redeliver(call: Call) -> Reply:
+    """Deliver an event once more."""
+    call.core.hooks.redeliver(_delivery(call))
+    return Reply({}, 202)
+
+
+def _outcome(delivery: Delivery) -> str:
+    return "success" if delivery.answer is not None and delivery.answer.code < 400 else "failure"  # noqa: PLR2004
+
+
+def _deliveries(call: Call) -> list[Delivery]:
+    return call.core.hooks.deliveries(hook.id for hook in _hooks(call))
+
+
+def _hooks(call: Call) -> list[Hook]:
+    hooks = call.core.hooks.all
+    if "hook_id" not in call.path:
+        return [hook for hook in hooks if hook.app_id == _app_id(call)]
+    found = [hook for hook in hooks if hook.id == call.number("hook_id") and hook.scope == call.scope]
+    if not found:
+        raise Refusal(404, "Not Found")
+    return found
+
+
+def _delivery(call: Call) -> Delivery:
+    wanted = call.number("delivery_id")
+    for delivery in _deliveries(call):
+        if delivery.id == wanted:
+            return delivery
+    raise Refusal(404, "Not Found")
+
+
+def _app_id(call: Call) -> int:
+    if call.principal is None or call.principal.app_id is None:
+        raise Refusal(401, "A JSON web token is required")
+    return call.principal.app_id
+
+
+def _installations(call: Call) -> list[Installation]:
+    return [found for found in call.core.access.installations.values() if found.app.id == _app_id(call)]
+
+
+def _installation(call: Call) -> Installation:
+    wanted = call.number("installation_id")
+    for found in _installations(call):
+        if found.id == wanted:
+            return found
+    raise Refusal(404, "Not Found")
+
+
+def _existing(call: Call, full_name: str) -> Repository | None:
+    return call.core.state.repositories.get(full_name.lower())
