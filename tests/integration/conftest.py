@@ -1,0 +1,33 @@
+"""Stand-ins on loopback ports, shared by the integration tests."""
+
+from collections.abc import Iterator
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from sandbox.github import GitHub
+from sandbox.server import Server
+
+
+@pytest.fixture
+def github() -> GitHub:
+    """Return a GitHub of its own, not served yet."""
+    return GitHub()
+
+
+@pytest.fixture
+def github_url(github: GitHub) -> Iterator[str]:
+    """Serve it; return the address of its API."""
+    with Server(github.application) as server:
+        github.url = server.url
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def app_keys() -> tuple[str, str]:
+    """Return a GitHub App's private and public key in PEM form."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    return private, public
