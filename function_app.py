@@ -15,9 +15,10 @@ application = Application.from_environment()
 
 @app.function_name("ProvideActionsRunner")
 @app.route(route="ProvideActionsRunner", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
-def provide_actions_runner(request: func.HttpRequest) -> func.HttpResponse:
+async def provide_actions_runner(request: func.HttpRequest) -> func.HttpResponse:
     """Take a webhook delivery of GitHub's and start the runner that it asks for."""
-    answer = application.receive({name.lower(): value for name, value in request.headers.items()}, request.get_body())
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    answer = await application.receive(headers, request.get_body())
     return func.HttpResponse(answer.text, status_code=answer.status, mimetype="application/json")
 
 

@@ -76,11 +76,11 @@ class Application:
         """Return the application that this process's environment describes."""
         return cls(os.environ)
 
-    def receive(self, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def receive(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer one webhook delivery."""
         if self._problem is not None:
             return misconfigured(self._problem)
-        return self._receiver.receive(headers, body)
+        return await self._receiver.receive(headers, body)
 
     def retry(self, message: bytes) -> None:
         """Try once more what a message of the queue asks for, and put it back if it still cannot be done.

@@ -1,16 +1,21 @@
-"""Bounds how long a caller waits for something, whatever that something is stuck in."""
+"""Bounds how long a delivery waits for something, whatever that something is stuck in.
 
+Name resolution, TLS and an identity endpoint know no common time-out, so blocking work is done in a thread and the wait
+is bounded from outside. The event loop stays free meanwhile: a burst that waits for a slow GitHub holds up nobody else.
+"""
+
+import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 from orchestrator.errors import TransientError
 
-# Name resolution, TLS and an identity endpoint know no common time-out, so the wait is bounded from outside.
-_threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="upstream")
+UPSTREAM = ThreadPoolExecutor(max_workers=32, thread_name_prefix="upstream")
+# A pool of its own, so that what hangs upstream never keeps a request from being kept.
+QUEUE = ThreadPoolExecutor(max_workers=16, thread_name_prefix="queue")
 
 
-def within[T](seconds: float, action: Callable[[], T]) -> T:
+async def within[T](seconds: float, threads: Executor, action: Callable[[], T]) -> T:
     """Run an action in another thread and return its result, or raise its exception.
 
     What takes longer goes on alone: only use it for what may safely be done twice.
@@ -18,14 +23,8 @@ def within[T](seconds: float, action: Callable[[], T]) -> T:
     Raises:
         TransientError: It was not done in time.
     """
-    future = _threads.submit(action)
     try:
-        return future.result(timeout=seconds)
-    except FutureTimeoutError:
-        future.cancel()
+        async with asyncio.timeout(seconds):
+            return await asyncio.get_running_loop().run_in_executor(threads, action)
+    except TimeoutError:
         raise TransientError(f"not done within {seconds:g} s") from None
-
-
-def aside(action: Callable[[], object]) -> None:
-    """Run an action in another thread and do not wait for it."""
-    _threads.submit(action)

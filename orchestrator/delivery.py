@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from orchestrator.admission import Ignored, admit
-from orchestrator.deadline import aside, within
+from orchestrator.deadline import QUEUE, UPSTREAM, within
 from orchestrator.errors import (
     DeliveryRefused,
     RequestTooLarge,
@@ -82,7 +82,7 @@ class DeliveryReceiver:
         self._provision = provision
         self._keep = keep
 
-    def receive(self, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def receive(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """Take one delivery and answer it; never raises what a caller could cause.
 
         Args:
@@ -91,7 +91,7 @@ class DeliveryReceiver:
         """
         started = time.monotonic()
         try:
-            answer = self._receive(headers, body)
+            answer = await self._receive(headers, body)
         except DeliveryRefused as error:
             answer = Answer(error.status, {"result": "refused", "reason": str(error)})
         except SettingsError as error:
@@ -114,10 +114,10 @@ class DeliveryReceiver:
         )
         return answer
 
-    def _receive(self, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def _receive(self, headers: Mapping[str, str], body: bytes) -> Answer:
         if len(body) > self._settings.max_request_bytes:
             raise RequestTooLarge(f"the body is over {self._settings.max_request_bytes} bytes (MaxRequestBytes)")
-        self._check_source(headers, body)
+        await self._check_source(headers, body)
         delivery = DeliveryHeaders.parse(headers)
         verify_signature(body, delivery.signature, self._settings.webhook_secrets)
         payload = json_payload(body, delivery.content_type)
@@ -132,9 +132,9 @@ class DeliveryReceiver:
         admission = admit(event, self._settings)
         if isinstance(admission, Ignored):
             return _ignored(admission.reason)
-        return self._start_runner(event, admission.profile, delivery.delivery)
+        return await self._start_runner(event, admission.profile, delivery.delivery)
 
-    def _check_source(self, headers: Mapping[str, str], body: bytes) -> None:
+    async def _check_source(self, headers: Mapping[str, str], body: bytes) -> None:
         """Refuse callers from elsewhere than `AllowedSources`.
 
         A list of GitHub's that may be out of date is read again only for a caller who knows the secret: nobody else
@@ -150,7 +150,7 @@ class DeliveryReceiver:
             if is_within(caller, self._hook_ranges.networks):
                 return
             if self._hook_ranges.stale and self._is_signed(headers, body):
-                within(REFRESH_DEADLINE, self._hook_ranges.refresh)
+                await within(REFRESH_DEADLINE, UPSTREAM, self._hook_ranges.refresh)
                 if is_within(caller, self._hook_ranges.networks):
                     return
         raise SourceNotAllowed("the caller's address is not among AllowedSources")
@@ -162,13 +162,13 @@ class DeliveryReceiver:
             return False
         return True
 
-    def _start_runner(self, event: WorkflowJobEvent, profile: RunnerProfile, delivery: str) -> Answer:
+    async def _start_runner(self, event: WorkflowJobEvent, profile: RunnerProfile, delivery: str) -> Answer:
         if self._settings.allowed_sources.github and self._hook_ranges.stale:
-            aside(self._hook_ranges.refresh)
+            UPSTREAM.submit(self._hook_ranges.refresh)
         try:
-            done = within(DEADLINE, lambda: self._provision(event, profile))
+            done = await within(DEADLINE, UPSTREAM, lambda: self._provision(event, profile))
         except TransientError as trouble:
-            return self._keep_for_later(event, delivery, trouble)
+            return await self._keep_for_later(event, delivery, trouble)
         return Answer(
             201 if done.created else 200,
             {
@@ -180,9 +180,9 @@ class DeliveryReceiver:
             },
         )
 
-    def _keep_for_later(self, event: WorkflowJobEvent, delivery: str, trouble: TransientError) -> Answer:
+    async def _keep_for_later(self, event: WorkflowJobEvent, delivery: str, trouble: TransientError) -> Answer:
         try:
-            wait = within(KEEP_DEADLINE, lambda: self._keep(event, delivery, trouble.retry_after))
+            wait = await within(KEEP_DEADLINE, QUEUE, lambda: self._keep(event, delivery, trouble.retry_after))
         except TransientError as error:
             return Answer(503, {"result": "failed", "reason": f"{trouble}; and it could not be kept: {error}"})
         return Answer(202, {"result": "kept", "reason": str(trouble), "next_try_in_s": round(wait)})

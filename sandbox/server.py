@@ -40,7 +40,7 @@ class Server:
 
     def stop(self) -> None:
         """Close every connection and end the thread."""
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -51,6 +51,13 @@ class Server:
         await site.start()
         address = self._runner.addresses[0]
         self._port = int(address[1])
+
+    async def _close(self) -> None:
+        await self._runner.cleanup()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:  # requests whose client went away without a word
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def __enter__(self) -> Self:
         return self.start()

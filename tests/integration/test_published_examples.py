@@ -1,5 +1,6 @@
 """Deliveries as GitHub publishes them: its schema of `workflow_job`, and its examples of every event."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -40,7 +41,7 @@ def examples() -> list[tuple[str, Any]]:
 def test_no_example_event_is_an_error_of_ours(application: Application) -> None:
     """Every example of every event gets an answer that says why nothing is done; none is an error of the server's."""
     answers = [
-        (name, application.receive(*delivery(payload, event=name)))
+        (name, asyncio.run(application.receive(*delivery(payload, event=name))))
         for name, payload in examples()
         if (name, payload.get("action")) != ("workflow_job", "queued")
     ]
@@ -65,7 +66,7 @@ def test_an_event_that_is_stripped_bare(application: Application) -> None:
     payload = next(p for name, p in examples() if name == "workflow_job" and p["action"] == "queued")
     for missing in payload:
         body = {name: value for name, value in payload.items() if name != missing}
-        assert application.receive(*delivery(body)).status in {200, 400, 503}
+        assert asyncio.run(application.receive(*delivery(body))).status in {200, 400, 503}
 
 
 def test_the_stand_in_sends_what_github_publishes() -> None:

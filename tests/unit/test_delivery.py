@@ -1,5 +1,6 @@
 """One webhook delivery in, one answer out."""
 
+import asyncio
 import ipaddress
 import json
 import logging
@@ -56,7 +57,8 @@ class World:
 
     def receive(self, payload: object = None, **headers: Any) -> Answer:
         """Deliver a payload (a queued job without one)."""
-        return self.receiver.receive(*delivery(queued_job() if payload is None else payload, **headers))
+        sent = delivery(queued_job() if payload is None else payload, **headers)
+        return asyncio.run(self.receiver.receive(*sent))
 
     @property
     def untouched(self) -> bool:
