@@ -147,7 +147,7 @@ class Settings(BaseModel):
     )
 
     batch_account_url: Annotated[str, AfterValidator(_batch_url)]
-    batch_account_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] | None = None
+    batch_account_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] | None = None
     batch_account_key: Annotated[SecretStr, AfterValidator(_account_key)] | None = None
     container_registry_server: Annotated[str, AfterValidator(_registry)] | None = None
     ubuntu_pool: PoolId | None = None
@@ -160,7 +160,7 @@ class Settings(BaseModel):
     github_app_private_key: Annotated[SecretStr, AfterValidator(_private_key)] | None = None
     github_api_url: Annotated[str, AfterValidator(_url)] = PUBLIC_API
     github_url: Annotated[str, AfterValidator(_url)] | None = None
-    github_enterprise: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")] | None = None
+    github_enterprise: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = None
 
     runner_scope: Annotated[Literal["organization", "repository", "enterprise"], _LOWER] = "organization"
     runner_registration: Annotated[Literal["token", "jit"], _LOWER] = "token"
