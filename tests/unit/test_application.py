@@ -1,0 +1,138 @@
+"""The wiring, where no client is needed: what is answered and what is imported."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from orchestrator.application import Application, Lazy
+from orchestrator.errors import SettingsError, UpstreamRefused
+from orchestrator.request_queue import RunnerRequest
+from orchestrator.webhook import workflow_job_event
+from tests.builders import delivery, environment, queued_job
+
+LOOPBACK = {"AllowedSources": "140.82.112.0/20"}
+NOBODY = {"BatchAccountUrl": "http://127.0.0.1:9", "GithubApiUrl": "http://127.0.0.1:9"}
+
+
+def test_misconfigured(caplog: pytest.LogCaptureFixture) -> None:
+    """Wrong settings are logged at start-up and answered to everybody, by name and never by value."""
+    application = Application(environment(GithubWebhookSecret="", BatchAccountKey="s3cret!"))
+    answer = asyncio.run(application.receive(*delivery(queued_job())))
+    assert answer.status == 500
+    assert answer.body["result"] == "misconfigured"
+    for setting in ("GithubWebhookSecret", "BatchAccountKey"):
+        assert setting in answer.text
+        assert setting in caplog.text
+    assert "s3cret" not in answer.text + caplog.text
+    with pytest.raises(SettingsError):
+        application.retry(b"{}")
+
+
+def test_the_shipped_list_is_announced(caplog: pytest.LogCaptureFixture) -> None:
+    """Until GitHub has answered, the log says whose list of addresses is in force."""
+    caplog.set_level("INFO")
+    Application(environment())
+    assert "shipped with the release" in caplog.text
+    caplog.clear()
+    Application(environment(**LOOPBACK))
+    assert caplog.text == ""
+
+
+def test_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process's own environment configures it."""
+    for name, value in environment(**LOOPBACK).items():
+        monkeypatch.setenv(name, value)
+    answer = asyncio.run(Application.from_environment().receive(*delivery({}, event="push")))
+    assert answer.body["result"] == "ignored"
+
+
+def request(*labels: str, private: bool = True) -> bytes:
+    """Return a message of the queue."""
+    repository = {"name": "app", "full_name": "acme/app", "owner": {"login": "acme"}, "private": private}
+    event = workflow_job_event(json.dumps(queued_job(*labels, repository=repository)).encode())
+    return RunnerRequest(delivery="d-1", event=event).model_dump_json().encode()
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [(request("self-hosted", "gone"), "no profile offers"), (request(private=False), "the repository is public")],
+)
+def test_a_kept_job_that_is_no_longer_served(message: bytes, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A job whose profile or permission went away meanwhile ends with a line in the log, and makes no call."""
+    Application(environment(**LOOPBACK, **NOBODY)).retry(message)
+    assert f"delivery d-1, job 29679449526, attempt 2: no longer served: {reason}" in caplog.text
+
+
+def test_a_message_that_is_none_of_ours() -> None:
+    """A foreign message in the queue is refused, so that the host moves it to the poison queue."""
+    with pytest.raises(UpstreamRefused):
+        Application(environment(**LOOPBACK)).retry(b"hello")
+
+
+class TestLazy:
+    """`Lazy`."""
+
+    def test_made_once(self) -> None:
+        """Of many threads that need it at once, one makes it."""
+        made: list[int] = []
+        arrived = threading.Barrier(8)
+
+        def make() -> int:
+            made.append(1)
+            return len(made)
+
+        lazy = Lazy(make)
+        found: list[int] = []
+
+        def ask() -> None:
+            arrived.wait(5)
+            found.append(lazy())
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(5)
+        assert found == [1] * 8
+
+    def test_a_failure_is_not_kept(self) -> None:
+        """What could not be made is tried again."""
+        divisors = iter([0, 0, 1])
+        lazy = Lazy(lambda: 1 // next(divisors))
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                lazy()
+        assert lazy() == 1
+        assert lazy() == 1
+
+
+_REFUSE_AND_IGNORE = """
+import asyncio, json, sys
+import function_app
+for headers, body, status in json.load(sys.stdin):
+    answer = asyncio.run(function_app.application.receive(headers, body.encode()))
+    assert answer.status == status, answer
+needless = {"requests", "jwt", "cryptography", "azure.batch", "azure.identity", "azure.storage.queue", "azure.core"}
+assert not needless & set(sys.modules), needless & set(sys.modules)
+"""
+
+
+def test_a_cheap_answer_stays_cheap() -> None:
+    """A process that only refuses and ignores imports none of the packages that starting a runner needs."""
+    deliveries = [
+        (*delivery(queued_job(), secret="forged"), 401),
+        (*delivery(queued_job(), x_forwarded_for="8.8.8.8:1"), 403),
+        (*delivery(queued_job("ubuntu-latest")), 200),
+        (*delivery(queued_job(action="completed")), 200),
+        (*delivery({"hook": {"events": ["workflow_job"]}}, event="ping"), 200),
+    ]
+    given = json.dumps([(headers, body.decode(), status) for headers, body, status in deliveries])
+    done = subprocess.run(  # noqa: S603 - our own interpreter and code
+        [sys.executable, "-c", _REFUSE_AND_IGNORE], input=given, env=environment(**LOOPBACK), capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
