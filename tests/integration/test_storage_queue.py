@@ -1,0 +1,180 @@
+"""The queue stand-in, as the real SDK sees it; and the orchestrator's queue on top of it."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.queue import QueueClient
+
+from orchestrator.errors import SettingsError, TransientError
+from orchestrator.request_queue import QUEUE, RequestQueue, RunnerRequest
+from orchestrator.settings import QueueStorage
+from orchestrator.webhook import workflow_job_event
+from sandbox.faults import Fault
+from sandbox.server import Server
+from sandbox.storage_queue import QueueService
+from tests.builders import queued_job
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return the service's clock."""
+    return Clock()
+
+
+@pytest.fixture
+def service(clock: Clock) -> QueueService:
+    """Return a service of its own."""
+    return QueueService(clock=clock)
+
+
+@pytest.fixture
+def connection(service: QueueService) -> Iterator[str]:
+    """Serve it; return its connection string."""
+    with Server(service.application) as server:
+        yield service.connection_string(server.url)
+
+
+@pytest.fixture
+def client(connection: str) -> QueueClient:
+    """Return the SDK's client of a queue that exists."""
+    client = QueueClient.from_connection_string(connection, "q", retry_total=0)
+    client.create_queue()
+    return client
+
+
+def test_life_of_a_message(client: QueueClient, clock: Clock) -> None:
+    """A message is put, peeked, received, hidden meanwhile, received again, and deleted."""
+    client.send_message("<a & b>")
+    assert [m.content for m in client.peek_messages()] == ["<a & b>"]
+    first = client.receive_message(visibility_timeout=30)
+    assert first is not None
+    assert (first.content, first.dequeue_count) == ("<a & b>", 1)
+    assert client.receive_message() is None
+    clock.now += 31
+    second = client.receive_message(visibility_timeout=30)
+    assert second is not None
+    assert second.dequeue_count == 2
+    with pytest.raises(HttpResponseError, match="PopReceiptMismatch"):
+        client.delete_message(first)
+    updated = client.update_message(second, visibility_timeout=0, content="new")
+    third = client.receive_message()
+    assert third is not None
+    assert third.content == "new"
+    assert updated.pop_receipt != third.pop_receipt
+    client.delete_message(third)
+    with pytest.raises(ResourceNotFoundError, match="MessageNotFound"):
+        client.delete_message(third)
+    assert client.get_queue_properties().approximate_message_count == 0
+
+
+def test_delay_order_and_expiry(client: QueueClient, clock: Clock) -> None:
+    """A message appears after its delay, the oldest first, and is gone when its time to live is over."""
+    client.send_message("later", visibility_timeout=10)
+    client.send_message("now", time_to_live=60)
+    assert [m.content for m in client.receive_messages(visibility_timeout=1)] == ["now"]
+    clock.now += 10
+    assert [m.content for m in client.receive_messages(visibility_timeout=1)] == ["later", "now"]
+    clock.now += 60
+    assert [m.content for m in client.receive_messages()] == ["later"]
+    client.clear_messages()
+    assert client.get_queue_properties().approximate_message_count == 0
+
+
+def test_queues(connection: str, client: QueueClient) -> None:
+    """A queue that is there already is said to be, one that is not is 404, and a wrong key opens nothing."""
+    with pytest.raises(ResourceExistsError):
+        client.create_queue()
+    client.delete_queue()
+    with pytest.raises(ResourceNotFoundError, match="QueueNotFound"):
+        client.send_message("x")
+    wrong = connection.replace("AccountKey=", "AccountKey=AAAA")
+    with pytest.raises(HttpResponseError, match="AuthenticationFailed"):
+        QueueClient.from_connection_string(wrong, "q", retry_total=0).create_queue()
+
+
+class NoIdentity:
+    """An Entra ID credential that is asked for nothing."""
+
+    def get_token(self, *_scopes: str, **_options: object) -> AccessToken:
+        """Fail."""
+        raise AssertionError
+
+
+def request(**changes: object) -> RunnerRequest:
+    """Return a request to keep."""
+    event = workflow_job_event(json.dumps(queued_job()).encode())
+    return RunnerRequest(delivery="d-1", event=event).model_copy(update=changes)
+
+
+def queue_of(connection: str) -> RequestQueue:
+    """Return the orchestrator's queue."""
+    storage = QueueStorage.from_environment({"AzureWebJobsStorage": connection})
+    return RequestQueue(storage, None)
+
+
+class TestRequestQueue:
+    """`RequestQueue`."""
+
+    def test_kept_and_read_again(self, connection: str, service: QueueService, clock: Clock) -> None:
+        """A request is kept in a queue that is made when it is missing, and comes back after its delay."""
+        kept = request()
+        delay = queue_of(connection).keep(kept)
+        assert 10 <= delay <= 12.5
+        reader = QueueClient.from_connection_string(connection, QUEUE)
+        assert reader.receive_message() is None
+        clock.now += delay
+        message = reader.receive_message()
+        assert message is not None
+        assert RunnerRequest.parse(base64.b64decode(message.content)) == kept
+        assert len(service.texts(QUEUE)) == 1
+
+    def test_one_call_when_the_queue_is_there(self, connection: str, service: QueueService) -> None:
+        """Keeping a request is one call; only the first time it is three."""
+        queue = queue_of(connection)
+        queue.keep(request())
+        service.recorder.clear()
+        queue.keep(request(attempt=2), 30)
+        assert len(service.recorder.calls) == 1
+
+    def test_another_worker_creates_the_queue(self, connection: str, service: QueueService) -> None:
+        """If the queue appears between the look and the creation, that is fine."""
+        service.faults.add(Fault("status", "PUT *", status=409, headers={"x-ms-error-code": "QueueAlreadyExists"}))
+        with pytest.raises(TransientError, match="404"):
+            queue_of(connection).keep(request())
+
+    @pytest.mark.parametrize("fault", [Fault("status", status=503), Fault("drop"), Fault("status", status=403)])
+    def test_trouble(self, connection: str, service: QueueService, fault: Fault) -> None:
+        """A queue that takes no message says so once, without repeating the message."""
+        queue = queue_of(connection)
+        queue.keep(request())
+        service.faults.add(fault)
+        with pytest.raises(TransientError, match="takes no message") as caught:
+            queue.keep(request())
+        assert "acme" not in str(caught.value)
+
+    def test_what_is_no_connection_string(self) -> None:
+        """A connection string without a key names the setting."""
+        with pytest.raises(SettingsError, match="AzureWebJobsStorage"):
+            queue_of("AccountName=a;QueueEndpoint=http://127.0.0.1:9/a")
+
+    def test_by_identity(self) -> None:
+        """With an identity the queue's address is all that is needed."""
+        storage = QueueStorage.from_environment({"AzureWebJobsStorage__accountName": "acct"})
+        queue = RequestQueue(storage, NoIdentity())
+        assert queue._client.url == f"https://acct.queue.core.windows.net/{QUEUE}"
