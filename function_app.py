@@ -14,7 +14,7 @@ application = Application.from_environment()
 
 
 @app.function_name("ProvideActionsRunner")
-@app.route(route="ProvideActionsRunner", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+@app.route("ProvideActionsRunner", trigger_arg_name="request", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
 async def provide_actions_runner(request: func.HttpRequest) -> func.HttpResponse:
     """Take a webhook delivery of GitHub's and start the runner that it asks for."""
     headers = {name.lower(): value for name, value in request.headers.items()}
