@@ -1,0 +1,124 @@
+"""The whole deployment on one machine: GitHub, Azure Batch, a storage queue, and the function between them.
+
+The function runs as it is deployed: `function_app.py` in a process of its own, on the Functions runtime, told by app
+settings alone where everything is.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sandbox.batch import Batch
+from sandbox.batch_model import Pool
+from sandbox.functions.front import CLIENT_ADDRESS
+from sandbox.functions.process import FunctionsHost
+from sandbox.github import GitHub
+from sandbox.github_hooks import Hook
+from sandbox.github_model import Scope
+from sandbox.server import Server
+from sandbox.storage_queue import QueueService
+
+ROOT = Path(__file__).parents[1]
+ORGANIZATION = "acme"
+REPOSITORY = "acme/app"
+REGISTRY = "acme.azurecr.io"
+# Where GitHub's deliveries seem to come from: one of the ranges that the stand-in's /meta publishes.
+GITHUB_ADDRESS = "192.0.2.44"
+
+
+class Deployment:
+    """Everything, wired; use it as a context manager.
+
+    Args:
+        settings: app settings to change; an empty one takes a setting away.
+        pools: the Batch pools; a Linux and a Windows one without.
+        connect_hook: whether GitHub's organization has the webhook from the beginning.
+        host_port: the port of the function; 0 for any.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Mapping[str, str] | None = None,
+        pools: Sequence[Pool] = (),
+        connect_hook: bool = True,
+        host_port: int = 0,
+    ) -> None:
+        self.secret = secrets.token_hex(16)
+        self.key = secrets.token_hex(16)
+        self.github = GitHub()
+        self.github.add_repository(REPOSITORY)
+        self.batch = Batch(pools or default_pools())
+        self.queue = QueueService()
+        self._changes = settings or {}
+        self._connect_hook = connect_hook
+        self._host_port = host_port
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.github.url = stack.enter_context(Server(self.github.application)).url
+            self.batch_url = stack.enter_context(Server(self.batch.application)).url
+            self.queue_url = stack.enter_context(Server(self.queue.application)).url
+            self.host = stack.enter_context(
+                FunctionsHost(
+                    ROOT,
+                    self.settings(),
+                    keys=[self.key],
+                    front_end=True,
+                    port=self._host_port,
+                    max_polling_interval=0.2,
+                )
+            )
+            if self._connect_hook:
+                self.connect_hook()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def settings(self) -> dict[str, str]:
+        """Return the app settings of the function."""
+        own = {
+            "FUNCTIONS_WORKER_RUNTIME": "python",
+            "AzureWebJobsStorage": self.queue.connection_string(self.queue_url),
+            "BatchAccountUrl": self.batch_url,
+            "BatchAccountName": self.batch.account,
+            "BatchAccountKey": self.batch.key,
+            "ContainerRegistryServer": REGISTRY,
+            "UbuntuPool": "batchLinux",
+            "WindowsPool": "batchWindows",
+            "GithubApiUrl": self.github.url,
+            "GithubToken": "ghp_sandbox",
+            "GithubWebhookSecret": self.secret,
+            **self._changes,
+        }
+        return {name: value for name, value in own.items() if value}
+
+    @property
+    def webhook_url(self) -> str:
+        """The payload URL, with its key."""
+        return f"{self.host.url}/api/ProvideActionsRunner?code={self.key}"
+
+    def connect_hook(self) -> Hook:
+        """Add the webhook to the organization, as an operator does."""
+        return self.github.add_hook(
+            self.webhook_url,
+            self.secret,
+            scope=Scope("organization", ORGANIZATION),
+            headers={CLIENT_ADDRESS: GITHUB_ADDRESS},
+        )
+
+
+def default_pools() -> list[Pool]:
+    """Return a Linux and a Windows pool that grow from zero, Windows more slowly."""
+    return [
+        Pool("batchLinux", "linux", slots_per_node=2, start_delay_s=1.0),
+        Pool("batchWindows", "windows", slots_per_node=2, start_delay_s=2.0),
+    ]
