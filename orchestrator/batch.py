@@ -30,6 +30,7 @@ from azure.core.exceptions import (
     HttpResponseError,
     ServiceRequestError,
     ServiceResponseError,
+    ServiceResponseTimeoutError,
 )
 from azure.core.pipeline.transport import RequestsTransport
 from requests.adapters import HTTPAdapter
@@ -80,28 +81,13 @@ class RunnerTasks:
             UpstreamRefused: Batch will not take it.
         """
         options = _task_options(task)
-        lost_answer = False
-        for last_try in (False, True):
-            try:
-                self._client.create_task(job_id(task.pool), options)
-            except HttpResponseError as error:
-                code = _code(error)
-                if code == "TaskExists":
-                    return lost_answer  # then it is the one that we created a moment ago
-                if code == "JobNotFound" and not last_try:
-                    self._create_job(task.pool)
-                    continue
-                raise _understood(error, "add a task") from None
-            except ServiceResponseError as error:
-                # A kept connection may break just as it is used again. The task's id makes a second try harmless.
-                if last_try or "Timeout" in type(error).__name__:
-                    raise _understood(error, "add a task") from None
-                lost_answer = True
-                continue
-            except AzureError as error:
-                raise _understood(error, "add a task") from None
-            return True
-        raise AssertionError  # pragma: no cover - the loop returns or raises
+        created = self._create_task(task.pool, options)
+        if created is None:
+            self._create_job(task.pool)
+            created = self._create_task(task.pool, options)
+        if created is None:
+            raise TransientError(f"the Batch job {job_id(task.pool)} disappeared as soon as it was created")
+        return created
 
     def exists(self, pool: str, task_id: str) -> bool:
         """Whether there is a task of this id, in whatever state.
@@ -118,6 +104,29 @@ class RunnerTasks:
         except AzureError as error:
             raise _understood(error, "look for a task") from None
         return True
+
+    def _create_task(self, pool: str, options: BatchTaskCreateOptions) -> bool | None:
+        """Create a task; return False if it exists already, None if the job does not exist yet."""
+        lost_answer = False
+        for last_try in (False, True):
+            try:
+                self._client.create_task(job_id(pool), options)
+            except HttpResponseError as error:
+                if _code(error) == "TaskExists":
+                    return lost_answer  # then it is the one that we created a moment ago
+                if _code(error) == "JobNotFound":
+                    return None
+                raise _understood(error, "add a task") from None
+            except ServiceResponseError as error:
+                # A kept connection may break just as it is used again. The task's id makes a second try harmless.
+                if last_try or isinstance(error, ServiceResponseTimeoutError):
+                    raise _understood(error, "add a task") from None
+                lost_answer = True
+            except AzureError as error:
+                raise _understood(error, "add a task") from None
+            else:
+                return True
+        raise AssertionError  # pragma: no cover - the loop returns or raises
 
     def _create_job(self, pool: str) -> None:
         options = BatchJobCreateOptions(
