@@ -125,6 +125,13 @@ class Batch:
             commands = self._state.preempt(node_id, self._clock())
         self._carry_out(commands)
 
+    def end_job(self, job: str, *, delete_after: float | None = None) -> None:
+        """Terminate a job as somebody in the portal may; or delete it, which takes some seconds."""
+        now = self._clock()
+        with self._lock:
+            commands = self._state.end_job(job, now, delete_at=None if delete_after is None else now + delete_after)
+        self._carry_out(commands)
+
     def node_ids(self, pool: str) -> list[str]:
         """Return the ids of a pool's nodes."""
         with self._lock:

@@ -12,8 +12,7 @@ type NodeState = Literal["starting", "idle", "running", "preempted", "leavingpoo
 MESSAGES: Mapping[str, tuple[int, str]] = {
     "AuthenticationFailed": (
         403,
-        "Server failed to authenticate the request. Make sure the value of Authorization header is formed correctly "
-        "including the signature.",
+        "Server failed to authenticate the request. Make sure the Authorization header and its signature are correct.",
     ),
     "InvalidAuthenticationInfo": (401, "Authentication information is not given in the correct format."),
     "InvalidHeaderValue": (400, "The value provided for one of the HTTP headers was not in the correct format."),

@@ -14,6 +14,7 @@ from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
 from orchestrator.github.runners import Runners
 from orchestrator.github.scope import Registrant, Scope
+from orchestrator.registration import Registration
 from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.github_limits import Budget
@@ -245,6 +246,8 @@ class TestRegistrars:
         registrar = JitRegistrar(with_token(github_url))
         registration = registrar.register(ORGANIZATION, "r-1", ["self-hosted"], None)
         assert list(registration.environment) == ["GHR_JITCONFIG"]
+        assert len(github.runners) == 1
+        registrar.withdraw(ORGANIZATION, Registration({}))
         assert len(github.runners) == 1
         registrar.withdraw(ORGANIZATION, registration)
         assert github.runners == []

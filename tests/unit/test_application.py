@@ -132,7 +132,7 @@ def test_a_cheap_answer_stays_cheap() -> None:
     ]
     given = json.dumps([(headers, body.decode(), status) for headers, body, status in deliveries])
     done = subprocess.run(  # noqa: S603 - our own interpreter and code
-        [sys.executable, "-c", _REFUSE_AND_IGNORE], input=given, env=environment(**LOOPBACK), capture_output=True, text=True,
-        timeout=60, check=False,
+        [sys.executable, "-c", _REFUSE_AND_IGNORE], input=given, env=environment(**LOOPBACK), capture_output=True,
+        text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

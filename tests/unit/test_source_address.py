@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.source_address import SHIPPED_HOOK_RANGES, AllowedSources, caller_address, is_within
+from orchestrator.source_address import SHIPPED_HOOK_RANGES, Address, AllowedSources, caller_address, is_within
 
 ADDRESSES = st.ip_addresses().filter(lambda a: a.version == 4 or (a.ipv4_mapped is None and a.scope_id is None))
 
@@ -52,16 +52,14 @@ def test_what_is_no_address(header: str | None) -> None:
 
 
 @given(address=ADDRESSES, forged=st.text(max_size=60), port=st.integers(0, 65535))
-def test_a_forged_left_hand_entry_does_not_help(address: ipaddress.IPv4Address, forged: str, port: int) -> None:
+def test_a_forged_left_hand_entry_does_not_help(address: Address, forged: str, port: int) -> None:
     """Whatever the caller wrote to the left, the right-most entry decides."""
     seen = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
     assert caller_address(f"{forged},{seen}", 0) == address
 
 
 @given(address=ADDRESSES, proxies=st.lists(ADDRESSES, min_size=1, max_size=4), forged=st.text(max_size=60))
-def test_each_trusted_proxy_moves_one_to_the_left(
-    address: ipaddress.IPv4Address, proxies: list[ipaddress.IPv4Address], forged: str
-) -> None:
+def test_each_trusted_proxy_moves_one_to_the_left(address: Address, proxies: list[Address], forged: str) -> None:
     """With N proxies of one's own the (N+1)-th entry from the right is the caller."""
     header = ",".join([forged, str(address), *map(str, proxies)])
     assert caller_address(header, len(proxies)) == address

@@ -69,13 +69,12 @@ def test_drop() -> None:
 
 def test_a_failure_is_not_kept() -> None:
     """What the issuer raises reaches the caller, and the next caller asks again."""
-    answers = iter([TransientError("down"), ExpiringToken("t", START + timedelta(hours=1))])
+    fails = iter([True, False])
 
     def fetch(_: str) -> ExpiringToken:
-        answer = next(answers)
-        if isinstance(answer, TransientError):
-            raise answer
-        return answer
+        if next(fails):
+            raise TransientError("down")
+        return ExpiringToken("t", START + timedelta(hours=1))
 
     cache = TokenCache(fetch, lambda: START)
     with pytest.raises(TransientError):

@@ -1,0 +1,244 @@
+"""The Batch client against a Batch that answers over a socket and checks its signatures."""
+
+import base64
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from azure.core.credentials import AccessToken, AzureNamedKeyCredential
+from azure.core.exceptions import ClientAuthenticationError
+
+from orchestrator import batch as module
+from orchestrator.batch import RunnerTasks, job_id
+from orchestrator.errors import TransientError, UpstreamRefused
+from orchestrator.provisioning import RunnerTask
+from sandbox.batch import Batch
+from sandbox.batch_model import Pool, TaskRun
+from sandbox.faults import Fault
+from sandbox.server import Server
+
+ADD = "POST /jobs/github-runner-linux/tasks"
+
+
+class NoExecutor:
+    """Runs nothing."""
+
+    def start(self, run: TaskRun, finished: Callable[[TaskRun, int], None]) -> None:
+        """Do nothing."""
+
+    def stop(self, run: TaskRun) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Return a Batch account with two container pools and a plain one."""
+    pools = [Pool("linux"), Pool("windows", "windows"), Pool("plain", container=False)]
+    return Batch(pools, executor=NoExecutor())
+
+
+@pytest.fixture
+def url(batch: Batch) -> Iterator[str]:
+    """Serve it; return its address."""
+    with Server(batch.application) as server:
+        yield server.url
+
+
+@pytest.fixture
+def tasks(batch: Batch, url: str) -> RunnerTasks:
+    """Return the runner tasks as the account's key reaches them."""
+    return RunnerTasks(url, AzureNamedKeyCredential(batch.account, batch.key))
+
+
+def task(**changes: Any) -> RunnerTask:
+    """Return a runner's task."""
+    values: dict[str, Any] = {
+        "task_id": "runner-1-1",
+        "pool": "linux",
+        "display_name": "acme/app run 1 job 1 attempt 1",
+        "image": "acme.azurecr.io/githubactions-runner:x",
+        "os": "linux",
+        "run_options": "",
+        "slots": 1,
+        "max_hours": 7,
+        "environment": {"GHR_TOKEN": "s3cret"},
+    }
+    return RunnerTask(**values | changes)
+
+
+class TestAdd:
+    """`RunnerTasks.add`."""
+
+    def test_what_batch_is_told(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """The task runs the image's entrypoint, sees nothing of the node, and ends with its limit."""
+        assert tasks.add(task(run_options="--memory 2g", slots=2, max_hours=1.5))
+        body = batch.task_bodies()["runner-1-1"]
+        assert body["commandLine"] == ""
+        assert body["containerSettings"] == {
+            "imageName": "acme.azurecr.io/githubactions-runner:x",
+            "containerRunOptions": "--rm --memory 2g",
+            "workingDirectory": "containerImageDefault",
+            "containerHostBatchBindMounts": [],
+        }
+        assert body["userIdentity"] == {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
+        assert body["environmentSettings"] == [{"name": "GHR_TOKEN", "value": "s3cret"}]
+        assert body["constraints"] == {
+            "maxWallClockTime": "PT01H30M00S", "retentionTime": "P7D", "maxTaskRetryCount": 0,
+        }  # fmt: skip
+        assert (body["requiredSlots"], body["jobId"], body["poolId"]) == (2, "github-runner-linux", "linux")
+
+    def test_windows_runs_elevated(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """Batch refuses a Windows container that is not an administrator's."""
+        assert tasks.add(task(pool="windows", os="windows"))
+        assert batch.task_bodies()["runner-1-1"]["userIdentity"]["autoUser"]["elevationLevel"] == "admin"
+
+    def test_calls(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """The job is made when it is missing; after that each task is one call."""
+        tasks.add(task())
+        tasks.add(task(task_id="runner-2-1"))
+        assert batch.recorder.calls == [f"{ADD} -> 404", "POST /jobs -> 201", f"{ADD} -> 201", f"{ADD} -> 201"]
+
+    def test_exists(self, tasks: RunnerTasks) -> None:
+        """The same id a second time is no error."""
+        assert tasks.add(task())
+        assert not tasks.add(task())
+        assert not tasks.add(task(task_id="RUNNER-1-1"))
+
+    def test_two_creators_race(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """If another worker has made the job meanwhile, the task is added all the same."""
+        tasks.add(task())
+        batch.faults.add(Fault("status", ADD, status=404, body='{"code": "JobNotFound"}', headers=JSON))
+        assert tasks.add(task(task_id="runner-2-1"))
+        assert "POST /jobs -> 409" in batch.recorder.calls
+
+    def test_a_job_that_disappears(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A job that is gone again as soon as it was made is transient trouble."""
+        batch.faults.add(Fault("status", ADD, times=2, status=404, body='{"code": "JobNotFound"}', headers=JSON))
+        with pytest.raises(TransientError, match="disappeared"):
+            tasks.add(task())
+
+    def test_a_job_being_deleted(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """While somebody deletes the job the trouble is transient, and afterwards the job is made anew."""
+        tasks.add(task())
+        batch.end_job(job_id("linux"), delete_after=0.2)
+        with pytest.raises(TransientError, match="JobBeingDeleted"):
+            tasks.add(task(task_id="runner-2-1"))
+        deadline = time.monotonic() + 5
+        while batch.task_bodies() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert tasks.add(task(task_id="runner-2-1"))
+        assert list(batch.task_bodies()) == ["runner-2-1"]
+
+    def test_a_job_that_was_terminated(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A job that somebody ended takes no task: transient trouble that names the state."""
+        tasks.add(task())
+        batch.end_job(job_id("linux"))
+        with pytest.raises(TransientError, match="JobCompleted"):
+            tasks.add(task(task_id="runner-2-1"))
+
+    def test_a_lost_answer(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """If the answer was lost after the task was taken, it counts as created by us."""
+        tasks.add(task())
+        batch.faults.add(Fault("lost_answer", ADD))
+        assert tasks.add(task(task_id="runner-2-1"))
+        assert batch.recorder.calls[-1] == f"{ADD} -> 409"
+
+    @pytest.mark.parametrize(
+        ("fault", "wait"),
+        [
+            (Fault("status", status=503), None),
+            (Fault("status", status=500), None),
+            (Fault("status", status=429, headers={"Retry-After": "7"}), 7),
+            (Fault("status", status=429, headers={"Retry-After": "soon"}), None),
+            (Fault("status", status=408), None),
+            (Fault("drop", times=2), None),
+        ],
+    )
+    def test_transient(self, batch: Batch, tasks: RunnerTasks, fault: Fault, wait: float | None) -> None:
+        """5xx, throttling and broken connections may pass; nothing is tried for longer than the caller has time."""
+        batch.faults.add(fault)
+        started = time.monotonic()
+        with pytest.raises(TransientError) as caught:
+            tasks.add(task())
+        assert caught.value.retry_after == wait
+        assert time.monotonic() - started < 2
+
+    def test_no_answer(self, batch: Batch, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+        """An answer that does not come in time is transient trouble, and not tried again at once."""
+        monkeypatch.setattr(module, "READ_TIMEOUT", 0.2)
+        batch.faults.add(Fault("latency", seconds=1))
+        tasks = RunnerTasks(url, AzureNamedKeyCredential(batch.account, batch.key))
+        with pytest.raises(TransientError, match="does not answer"):
+            tasks.add(task())
+        assert batch.faults.hits == 1
+
+    def test_nobody_there(self) -> None:
+        """A refused connection is transient trouble."""
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        tasks = RunnerTasks(address, AzureNamedKeyCredential("a", base64.b64encode(b"k").decode()))
+        with pytest.raises(TransientError, match="does not answer"):
+            tasks.add(task())
+
+    def test_wrong_key(self, batch: Batch, url: str) -> None:
+        """A wrong key is permanent trouble that says where to look, and does not repeat the key."""
+        key = base64.b64encode(b"wrong").decode()
+        with pytest.raises(UpstreamRefused, match="BatchAccountKey") as caught:
+            RunnerTasks(url, AzureNamedKeyCredential(batch.account, key)).add(task())
+        assert key not in str(caught.value)
+
+    @pytest.mark.parametrize("changes", [{"pool": "plain"}, {"pool": "windows", "os": "linux"}])
+    def test_what_does_not_fit_the_pool(self, tasks: RunnerTasks, changes: dict[str, str]) -> None:
+        """What Batch refuses for good is permanent trouble with Batch's own words, and without the environment."""
+        with pytest.raises(UpstreamRefused, match="400 InvalidPropertyValue") as caught:
+            tasks.add(task(**changes))
+        assert "s3cret" not in str(caught.value)
+
+    def test_the_job_cannot_be_made(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """Trouble with creating the job is understood in the same way."""
+        batch.faults.add(Fault("status", "POST /jobs", status=503), Fault("drop", "POST /jobs"))
+        with pytest.raises(TransientError, match="create a job now: 503"):
+            tasks.add(task())
+        with pytest.raises(TransientError, match="create a job"):
+            tasks.add(task())
+
+
+JSON = {"Content-Type": "application/json;odata=minimalmetadata"}
+
+
+class TestExists:
+    """`RunnerTasks.exists`."""
+
+    def test_exists(self, tasks: RunnerTasks) -> None:
+        """A task is found whatever its state; no job or no task is no error."""
+        assert not tasks.exists("linux", "runner-1-1")
+        tasks.add(task())
+        assert tasks.exists("linux", "runner-1-1")
+        assert not tasks.exists("linux", "runner-2-1")
+
+    def test_trouble(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """If Batch does not tell, that is trouble and not a no."""
+        batch.faults.add(Fault("status", status=503), Fault("drop"))
+        for _ in range(2):
+            with pytest.raises(TransientError, match="look for a task"):
+                tasks.exists("linux", "runner-1-1")
+
+
+class NoToken:
+    """An Entra ID credential that gives no token."""
+
+    def get_token(self, *_scopes: str, **_options: object) -> AccessToken:
+        """Fail as azure-identity does."""
+        raise ClientAuthenticationError("the identity endpoint is not ready")
+
+
+def test_no_entra_id_token() -> None:
+    """While the identity gives no token the trouble is transient: a new function's identity takes a while."""
+    with pytest.raises(TransientError, match="no Entra ID token"):
+        RunnerTasks("https://127.0.0.1:9", NoToken()).add(task())

@@ -1,0 +1,109 @@
+"""What our clients send, and what the stand-ins answer, held against the official API schemas.
+
+The checker and the schemas are not part of this repository; they are used where they stand beside it.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.batch import RunnerTasks, job_id
+from orchestrator.github.client import GitHubClient
+from orchestrator.github.credentials import AppCredential, TokenCredential
+from orchestrator.github.meta import published_hook_ranges
+from orchestrator.github.runners import Runners
+from orchestrator.github.scope import Registrant, Scope
+from sandbox.deployment import REPOSITORY, Deployment
+from sandbox.github import GitHub
+from sandbox.github_model import Scope as StandInScope
+from tests.e2e.test_deployment import all_done, until
+from tests.integration.test_batch_client import batch, task, tasks, url  # noqa: F401 - fixtures
+
+CHECKER = Path(__file__).parents[3] / "shared" / "contracts" / "contract_check.py"
+
+pytestmark = pytest.mark.skipif(not CHECKER.exists(), reason="no contract checker stands beside the repository")
+
+
+def assert_kept(exchanges: Iterable[dict[str, Any]], folder: Path, *options: str) -> None:
+    """Check exchanges against the schemas."""
+    file = folder / "exchanges.jsonl"
+    lines = [json.dumps(exchange) for exchange in exchanges if "/_runner/" not in exchange["url"]]
+    assert lines
+    file.write_text("\n".join(lines), encoding="utf-8")
+    done = subprocess.run(  # noqa: S603 - the checker
+        [sys.executable, str(CHECKER), str(file), *options], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_github(github: GitHub, github_url: str, app_keys: tuple[str, str], tmp_path: Path) -> None:
+    """Every call of the GitHub client, for every kind of scope and credential, keeps to GitHub's schema."""
+    github.add_repository(REPOSITORY, enterprise="big")
+    github.add_runner_group(StandInScope("organization", "acme"), "Batch")
+    private, public = app_keys
+    app = github.add_app(public)
+    github.install(app, "acme")
+    client = GitHubClient(github_url)
+    scopes = [Scope("organization", "acme"), Scope("repository", REPOSITORY)]
+    reach = [(Runners(client, TokenCredential("ghp_sandbox")), [*scopes, Scope("enterprise", "big")])]
+    reach.append((Runners(client, AppCredential(client, str(app.id), private)), scopes))
+    for number, (runners, own) in enumerate(reach):
+        for scope in own:
+            registrant = Registrant(scope, None)
+            runners.registration_token(registrant)
+            group = "Batch" if scope.kind == "organization" else None
+            config = runners.jit_config(registrant, f"runner-{number}-{scope.kind}", ["self-hosted", "linux"], group)
+            runners.remove(registrant, config.runner_id)
+            runners.remove(registrant, config.runner_id)
+    published = published_hook_ranges(client, None, None)
+    published_hook_ranges(client, "Bearer ghp_sandbox", published.etag)
+    exchanges = github.recorder.exchanges
+    enterprise = [{**e, "api": "ghec"} for e in exchanges if e["path"].startswith("/enterprises")]
+    assert_kept([e for e in exchanges if not e["path"].startswith("/enterprises")] + enterprise, tmp_path)
+
+
+def test_batch(batch: Any, tasks: RunnerTasks, tmp_path: Path) -> None:  # noqa: F811 - fixtures
+    """Every call of the Batch client keeps to Batch's schema, and so does every answer of the stand-in."""
+    for system, pool in (("linux", "linux"), ("windows", "windows")):
+        for _ in range(2):
+            tasks.add(task(pool=pool, os=system, run_options="--memory 2g"))
+        assert tasks.exists(pool, "runner-1-1")
+        assert not tasks.exists(pool, "runner-2-1")
+    client = tasks._client
+    list(client.list_tasks(job_id("linux"), max_results=1, filter="state eq 'active'", select=["id", "state"]))
+    list(client.list_tasks(job_id("linux")))
+    client.get_job(job_id("linux"))
+    list(client.list_jobs())
+    client.get_pool("linux")
+    client.terminate_task(job_id("linux"), "runner-1-1")
+    client.delete_task(job_id("linux"), "runner-1-1")
+    reason: Any = {"terminateReason": "done"}  # the SDK does not export its model
+    client.begin_terminate_job(job_id("linux"), reason).wait(5)
+    client.begin_delete_job(job_id("windows")).wait(10)
+    assert_kept(batch.recorder.exchanges, tmp_path)
+
+
+def test_deployment(tmp_path: Path) -> None:
+    """What passes between the deployed function, GitHub and Batch while jobs run keeps to all the schemas."""
+    with Deployment() as deployment:
+        for label in ("ubuntu-latest", "windows-latest"):
+            deployment.github.queue_job(REPOSITORY, ("self-hosted", label))
+        until(lambda: all_done(deployment))
+        until(lambda: all(delivery.answer for delivery in deployment.github.deliveries))
+        exchanges = [*deployment.github.recorder.exchanges, *deployment.batch.recorder.exchanges]
+        assert_kept([*exchanges, *_deliveries(deployment)], tmp_path, "--secret", deployment.secret)
+
+
+def _deliveries(deployment: Deployment) -> Iterator[dict[str, Any]]:
+    for delivery in deployment.github.deliveries:
+        assert delivery.answer is not None
+        if delivery.event == "workflow_job":
+            yield {
+                "api": "webhook", "method": "POST", "url": deployment.webhook_url, "headers": dict(delivery.headers),
+                "body": delivery.body.decode(), "status": delivery.answer.code,
+            }  # fmt: skip
