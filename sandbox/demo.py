@@ -16,7 +16,7 @@ from typing import Any
 
 from sandbox.deployment import GITHUB_ADDRESS, REPOSITORY, Deployment
 from sandbox.functions.front import CLIENT_ADDRESS
-from sandbox.github_model import Event, Job
+from sandbox.github.model import Event, Job
 
 JOBS = (("self-hosted", "ubuntu-18.04"), ("self-hosted", "ubuntu-latest"), ("self-hosted", "windows-latest"))
 # What each job must run on: pool and tag of the image.

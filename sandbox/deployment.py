@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import Self
 
 from sandbox.batch import Batch
-from sandbox.batch_model import Pool
+from sandbox.batch.model import Pool
 from sandbox.functions.front import CLIENT_ADDRESS
 from sandbox.functions.process import FunctionsHost
 from sandbox.github import GitHub
-from sandbox.github_hooks import Hook
-from sandbox.github_model import Scope
+from sandbox.github.hooks import Hook
+from sandbox.github.model import Scope
 from sandbox.server import Server
 from sandbox.storage_queue import QueueService
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sandbox.github import GitHub
-from sandbox.github_model import Event
+from sandbox.github.model import Event
 
 
 def full_payload(*, action: str = "queued", labels: Sequence[str] = ("self-hosted", "ubuntu-latest")) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import requests
 from sandbox.deployment import GITHUB_ADDRESS, REPOSITORY, Deployment
 from sandbox.faults import Fault
 from sandbox.functions.front import CLIENT_ADDRESS
-from sandbox.github_hooks import Delivery
-from sandbox.github_model import Scope
+from sandbox.github.hooks import Delivery
+from sandbox.github.model import Scope
 from tests.schemas import validate_workflow_job
 
 REGISTRATION = "POST /orgs/acme/actions/runners/registration-token"

@@ -15,7 +15,7 @@ from orchestrator.batch import RunnerTasks, job_id
 from orchestrator.errors import TransientError, UpstreamRefused
 from orchestrator.provisioning import RunnerTask
 from sandbox.batch import Batch
-from sandbox.batch_model import Pool, TaskRun
+from sandbox.batch.model import Pool, TaskRun
 from sandbox.faults import Fault
 from sandbox.server import Server
 

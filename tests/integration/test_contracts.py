@@ -20,7 +20,7 @@ from orchestrator.github.runners import Runners
 from orchestrator.github.scope import Registrant, Scope
 from sandbox.deployment import REPOSITORY, Deployment
 from sandbox.github import GitHub
-from sandbox.github_model import Scope as StandInScope
+from sandbox.github.model import Scope as StandInScope
 from tests.e2e.test_deployment import all_done, until
 from tests.integration.test_batch_client import batch, task, tasks, url  # noqa: F401 - fixtures
 

@@ -17,8 +17,8 @@ from orchestrator.github.scope import Registrant, Scope
 from orchestrator.registration import Registration
 from sandbox.faults import Fault
 from sandbox.github import GitHub
-from sandbox.github_limits import Budget
-from sandbox.github_model import Scope as StandInScope
+from sandbox.github.limits import Budget
+from sandbox.github.model import Scope as StandInScope
 
 ORGANIZATION = Registrant(Scope("organization", "acme"), None)
 REPOSITORY = Registrant(Scope("repository", "acme/app"), None)

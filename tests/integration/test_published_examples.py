@@ -9,7 +9,7 @@ import pytest
 from orchestrator.application import Application
 from orchestrator.webhook import workflow_job_event
 from sandbox.github import GitHub
-from sandbox.github_model import WEBHOOK_KINDS, Event, Scope
+from sandbox.github.model import WEBHOOK_KINDS, Event, Scope
 from sandbox.runner import Runner, Settings
 from sandbox.server import Server
 from tests.builders import delivery, environment

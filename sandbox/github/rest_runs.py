@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
-from sandbox.github_model import Job, Refusal, Run
-from sandbox.github_rest import Call, Reply, Route, page_of
+from sandbox.github.model import Job, Refusal, Run
+from sandbox.github.rest import Call, Reply, Route, page_of
 
 MOST_FILTERED = 1_000
 """How many runs a filtered listing returns at most (documented)."""

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from sandbox.github_access import Principal
-from sandbox.github_core import GitHubCore
-from sandbox.github_model import Refusal, Scope
+from sandbox.github.access import Principal
+from sandbox.github.core import GitHubCore
+from sandbox.github.model import Refusal, Scope
 
 type Audience = Literal["anyone", "token", "app"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
-from sandbox.github_model import Repository, Scope
+from sandbox.github.model import Repository, Scope
 
 KEPT = 3 * 86_400.0
 """Seconds for which a delivery can be listed and redelivered (documented: three days)."""

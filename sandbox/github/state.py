@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from sandbox.github_model import (
+from sandbox.github.model import (
     CONCLUSIONS,
     Event,
     EventKind,

@@ -2,9 +2,9 @@
 
 from typing import Any, Literal
 
-from sandbox.github_model import Label, Refusal, Registration, Runner, Scope
-from sandbox.github_payloads import timestamp
-from sandbox.github_rest import Call, Reply, Route, page_of
+from sandbox.github.model import Label, Refusal, Registration, Runner, Scope
+from sandbox.github.payloads import timestamp
+from sandbox.github.rest import Call, Reply, Route, page_of
 
 
 def routes() -> list[Route]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox.github_core import GitHubCore
-from sandbox.github_model import Event, Job, Label, Refusal, Registration, Runner, Scope
-from sandbox.github_rest import json_object
+from sandbox.github.core import GitHubCore
+from sandbox.github.model import Event, Job, Label, Refusal, Registration, Runner, Scope
+from sandbox.github.rest import json_object
 
 LONGEST_WAIT = 50.0
 """Seconds a runner can wait for work in one request."""

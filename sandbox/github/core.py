@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Literal
 
 from sandbox.faults import FaultPlan
-from sandbox.github_access import APP_PERMISSIONS, Access, App, Installation
-from sandbox.github_hooks import Deliver, Delivery, Hook, Hooks, Post, post
-from sandbox.github_limits import Budget
-from sandbox.github_model import (
+from sandbox.github.access import APP_PERMISSIONS, Access, App, Installation
+from sandbox.github.hooks import Deliver, Delivery, Hook, Hooks, Post, post
+from sandbox.github.limits import Budget
+from sandbox.github.model import (
     WEBHOOK_KINDS,
     Event,
     Job,
@@ -25,8 +25,8 @@ from sandbox.github_model import (
     RunnerGroup,
     Scope,
 )
-from sandbox.github_payloads import Payloads
-from sandbox.github_state import ActionsState, Choose, Limits
+from sandbox.github.payloads import Payloads
+from sandbox.github.state import ActionsState, Choose, Limits
 from sandbox.recording import Recorder
 
 type Clock = Callable[[], float]

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from sandbox.batch_model import TaskRun
+from sandbox.batch.model import TaskRun
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import jwt
 
-from sandbox.github_model import Refusal, Repository, Scope
+from sandbox.github.model import Refusal, Repository, Scope
 
 TOKEN_LIFE = 3600.0
 """Seconds an installation, registration or remove token lives (documented: one hour)."""

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from sandbox import github_rest_apps, github_rest_runners, github_rest_runs
-from sandbox.github_core import GitHubCore
-from sandbox.github_rest import Rest
-from sandbox.github_runner_service import RunnerService
+from sandbox.github import rest_apps, rest_runners, rest_runs
+from sandbox.github.core import GitHubCore
+from sandbox.github.rest import Rest
+from sandbox.github.runner_service import RunnerService
 
 TICK = 0.2
 """Seconds between two looks at the clock while the application is served."""
@@ -27,7 +27,7 @@ class GitHub(GitHubCore):
             middlewares=[self.recorder.middleware, self.faults.middleware], client_max_size=MAX_BODY
         )
         RunnerService(self).register(application.router)
-        routes = [*github_rest_runners.routes(), *github_rest_runs.routes(), *github_rest_apps.routes()]
+        routes = [*rest_runners.routes(), *rest_runs.routes(), *rest_apps.routes()]
         Rest(self, routes).register(application.router)
         application.cleanup_ctx.append(self._ticking)
         return application

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from sandbox.github_access import App, Installation
-from sandbox.github_hooks import Answer, Delivery, Hook
-from sandbox.github_model import Event, Job, Repository, Run, Runner, RunnerGroup
+from sandbox.github.access import App, Installation
+from sandbox.github.hooks import Answer, Delivery, Hook
+from sandbox.github.model import Event, Job, Repository, Run, Runner, RunnerGroup
 
 type Json = dict[str, Any]
 

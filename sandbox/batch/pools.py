@@ -7,7 +7,7 @@ stop it.
 import itertools
 from collections.abc import Iterable
 
-from sandbox.batch_model import BatchRefusal, Command, Job, Json, Node, Pool, Task, TaskRun
+from sandbox.batch.model import BatchRefusal, Command, Job, Json, Node, Pool, Task, TaskRun
 
 
 class BatchPools:

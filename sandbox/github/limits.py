@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sandbox.github_access import Principal
+from sandbox.github.access import Principal
 
 
 @dataclass

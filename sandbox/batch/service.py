@@ -19,10 +19,10 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox.batch_auth import shared_key_error
-from sandbox.batch_executor import Executor, ProcessExecutor
-from sandbox.batch_model import BatchRefusal, Command, Job, Json, Pool, Task, TaskRun
-from sandbox.batch_pools import BatchPools
+from sandbox.batch.auth import shared_key_error
+from sandbox.batch.executor import Executor, ProcessExecutor
+from sandbox.batch.model import BatchRefusal, Command, Job, Json, Pool, Task, TaskRun
+from sandbox.batch.pools import BatchPools
 from sandbox.faults import FaultPlan
 from sandbox.recording import Recorder
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.github_access import Installation
-from sandbox.github_hooks import Delivery, Hook
-from sandbox.github_model import Refusal, Repository
-from sandbox.github_payloads import timestamp
-from sandbox.github_rest import Audience, Call, Reply, Route, page_of
+from sandbox.github.access import Installation
+from sandbox.github.hooks import Delivery, Hook
+from sandbox.github.model import Refusal, Repository
+from sandbox.github.payloads import timestamp
+from sandbox.github.rest import Audience, Call, Reply, Route, page_of
 
 MOST_REPOSITORIES = 500
 """How many repositories a token can be narrowed to (documented)."""
