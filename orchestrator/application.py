@@ -66,7 +66,7 @@ class Application:
         self._queue = Lazy(self._make_queue)
         self._identity = Lazy(self._make_identity)
         self._receiver = DeliveryReceiver(
-            self._settings, HookRanges(self._published_ranges), self._provision, self._keep
+            self._settings, HookRanges(self._published_ranges), self.provision, self._keep
         )
         if self._settings.allowed_sources.github:
             logger.info("until GitHub's first answer its hook ranges are those shipped with the release")
@@ -100,7 +100,7 @@ class Application:
             if isinstance(admission, Ignored):
                 logger.warning("%s: no longer served: %s", about, admission.reason)
                 return
-            done = self._provision(request.event, admission.profile)
+            done = self.provision(request.event, admission.profile)
         except RepositoryNotAllowed as error:
             logger.warning("%s: no longer served: %s", about, error)
         except TransientError as trouble:
@@ -111,7 +111,8 @@ class Application:
         else:
             logger.info("%s: task %s %s", about, done.task_id, "created" if done.created else "exists")
 
-    def _provision(self, event: WorkflowJobEvent, profile: RunnerProfile) -> "Provisioned":
+    def provision(self, event: WorkflowJobEvent, profile: RunnerProfile) -> "Provisioned":
+        """Start the runner of an admitted job; see `Provisioner.provision`."""
         return self._provisioner().provision(event, profile)
 
     def _keep(self, event: WorkflowJobEvent, delivery: str, retry_after: float | None) -> float:
