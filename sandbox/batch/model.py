@@ -5,53 +5,30 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 type Json = dict[str, Any]
-type JobState = Literal["active", "disabled", "terminating", "completed", "deleting"]
+type JobState = Literal["active", "completed", "deleting"]
 type TaskState = Literal["active", "running", "completed"]
-type NodeState = Literal["starting", "idle", "running", "preempted", "leavingpool"]
+type NodeState = Literal["starting", "idle", "running"]
 
-MESSAGES: Mapping[str, tuple[int, str]] = {
-    "AuthenticationFailed": (
-        403,
-        "Server failed to authenticate the request. Make sure the Authorization header and its signature are correct.",
-    ),
-    "InvalidAuthenticationInfo": (401, "Authentication information is not given in the correct format."),
-    "InvalidHeaderValue": (400, "The value provided for one of the HTTP headers was not in the correct format."),
-    "InvalidPropertyValue": (400, "The value provided for one of the properties in the request body is invalid."),
-    "InvalidQueryParameterValue": (
-        400,
-        "Value for one of the query parameters specified in the request URI is invalid.",
-    ),
-    "InvalidRequestBody": (400, "The specified Request Body is not syntactically valid."),
-    "MissingRequiredProperty": (400, "A required property was not specified in the request body."),
-    "MissingRequiredQueryParameter": (400, "A required query parameter was not specified for this request."),
-    "OutOfRangeQueryParameterValue": (
-        400,
-        "A query parameter specified in the request URI is outside the permissible range.",
-    ),
-    "UnsupportedRequestVersion": (400, "The specified request version is not supported."),
-    "ResourceNotFound": (404, "The specified resource does not exist."),
-    "JobNotFound": (404, "The specified job does not exist."),
-    "TaskNotFound": (404, "The specified task does not exist."),
-    "PoolNotFound": (404, "The specified pool does not exist."),
-    "NodeNotFound": (404, "The specified node does not exist."),
-    "UnsupportedHttpVerb": (405, "The resource doesn't support the specified HTTP verb."),
-    "JobExists": (409, "The specified job already exists."),
-    "JobBeingTerminated": (409, "The specified job is being terminated."),
-    "JobBeingDeleted": (409, "The specified job has been marked for deletion and is being garbage collected."),
-    "JobCompleted": (409, "The specified job is already in a completed state."),
-    "JobNotActive": (409, "The specified job is not in active state."),
-    "ActiveJobAndScheduleQuotaReached": (409, "Active job and schedule quota for the account has been reached."),
-    "TaskExists": (409, "The specified task already exists."),
-    "TaskCompleted": (409, "The specified task is already in a completed state."),
-    "TaskNotCompleted": (409, "The specified task is not in a completed state."),
-    "TaskSucceeded": (409, "The specified task has already completed successfully."),
-    "OperationNotValidOnPool": (409, "The specified operation is not valid on the pool."),
-    "PoolBeingResized": (409, "The specified pool is being resized."),
-    "ConditionNotMet": (412, "The condition specified in the conditional header(s) was not met."),
-    "RequestBodyTooLarge": (413, "The request body is too large and exceeds the maximum permissible limit."),
-    "TooManyEnableAutoScaleRequests": (503, "Too many Enable Pool AutoScale requests are issued on the pool."),
+STATUS: Mapping[str, int] = {
+    "AuthenticationFailed": 403,
+    "InvalidHeaderValue": 400,
+    "InvalidPropertyValue": 400,
+    "InvalidQueryParameterValue": 400,
+    "InvalidRequestBody": 400,
+    "MissingRequiredProperty": 400,
+    "MissingRequiredQueryParameter": 400,
+    "UnsupportedRequestVersion": 400,
+    "JobNotFound": 404,
+    "TaskNotFound": 404,
+    "PoolNotFound": 404,
+    "JobExists": 409,
+    "JobBeingDeleted": 409,
+    "JobCompleted": 409,
+    "TaskExists": 409,
+    "TaskCompleted": 409,
+    "RequestBodyTooLarge": 413,
 }
-"""The service's error codes that the stand-in uses, with their status and text (documented list of error codes)."""
+"""The service's error codes that the stand-in uses, with their status (documented list of error codes)."""
 
 
 class BatchRefusal(Exception):
@@ -60,14 +37,13 @@ class BatchRefusal(Exception):
     Attributes:
         code: The error code, for example `TaskExists`.
         status: The HTTP status.
-        text: The message.
         details: The `values` of the error.
     """
 
     def __init__(self, code: str, **details: str) -> None:
         super().__init__(code)
         self.code = code
-        self.status, self.text = MESSAGES[code]
+        self.status = STATUS[code]
         self.details = details
 
 
@@ -82,8 +58,7 @@ class Pool:
         start_delay_s: Seconds from the decision for a node to its first task.
         max_nodes: The most that scaling out makes.
         idle_s: Seconds without a task after which scaling in takes a node away.
-        scale: `instant` follows the waiting tasks (the pool shows an autoscale formula then), `fixed` leaves the
-            number of nodes to `resize`.
+        scale: `instant` follows the waiting tasks, `fixed` keeps the number of nodes.
     """
 
     id: str
@@ -97,12 +72,8 @@ class Pool:
     scale: Literal["instant", "fixed"] = "instant"
     vm_size: str = "standard_d4s_v5"
     autoscale: bool = field(init=False)
-    formula: str = "$TargetDedicatedNodes = min(8, $PendingTasks.GetSample(1));"
-    interval: str = "PT5M"
     target: int = field(init=False)
-    resizing: bool = False
     created_at: float = 0.0
-    enabled_autoscale_at: float | None = None
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -122,7 +93,6 @@ class Node:
     changed_at: float = 0.0
     slots_used: int = 0
     tasks_run: int = 0
-    leaving: bool = False
 
 
 @dataclass
@@ -172,7 +142,6 @@ class Job:
     previous: JobState | None = None
     previous_at: float | None = None
     ended_at: float | None = None
-    reason: str | None = None
     tasks: dict[str, Task] = field(default_factory=dict)
     version: int = 1
 

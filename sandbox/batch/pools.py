@@ -61,7 +61,7 @@ class BatchPools:
             BatchRefusal: The job takes none, there is one of this id, or it does not fit the pool.
         """
         job = self.job(job_id)
-        refusals = {"completed": "JobCompleted", "deleting": "JobBeingDeleted", "terminating": "JobBeingTerminated"}
+        refusals = {"completed": "JobCompleted", "deleting": "JobBeingDeleted"}
         if job.state in refusals:
             raise BatchRefusal(refusals[job.state])
         key = str(body["id"]).lower()

@@ -236,7 +236,7 @@ class Batch:
             _validate(body, _TASK_FIELDS, required=("id", "commandLine"))
             self._state.add_task(job, body, self._clock())
         except BatchRefusal as refusal:
-            error = {"code": refusal.code, "message": {"lang": "en-US", "value": refusal.text}}
+            error = {"code": refusal.code, "message": {"lang": "en-US", "value": f"Refused: {refusal.code}."}}
             return {"taskId": body.get("id", ""), "status": "clienterror", "error": error}
         task = self._state.task(job, body["id"])
         where = f"{_root(request)}/jobs/{job}/tasks/{task.id}"
@@ -384,7 +384,10 @@ def _error(request: web.Request, refusal: BatchRefusal) -> web.Response:
     body: dict[str, Any] = {
         "odata.metadata": f"{_root(request)}/$metadata#{kind}",
         "code": refusal.code,
-        "message": {"lang": "en-US", "value": f"{refusal.text}\nRequestId:{uuid.uuid4()}\nTime:{_time(time.time())}"},
+        "message": {
+            "lang": "en-US",
+            "value": f"Refused: {refusal.code}.\nRequestId:{uuid.uuid4()}\nTime:{_time(time.time())}",
+        },
     }
     if refusal.details:
         body["values"] = [{"key": name, "value": value} for name, value in refusal.details.items()]
