@@ -5,6 +5,7 @@ import logging
 import azure.functions as func
 
 from orchestrator.application import Application
+from orchestrator.delivery import Answer
 
 # The SDKs' own request logs would double every line of ours.
 logging.getLogger("azure").setLevel(logging.WARNING)
@@ -18,8 +19,7 @@ application = Application.from_environment()
 async def provide_actions_runner(request: func.HttpRequest) -> func.HttpResponse:
     """Take a webhook delivery of GitHub's and start the runner that it asks for."""
     headers = {name.lower(): value for name, value in request.headers.items()}
-    answer = await application.receive(headers, request.get_body())
-    return func.HttpResponse(answer.text, status_code=answer.status, mimetype="application/json")
+    return _rendered(await application.receive(headers, request.get_body()))
 
 
 @app.function_name("RunnerRequests")
@@ -27,3 +27,14 @@ async def provide_actions_runner(request: func.HttpRequest) -> func.HttpResponse
 def runner_requests(message: func.QueueMessage) -> None:
     """Try again what GitHub or Batch could not serve at once."""
     application.retry(message.get_body())
+
+
+@app.function_name("ReviveRequests")
+@app.route("ReviveRequests", trigger_arg_name="request", methods=["POST"], auth_level=func.AuthLevel.ADMIN)
+async def revive_requests(request: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - it asks for nothing
+    """Put every request that was given up back into the queue: for an operator, after an outage."""
+    return _rendered(await application.revive())
+
+
+def _rendered(answer: Answer) -> func.HttpResponse:
+    return func.HttpResponse(answer.text, status_code=answer.status, mimetype="application/json")

@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from orchestrator.admission import Ignored, admit
+from orchestrator.deadline import QUEUE, within
 from orchestrator.delivery import Answer, DeliveryReceiver, misconfigured
-from orchestrator.errors import RepositoryNotAllowed, SettingsError, TransientError
+from orchestrator.errors import SettingsError, TransientError
 from orchestrator.hook_ranges import HookRanges, PublishedRanges
 from orchestrator.profiles import RunnerProfile
 from orchestrator.settings import Settings
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from orchestrator.github.client import GitHubClient
     from orchestrator.provisioning import Provisioned, Provisioner
     from orchestrator.request_queue import RequestQueue
+    from orchestrator.slow_lane import SlowLane
 
 logger = logging.getLogger(__name__)
+
+REVIVE_DEADLINE = 60.0  # seconds; an operator waits, and the front end would wait for 230
 
 
 class Lazy[T]:
@@ -64,6 +67,7 @@ class Application:
         self._github = Lazy(self._make_github)
         self._provisioner = Lazy(self._make_provisioner)
         self._queue = Lazy(self._make_queue)
+        self._slow_lane = Lazy(self._make_slow_lane)
         self._identity = Lazy(self._make_identity)
         self._receiver = DeliveryReceiver(
             self._settings, HookRanges(self._published_ranges), self.provision, self._keep
@@ -83,40 +87,32 @@ class Application:
         return await self._receiver.receive(headers, body)
 
     def retry(self, message: bytes) -> None:
-        """Try once more what a message of the queue asks for, and put it back if it still cannot be done.
+        """Try once more what a message of the queue asks for.
 
         Raises:
-            OrchestratorError: It is of no use to try again, or the queue does not take it back; the host then moves
-                the message to the poison queue after some tries of its own.
+            SettingsError: App settings are wrong; the host keeps the message.
+            TransientError: The queue does not answer; the host keeps the message.
         """
-        from orchestrator.request_queue import MAX_ATTEMPTS, RunnerRequest
-
         if self._problem is not None:
             raise self._problem
-        request = RunnerRequest.parse(message).again()
-        about = f"delivery {request.delivery}, job {request.event.workflow_job.id}, attempt {request.attempt}"
+        self._slow_lane().take(message)
+
+    async def revive(self) -> Answer:
+        """Put every request that was given up back into the queue."""
+        if self._problem is not None:
+            return misconfigured(self._problem)
         try:
-            admission = admit(request.event, self._settings)
-            if isinstance(admission, Ignored):
-                logger.warning("%s: no longer served: %s", about, admission.reason)
-                return
-            done = self.provision(request.event, admission.profile)
-        except RepositoryNotAllowed as error:
-            logger.warning("%s: no longer served: %s", about, error)
-        except TransientError as trouble:
-            if request.attempt >= MAX_ATTEMPTS:
-                raise
-            wait = self._queue().keep(request, trouble.retry_after)
-            logger.warning("%s: kept for another %.0f s: %s", about, wait, trouble)
-        else:
-            logger.info("%s: task %s %s", about, done.task_id, "created" if done.created else "exists")
+            revived, foreign = await within(REVIVE_DEADLINE, QUEUE, lambda: self._queue().revive())
+        except TransientError as error:
+            return Answer(503, {"result": "failed", "reason": str(error)})
+        return Answer(200, {"result": "revived", "requests": revived, "left": foreign})
 
     def provision(self, event: WorkflowJobEvent, profile: RunnerProfile) -> "Provisioned":
         """Start the runner of an admitted job; see `Provisioner.provision`."""
         return self._provisioner().provision(event, profile)
 
     def _keep(self, event: WorkflowJobEvent, delivery: str, retry_after: float | None) -> float:
-        from orchestrator.request_queue import RunnerRequest
+        from orchestrator.runner_request import RunnerRequest
 
         return self._queue().keep(RunnerRequest(delivery=delivery, event=event), retry_after)
 
@@ -164,6 +160,12 @@ class Application:
 
         storage = self._settings.azure_web_jobs_storage
         return RequestQueue(storage, None if storage.connection_string else self._identity())
+
+    def _make_slow_lane(self) -> "SlowLane":
+        from orchestrator.slow_lane import SlowLane
+
+        queue = self._queue()
+        return SlowLane(self._settings, self.provision, queue.keep, queue.give_up)
 
     def _make_identity(self) -> "TokenCredential":
         from azure.identity import DefaultAzureCredential

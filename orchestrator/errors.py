@@ -9,6 +9,7 @@
           · ContentTypeUnknown    415
           · SignatureInvalid      401
           · RepositoryNotAllowed  403
+      · RequestMalformed          a message in the queue is none of ours
       · UpstreamError             GitHub, Batch or the queue did not do what was asked
           · TransientError        it may later: try again (after `retry_after` seconds, if it said so)
           · UpstreamRefused       it will not until somebody changes something (500)
@@ -82,6 +83,10 @@ class RepositoryNotAllowed(DeliveryRefused):
     """The repository is public, or not among `AllowedRepositories`."""
 
     status = 403
+
+
+class RequestMalformed(OrchestratorError):
+    """A message in the queue is none of ours."""
 
 
 class UpstreamError(OrchestratorError):

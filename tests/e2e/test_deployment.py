@@ -13,6 +13,7 @@ import requests
 from sandbox.deployment import GITHUB_ADDRESS, REPOSITORY, Deployment
 from sandbox.faults import Fault
 from sandbox.functions.front import CLIENT_ADDRESS
+from sandbox.functions.process import MASTER_KEY
 from sandbox.github.hooks import Delivery
 from sandbox.github.model import Scope
 from tests.schemas import validate_workflow_job
@@ -121,12 +122,29 @@ def test_github_down(deployment: Deployment) -> None:
     until(lambda: rest_calls(deployment).count(f"{REGISTRATION} -> 503") == 2)
     assert deployment.batch.task_bodies() == {}
     deployment.github.faults.clear()
-    until(lambda: "kept for another" in deployment.host.logs)
+    until(lambda: '"result": "kept", "reason": "GitHub answered 503' in deployment.host.logs)
     deployment.skip(60)
     until(lambda: all_done(deployment))
     assert len(deployment.batch.task_bodies()) == 1
     until(lambda: deployment.queue.texts("runner-requests") == [])
-    assert "attempt 3: task runner-30000000001-1 created" in deployment.host.logs
+    assert '"task": "runner-30000000001-1"' in deployment.host.logs
+
+
+def test_given_up_and_revived(deployment: Deployment) -> None:
+    """A request that cannot be served is put aside with an alert; an operator's one call puts it back."""
+    deployment.github.faults.add(Fault("status", REGISTRATION, status=503), Fault("status", REGISTRATION, status=422))
+    deployment.github.queue_job(REPOSITORY, ("self-hosted",))
+    until(lambda: answers(deployment))
+    deployment.skip(30)
+    until(lambda: deployment.queue.texts("runner-requests-poison"))
+    until(lambda: "CRITICAL" in deployment.host.logs)
+    url = f"{deployment.host.url}/api/ReviveRequests"
+    assert requests.post(url, headers={"x-functions-key": deployment.key}, timeout=5).status_code == 401
+    answer = requests.post(url, headers={"x-functions-key": MASTER_KEY}, timeout=5)
+    assert (answer.status_code, answer.json()) == (200, {"result": "revived", "requests": 1, "left": 0})
+    deployment.skip(5)
+    until(lambda: all_done(deployment))
+    assert deployment.queue.texts("runner-requests-poison") == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import requests
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueClient
 
-from orchestrator.request_queue import RequestQueue, RunnerRequest
+from orchestrator.request_queue import RequestQueue
+from orchestrator.runner_request import RunnerRequest
 from orchestrator.settings import QueueStorage
 from orchestrator.webhook import workflow_job_event
 from sandbox.functions.process import FunctionsHost

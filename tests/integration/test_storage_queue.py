@@ -11,7 +11,8 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.storage.queue import QueueClient
 
 from orchestrator.errors import SettingsError, TransientError
-from orchestrator.request_queue import QUEUE, RequestQueue, RunnerRequest
+from orchestrator.request_queue import POISON, QUEUE, RequestQueue
+from orchestrator.runner_request import RunnerRequest
 from orchestrator.settings import QueueStorage
 from orchestrator.webhook import workflow_job_event
 from sandbox.faults import Fault
@@ -164,9 +165,35 @@ class TestRequestQueue:
         queue = queue_of(connection)
         queue.keep(request())
         service.faults.add(fault)
-        with pytest.raises(TransientError, match="takes no message") as caught:
+        with pytest.raises(TransientError, match="does not do its part") as caught:
             queue.keep(request())
         assert "acme" not in str(caught.value)
+
+    def test_given_up_and_revived(self, connection: str, service: QueueService, clock: Clock) -> None:
+        """What was given up stays until it is revived; it then starts anew at once, and foreign messages stay."""
+        queue = queue_of(connection)
+        assert queue.revive() == (0, 0)
+        given_up = request(attempt=20)
+        queue.give_up(given_up.model_dump_json().encode())
+        queue.give_up(b"\xff none of ours")
+        QueueClient.from_connection_string(connection, POISON).send_message("not base64!")
+        clock.now += 30 * 86_400
+        queue.give_up(given_up.model_dump_json().encode())
+        assert len(service.texts(POISON)) == 3
+        assert queue.revive() == (2, 1)
+        clock.now += 2
+        reader = QueueClient.from_connection_string(connection, QUEUE)
+        found = [RunnerRequest.parse(base64.b64decode(m.content)) for m in reader.receive_messages()]
+        assert found == [given_up.anew()] * 2
+        assert len(service.texts(POISON)) == 1
+
+    def test_revival_without_an_answer(self, connection: str, service: QueueService) -> None:
+        """If the queue of the given-up does not answer, that is said."""
+        queue = queue_of(connection)
+        queue.give_up(b"x")
+        service.faults.add(Fault("status", "GET *", status=503))
+        with pytest.raises(TransientError, match=f"{POISON} does not do its part: 503"):
+            queue.revive()
 
     def test_what_is_no_connection_string(self) -> None:
         """A connection string without a key names the setting."""
@@ -177,4 +204,4 @@ class TestRequestQueue:
         """With an identity the queue's address is all that is needed."""
         storage = QueueStorage.from_environment({"AzureWebJobsStorage__accountName": "acct"})
         queue = RequestQueue(storage, NoIdentity())
-        assert queue._client.url == f"https://acct.queue.core.windows.net/{QUEUE}"
+        assert queue._requests.url == f"https://acct.queue.core.windows.net/{QUEUE}"

@@ -9,13 +9,10 @@ import threading
 import pytest
 
 from orchestrator.application import Application, Lazy
-from orchestrator.errors import SettingsError, UpstreamRefused
-from orchestrator.request_queue import RunnerRequest
-from orchestrator.webhook import workflow_job_event
+from orchestrator.errors import SettingsError
 from tests.builders import delivery, environment, queued_job
 
 LOOPBACK = {"AllowedSources": "140.82.112.0/20"}
-NOBODY = {"BatchAccountUrl": "http://127.0.0.1:9", "GithubApiUrl": "http://127.0.0.1:9"}
 
 
 def test_misconfigured(caplog: pytest.LogCaptureFixture) -> None:
@@ -30,6 +27,7 @@ def test_misconfigured(caplog: pytest.LogCaptureFixture) -> None:
     assert "s3cret" not in answer.text + caplog.text
     with pytest.raises(SettingsError):
         application.retry(b"{}")
+    assert asyncio.run(application.revive()).body["result"] == "misconfigured"
 
 
 def test_the_shipped_list_is_announced(caplog: pytest.LogCaptureFixture) -> None:
@@ -48,29 +46,6 @@ def test_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     answer = asyncio.run(Application.from_environment().receive(*delivery({}, event="push")))
     assert answer.body["result"] == "ignored"
-
-
-def request(*labels: str, private: bool = True) -> bytes:
-    """Return a message of the queue."""
-    repository = {"name": "app", "full_name": "acme/app", "owner": {"login": "acme"}, "private": private}
-    event = workflow_job_event(json.dumps(queued_job(*labels, repository=repository)).encode())
-    return RunnerRequest(delivery="d-1", event=event).model_dump_json().encode()
-
-
-@pytest.mark.parametrize(
-    ("message", "reason"),
-    [(request("self-hosted", "gone"), "no profile offers"), (request(private=False), "the repository is public")],
-)
-def test_a_kept_job_that_is_no_longer_served(message: bytes, reason: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A job whose profile or permission went away meanwhile ends with a line in the log, and makes no call."""
-    Application(environment(**LOOPBACK, **NOBODY)).retry(message)
-    assert f"delivery d-1, job 29679449526, attempt 2: no longer served: {reason}" in caplog.text
-
-
-def test_a_message_that_is_none_of_ours() -> None:
-    """A foreign message in the queue is refused, so that the host moves it to the poison queue."""
-    with pytest.raises(UpstreamRefused):
-        Application(environment(**LOOPBACK)).retry(b"hello")
 
 
 class TestLazy:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.errors import UpstreamRefused
-from orchestrator.request_queue import RunnerRequest, delay_before_retry
+from orchestrator.errors import RequestMalformed
+from orchestrator.runner_request import RunnerRequest, delay_before_retry
 from orchestrator.webhook import workflow_job_event
 from tests.builders import queued_job
 
@@ -42,12 +42,13 @@ def test_attempts_are_counted() -> None:
     kept = request()
     assert kept.again().attempt == 2
     assert kept.again().event == kept.event
+    assert kept.again().again().anew() == kept
 
 
 @pytest.mark.parametrize("message", [b"", b"{", b"[]", b'{"version": 2}', b"\xff", b'{"version":1,"delivery":"d"}'])
 def test_a_message_that_is_none_of_ours(message: bytes) -> None:
     """Anything else in the queue is refused with a clear error."""
-    with pytest.raises(UpstreamRefused, match="is not a runner request"):
+    with pytest.raises(RequestMalformed, match="is not a runner request"):
         RunnerRequest.parse(message)
 
 

@@ -1,0 +1,73 @@
+"""A job that still needs its runner, as it waits in the queue (pure).
+
+A message is an envelope of ours and not GitHub's body: the Functions host rewrites messages that look like JSON, and
+lets properties of theirs replace the queue's own (`id`, `dequeueCount`, …), so the envelope uses none of those names.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestrator.errors import RequestMalformed
+from orchestrator.webhook import WorkflowJobEvent
+
+MAX_ATTEMPTS = 20  # with the delays below about three hours; what is left then is an outage for people to see
+FIRST_DELAY = 10.0
+LONGEST_DELAY = 600.0
+LONGEST_WAIT = 3600.0  # GitHub's primary rate limit starts anew every hour
+
+
+class RunnerRequest(BaseModel):
+    """A job that still needs its runner.
+
+    Attributes:
+        attempt: how often it was tried, the delivery itself included.
+        delivery: GitHub's id of the delivery, to find it in the log.
+        kept_since: when it was first put into the queue.
+        event: what GitHub said.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    version: Literal[1] = 1
+    attempt: Annotated[int, Field(ge=1)] = 1
+    delivery: str
+    kept_since: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    event: WorkflowJobEvent
+
+    @classmethod
+    def parse(cls, message: bytes) -> "RunnerRequest":
+        """Read a queue message.
+
+        Raises:
+            RequestMalformed: It is none of ours.
+        """
+        try:
+            return cls.model_validate_json(message)
+        except ValidationError as error:
+            where = ".".join(map(str, error.errors(include_input=False)[0]["loc"])) or "the message"
+            raise RequestMalformed(f"the message is not a runner request: see {where}") from None
+
+    def again(self) -> "RunnerRequest":
+        """Return the request for its next attempt."""
+        return self.model_copy(update={"attempt": self.attempt + 1})
+
+    def anew(self) -> "RunnerRequest":
+        """Return the request as if it had been tried but once."""
+        return self.model_copy(update={"attempt": 1})
+
+
+def delay_before_retry(attempt: int, retry_after: float | None, jitter: float) -> float:
+    """Return the seconds to wait after an attempt failed.
+
+    Args:
+        attempt: how often it was tried.
+        retry_after: what the service asked for; it wins.
+        jitter: 0 to 1, spreads what failed together over a quarter more.
+    """
+    if retry_after is not None:
+        wait = min(max(retry_after, 1.0), LONGEST_WAIT)
+    else:
+        wait = min(FIRST_DELAY * 2 ** min(attempt - 1, 10), LONGEST_DELAY)
+    return wait * (1 + jitter / 4)
