@@ -116,6 +116,8 @@ class RunnerTasks:
                     return lost_answer  # then it is the one that we created a moment ago
                 if _code(error) == "JobNotFound":
                     return None
+                if _code(error) == "JobCompleted":
+                    raise self._replace_job(pool) from None
                 raise _understood(error, "add a task") from None
             except ServiceResponseError as error:
                 # A kept connection may break just as it is used again. The task's id makes a second try harmless.
@@ -127,6 +129,15 @@ class RunnerTasks:
             else:
                 return True
         raise AssertionError  # pragma: no cover - the loop returns or raises
+
+    def _replace_job(self, pool: str) -> TransientError:
+        """Delete a job that somebody has ended, so that the next try creates it anew; return the trouble till then."""
+        logger.warning("the Batch job %s was ended from outside; it is made anew", job_id(pool))
+        try:
+            self._client.begin_delete_job(job_id(pool))
+        except AzureError as error:
+            return TransientError(f"the Batch job {job_id(pool)} was ended, and {_understood(error, 'delete it')}")
+        return TransientError(f"the Batch job {job_id(pool)} was ended from outside and is being made anew")
 
     def _create_job(self, pool: str) -> None:
         options = BatchJobCreateOptions(

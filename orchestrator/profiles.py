@@ -65,7 +65,7 @@ class RunnerProfile(BaseModel):
     run_options: Annotated[str, Field(max_length=1000)] = ""
     slots: Annotated[int, Field(ge=1, le=256)] = 1
     max_hours: Annotated[float, Field(gt=0, le=120)] | None = None
-    idle_minutes: Annotated[int, Field(ge=1, le=1440)] | None = None
+    idle_minutes: Annotated[float, Field(gt=0, le=1440)] | None = None
     runner_group: GroupName | None = None
 
     @model_validator(mode="after")

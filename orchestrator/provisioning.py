@@ -107,7 +107,7 @@ class Provisioner:
             "GHR_LABELS": ",".join(labels),
             **({"GHR_GROUP": profile.runner_group} if profile.runner_group else {}),
             "GHR_EPHEMERAL": "true",
-            "GHR_IDLE_MINUTES": str(profile.idle_minutes),
+            "GHR_IDLE_MINUTES": f"{profile.idle_minutes:g}",
             **registration.environment,
         }
         if self._tasks.add(_runner_task(event, profile, environment)):

@@ -77,7 +77,7 @@ def _private_key(secret: SecretStr) -> SecretStr:
     text = secret.get_secret_value().strip().replace("\\n", "\n")
     if not text.startswith("-----BEGIN"):
         try:
-            text = base64.b64decode(text, validate=True).decode("ascii").strip()
+            text = base64.b64decode("".join(text.split()), validate=True).decode("ascii").strip()
         except (binascii.Error, UnicodeDecodeError, ValueError):
             text = ""
     if not re.fullmatch(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.+-----END [A-Z ]*PRIVATE KEY-----", text, re.DOTALL):
@@ -167,13 +167,13 @@ class Settings(BaseModel):
     runner_group: GroupName | None = None
     runner_profiles: Json[Annotated[tuple[RunnerProfile, ...], Field(min_length=1)]] | None = None
     job_max_hours: Annotated[float, Field(gt=0, le=120)] = 7
-    runner_idle_minutes: Annotated[int, Field(ge=1, le=1440)] = 10
+    runner_idle_minutes: Annotated[float, Field(gt=0, le=1440)] = 10
 
     allowed_sources: Annotated[AllowedSources, BeforeValidator(AllowedSources.parse)] = AllowedSources(github=True)
     trusted_proxy_count: Annotated[int, Field(ge=0, le=10)] = 0
     allowed_repositories: Annotated[tuple[str, ...], BeforeValidator(_globs)] = ()
     allow_public_repositories: bool = False
-    max_request_bytes: Annotated[int, Field(ge=1024, le=25 * MIB)] = MIB
+    max_request_bytes: Annotated[int, Field(ge=1, le=100 * MIB)] = MIB
 
     azure_web_jobs_storage: QueueStorage
 

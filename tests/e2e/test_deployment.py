@@ -168,6 +168,19 @@ def test_batch_down(deployment: Deployment, fault: Fault) -> None:
     assert len(deployment.batch.task_bodies()) == 1
 
 
+def test_a_batch_job_that_somebody_ended(deployment: Deployment) -> None:
+    """A Batch job that was ended from outside is made anew, and the requests that came meanwhile get their runners."""
+    deployment.github.queue_job(REPOSITORY, ("self-hosted",))
+    until(lambda: all_done(deployment))
+    deployment.batch.end_job("github-runner-batchLinux")
+    deployment.github.queue_job(REPOSITORY, ("self-hosted",))
+    until(lambda: len(answers(deployment)) == 2)
+    assert (answers(deployment)[0][0], "made anew" in answers(deployment)[0][1]["reason"]) == (202, True)
+    until(lambda: deployment.batch.task_bodies() == {})
+    deployment.skip(30)
+    until(lambda: all_done(deployment))
+
+
 def test_a_lost_answer(deployment: Deployment) -> None:
     """If Batch took the task and its answer was lost, the job is served by that one task."""
     deployment.batch.faults.add(Fault("lost_answer", ADD_TASK, skip=1))

@@ -134,12 +134,21 @@ class TestAdd:
         assert tasks.add(task(task_id="runner-2-1"))
         assert list(batch.task_bodies()) == ["runner-2-1"]
 
-    def test_a_job_that_was_terminated(self, batch: Batch, tasks: RunnerTasks) -> None:
-        """A job that somebody ended takes no task: transient trouble that names the state."""
+    def test_a_job_that_was_ended(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A job that somebody ended is deleted and made anew; until then the trouble is transient."""
         tasks.add(task())
         batch.end_job(job_id("linux"))
-        with pytest.raises(TransientError, match="JobCompleted"):
+        batch.faults.add(Fault("status", "DELETE *", status=500))
+        with pytest.raises(TransientError, match="was ended, and Batch cannot delete it now: 500"):
             tasks.add(task(task_id="runner-2-1"))
+        with pytest.raises(TransientError, match="being made anew"):
+            tasks.add(task(task_id="runner-2-1"))
+        with pytest.raises(TransientError, match="JobBeingDeleted"):
+            tasks.add(task(task_id="runner-2-1"))
+        deadline = time.monotonic() + 5
+        while batch.task_bodies() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert tasks.add(task(task_id="runner-2-1"))
 
     def test_a_lost_answer(self, batch: Batch, tasks: RunnerTasks) -> None:
         """If the answer was lost after the task was taken, it counts as created by us."""
