@@ -87,7 +87,16 @@ def test_web_url_of_its_own() -> None:
     assert settings(GithubUrl="https://git.acme.com/").github_web_url == "https://git.acme.com"
 
 
-@pytest.mark.parametrize("text", [PEM, PEM.replace("\n", "\\n"), base64.b64encode(PEM.encode()).decode(), f"\n{PEM}\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        PEM,
+        PEM.replace("\n", "\\n"),
+        base64.b64encode(PEM.encode()).decode(),
+        base64.encodebytes(PEM.encode()).decode(),
+        f"\n{PEM}\n",
+    ],
+)
 def test_private_key(text: str) -> None:
     """The App's key comes as PEM, with escaped line ends, or in base64."""
     found = settings(GithubToken="", GithubAppId="12", GithubAppPrivateKey=text)
