@@ -18,13 +18,13 @@ class Ignored:
 
 @dataclass(frozen=True)
 class Admitted:
-    """The job gets a runner of this profile."""
+    """The job is one of ours: this profile serves it."""
 
     profile: RunnerProfile
 
 
 def admit(event: WorkflowJobEvent, settings: Settings) -> Admitted | Ignored:
-    """Decide about a queued job.
+    """Decide about a job that is queued, or completed without ever having had a runner.
 
     Labels first: a hook sees every job of its organization, and only those that ask for one of our runners are held
     against the rules about repositories.
@@ -32,7 +32,10 @@ def admit(event: WorkflowJobEvent, settings: Settings) -> Admitted | Ignored:
     Raises:
         RepositoryNotAllowed: The job asks for one of our runners from a repository that may have none.
     """
-    labels = event.workflow_job.labels
+    job = event.workflow_job
+    if event.action == "completed" and (job.had_runner or job.conclusion == "skipped"):
+        return Ignored("the job had its runner" if job.had_runner else "a skipped job never waited for a runner")
+    labels = job.labels
     if not asks_for_self_hosted(labels):
         return Ignored("the job does not ask for a self-hosted runner")
     if (label := unacceptable_label(labels)) is not None:
@@ -40,7 +43,12 @@ def admit(event: WorkflowJobEvent, settings: Settings) -> Admitted | Ignored:
     profile = profile_for(settings.profiles, labels)
     if profile is None:
         return Ignored(f"no profile offers all of the labels {', '.join(labels)}")
-    _check_repository(event.repository, settings)
+    try:
+        _check_repository(event.repository, settings)
+    except RepositoryNotAllowed:
+        if event.action == "queued":
+            raise
+        return Ignored("no runner was started for a job of this repository")
     return Admitted(profile)
 
 

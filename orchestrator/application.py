@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
     from orchestrator.github.client import GitHubClient
-    from orchestrator.provisioning import Provisioned, Provisioner
+    from orchestrator.provisioning import Outcome, Provisioner
     from orchestrator.request_queue import RequestQueue
     from orchestrator.slow_lane import SlowLane
 
@@ -69,9 +69,7 @@ class Application:
         self._queue = Lazy(self._make_queue)
         self._slow_lane = Lazy(self._make_slow_lane)
         self._identity = Lazy(self._make_identity)
-        self._receiver = DeliveryReceiver(
-            self._settings, HookRanges(self._published_ranges), self.provision, self._keep
-        )
+        self._receiver = DeliveryReceiver(self._settings, HookRanges(self._published_ranges), self.serve, self._keep)
         if self._settings.allowed_sources.github:
             logger.info("until GitHub's first answer its hook ranges are those shipped with the release")
 
@@ -107,9 +105,9 @@ class Application:
             return Answer(503, {"result": "failed", "reason": str(error)})
         return Answer(200, {"result": "revived", "requests": revived, "left": foreign})
 
-    def provision(self, event: WorkflowJobEvent, profile: RunnerProfile) -> "Provisioned":
-        """Start the runner of an admitted job; see `Provisioner.provision`."""
-        return self._provisioner().provision(event, profile)
+    def serve(self, event: WorkflowJobEvent, profile: RunnerProfile) -> "Outcome":
+        """Do what an admitted job needs; see `Provisioner.serve`."""
+        return self._provisioner().serve(event, profile)
 
     def _keep(self, event: WorkflowJobEvent, delivery: str, retry_after: float | None) -> float:
         from orchestrator.runner_request import RunnerRequest
@@ -165,7 +163,7 @@ class Application:
         from orchestrator.slow_lane import SlowLane
 
         queue = self._queue()
-        return SlowLane(self._settings, self.provision, queue.keep, queue.give_up)
+        return SlowLane(self._settings, self.serve, queue.keep, queue.give_up)
 
     def _make_identity(self) -> "TokenCredential":
         from azure.identity import DefaultAzureCredential

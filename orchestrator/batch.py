@@ -18,6 +18,7 @@ from azure.batch.models import (
     BatchTaskConstraints,
     BatchTaskContainerSettings,
     BatchTaskCreateOptions,
+    BatchTaskState,
     ContainerWorkingDirectory,
     ElevationLevel,
     EnvironmentSetting,
@@ -103,6 +104,28 @@ class RunnerTasks:
             raise _understood(error, "look for a task") from None
         except AzureError as error:
             raise _understood(error, "look for a task") from None
+        return True
+
+    def end_waiting(self, pool: str, task_id: str) -> bool:
+        """End a task that still waits for a node; return False if there is none that does.
+
+        Between the look and the end the task may start. Its container then needs seconds to become a runner, so no job
+        is hurt.
+
+        Raises:
+            UpstreamError: Batch does not do it.
+        """
+        try:
+            task = self._client.get_task(job_id(pool), task_id, select=["id", "state"])
+            if task.state != BatchTaskState.ACTIVE:
+                return False
+            self._client.terminate_task(job_id(pool), task_id)
+        except HttpResponseError as error:
+            if _code(error) in {"TaskNotFound", "JobNotFound", "TaskCompleted"}:
+                return False
+            raise _understood(error, "end a task") from None
+        except AzureError as error:
+            raise _understood(error, "end a task") from None
         return True
 
     def _create_task(self, pool: str, options: BatchTaskCreateOptions) -> bool | None:

@@ -24,7 +24,7 @@ from orchestrator.errors import (
 )
 from orchestrator.hook_ranges import HookRanges
 from orchestrator.profiles import RunnerProfile
-from orchestrator.provisioning import Provisioned
+from orchestrator.provisioning import Outcome
 from orchestrator.settings import Settings
 from orchestrator.source_address import caller_address, is_within
 from orchestrator.webhook import (
@@ -65,7 +65,7 @@ class DeliveryReceiver:
     Args:
         settings: the app settings.
         hook_ranges: where GitHub's own webhooks come from.
-        provision: starts the runner of an admitted job (`Provisioner.provision`).
+        serve: does what an admitted job needs (`Provisioner.serve`).
         keep: puts a job into the queue, given the delivery's id and the seconds to wait that a service asked for;
             returns the seconds until it is tried.
     """
@@ -74,12 +74,12 @@ class DeliveryReceiver:
         self,
         settings: Settings,
         hook_ranges: HookRanges,
-        provision: Callable[[WorkflowJobEvent, RunnerProfile], Provisioned],
+        serve: Callable[[WorkflowJobEvent, RunnerProfile], Outcome],
         keep: Callable[[WorkflowJobEvent, str, float | None], float],
     ) -> None:
         self._settings = settings
         self._hook_ranges = hook_ranges
-        self._provision = provision
+        self._serve = serve
         self._keep = keep
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -126,13 +126,13 @@ class DeliveryReceiver:
         if delivery.event != EVENT:
             return _ignored(f"the event is {delivery.event}, only {EVENT} starts runners")
         action = action_of(payload)
-        if action != "queued":
-            return _ignored("only the action queued starts a runner")
+        if action not in ("queued", "completed"):
+            return _ignored("only the action queued starts a runner, and completed may end one")
         event = workflow_job_event(payload)
         admission = admit(event, self._settings)
         if isinstance(admission, Ignored):
             return _ignored(admission.reason)
-        return await self._start_runner(event, admission.profile, delivery.delivery)
+        return await self._serve_job(event, admission.profile, delivery.delivery)
 
     async def _check_source(self, headers: Mapping[str, str], body: bytes) -> None:
         """Refuse callers from elsewhere than `AllowedSources`.
@@ -162,17 +162,17 @@ class DeliveryReceiver:
             return False
         return True
 
-    async def _start_runner(self, event: WorkflowJobEvent, profile: RunnerProfile, delivery: str) -> Answer:
+    async def _serve_job(self, event: WorkflowJobEvent, profile: RunnerProfile, delivery: str) -> Answer:
         if self._settings.allowed_sources.github and self._hook_ranges.stale:
             UPSTREAM.submit(self._hook_ranges.refresh)
         try:
-            done = await within(DEADLINE, UPSTREAM, lambda: self._provision(event, profile))
+            done = await within(DEADLINE, UPSTREAM, lambda: self._serve(event, profile))
         except TransientError as trouble:
             return await self._keep_for_later(event, delivery, trouble)
         return Answer(
-            201 if done.created else 200,
+            201 if done.result == "created" else 200,
             {
-                "result": "created" if done.created else "exists",
+                "result": done.result,
                 "task": done.task_id,
                 "pool": done.pool,
                 "image": done.image,

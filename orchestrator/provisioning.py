@@ -1,4 +1,8 @@
-"""One queued workflow job -> one runner task: the use case behind the webhook and the queue."""
+"""One queued workflow job -> one runner task: the use case behind the webhook and the queue.
+
+Runners are counted, not bound: GitHub hands a job to any idle runner that matches. So a job that ends with a runner is no
+reason to take a waiting task away, whosever it was; only one that ends without ever getting one leaves one too many.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -51,12 +55,23 @@ class Tasks(Protocol):
     def exists(self, pool: str, task_id: str) -> bool:
         """Whether there is a task of this id, in whatever state."""
 
+    def end_waiting(self, pool: str, task_id: str) -> bool:
+        """End a task that still waits for a node; return False if there is none that does."""
+
 
 @dataclass(frozen=True)
-class Provisioned:
-    """The runner task of a job, and whether it was created just now or existed already."""
+class Outcome:
+    """What was done about a job.
 
-    created: bool
+    Attributes:
+        result: its runner task was created, existed already, was removed, or is left alone.
+        task_id: the task.
+        pool: where it runs.
+        image: what it runs.
+        profile: the profile that it came from.
+    """
+
+    result: Literal["created", "exists", "removed", "left"]
     task_id: str
     pool: str
     image: str
@@ -77,19 +92,28 @@ class Provisioner:
         self._registrar = registrar
         self._tasks = tasks
 
-    def provision(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Provisioned:
-        """Start the job's runner, unless that was done before.
+    def serve(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Outcome:
+        """Start a queued job's runner unless that was done before; take back that of a job that ended without one.
 
         Raises:
             TransientError: GitHub or Batch is not answering; the same call later may succeed.
             UpstreamRefused: GitHub or Batch will not do it until somebody changes something.
         """
+        if event.action == "queued":
+            return self._start_runner(event, profile)
+        # The task ends but stays known, so that a late or repeated `queued` does not start it again. A runner that is
+        # starting already may serve another job, and leaves by itself if none comes.
+        task = task_id(event.workflow_job)
+        result: Literal["removed", "left"] = "removed" if self._tasks.end_waiting(profile.pool, task) else "left"
+        return Outcome(result, task, profile.pool, profile.image, profile.name)
+
+    def _start_runner(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Outcome:
         job = event.workflow_job
         installation = event.installation.id if event.installation else None
         registrant = Registrant(runner_scope(event, self._settings), installation)
         labels = profile.runner_labels(job.labels)
-        created = Provisioned(True, task_id(job), profile.pool, profile.image, profile.name)
-        already = replace(created, created=False)
+        created = Outcome("created", task_id(job), profile.pool, profile.image, profile.name)
+        already = replace(created, result="exists")
 
         name = created.task_id
         try:

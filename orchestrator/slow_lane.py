@@ -11,7 +11,7 @@ from collections.abc import Callable
 from orchestrator.admission import Ignored, admit
 from orchestrator.errors import OrchestratorError, RepositoryNotAllowed, RequestMalformed, TransientError
 from orchestrator.profiles import RunnerProfile
-from orchestrator.provisioning import Provisioned
+from orchestrator.provisioning import Outcome
 from orchestrator.runner_request import MAX_ATTEMPTS, RunnerRequest
 from orchestrator.settings import Settings
 from orchestrator.webhook import WorkflowJobEvent
@@ -24,7 +24,7 @@ class SlowLane:
 
     Args:
         settings: the app settings.
-        provision: starts the runner of an admitted job (`Provisioner.provision`).
+        serve: does what an admitted job needs (`Provisioner.serve`).
         keep: puts a request back, given the seconds to wait that a service asked for (`RequestQueue.keep`).
         give_up: puts a message aside (`RequestQueue.give_up`).
     """
@@ -32,12 +32,12 @@ class SlowLane:
     def __init__(
         self,
         settings: Settings,
-        provision: Callable[[WorkflowJobEvent, RunnerProfile], Provisioned],
+        serve: Callable[[WorkflowJobEvent, RunnerProfile], Outcome],
         keep: Callable[[RunnerRequest, float | None], float],
         give_up: Callable[[bytes], None],
     ) -> None:
         self._settings = settings
-        self._provision = provision
+        self._serve = serve
         self._keep = keep
         self._give_up = give_up
 
@@ -63,7 +63,7 @@ class SlowLane:
             if isinstance(admission, Ignored):
                 _log(logging.WARNING, result="ignored", reason=f"no longer served: {admission.reason}", **about)
                 return
-            done = self._provision(request.event, admission.profile)
+            done = self._serve(request.event, admission.profile)
         except RepositoryNotAllowed as error:
             _log(logging.WARNING, result="refused", reason=f"no longer served: {error}", **about)
         except TransientError as trouble:
@@ -75,8 +75,7 @@ class SlowLane:
         except OrchestratorError as error:
             self._alert(request.model_dump_json().encode(), str(error), **about)
         else:
-            result = "created" if done.created else "exists"
-            _log(logging.INFO, result=result, task=done.task_id, pool=done.pool, **about)
+            _log(logging.INFO, result=done.result, task=done.task_id, pool=done.pool, **about)
 
     def _alert(self, message: bytes, reason: str, **about: object) -> None:
         self._give_up(message)

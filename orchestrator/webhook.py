@@ -29,13 +29,21 @@ class _Payload(BaseModel):
 
 
 class WorkflowJob(_Payload):
-    """The job that waits for a runner."""
+    """The job that waits for a runner, or that is over."""
 
     id: PositiveId
     run_id: PositiveId
     run_attempt: PositiveId = 1
     name: Annotated[str, Field(max_length=1000)] = ""
     labels: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=100)]
+    conclusion: Annotated[str, Field(max_length=100)] | None = None
+    runner_id: int | None = None
+    runner_name: Annotated[str, Field(max_length=256)] | None = None
+
+    @property
+    def had_runner(self) -> bool:
+        """Whether a runner has picked the job up: the runner's properties stay null (or empty) until then."""
+        return bool(self.runner_id or self.runner_name)
 
 
 class Owner(_Payload):

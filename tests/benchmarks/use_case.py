@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from orchestrator.delivery import DeliveryReceiver
 from orchestrator.hook_ranges import HookRanges, PublishedRanges
 from orchestrator.profiles import RunnerProfile
-from orchestrator.provisioning import Provisioned
+from orchestrator.provisioning import Outcome
 from orchestrator.webhook import WorkflowJobEvent
 from tests.benchmarks.payload import full_payload
 from tests.benchmarks.table import Row, cpu_ms
@@ -31,8 +31,8 @@ def rows() -> Iterator[Row]:
         assert hmac.compare_digest(digest, signature)
         assert json.loads(body)["action"] == "queued"
 
-    def provision(_event: WorkflowJobEvent, profile: RunnerProfile) -> Provisioned:
-        return Provisioned(True, "runner-1-1", profile.pool, profile.image, profile.name)
+    def provision(_event: WorkflowJobEvent, profile: RunnerProfile) -> Outcome:
+        return Outcome("created", "runner-1-1", profile.pool, profile.image, profile.name)
 
     ranges = HookRanges(lambda _: PublishedRanges(None, None))
     ranges.refresh()
@@ -40,7 +40,7 @@ def rows() -> Iterator[Row]:
     kinds = {
         "refused: foreign address": (403, delivery(body, x_forwarded_for="8.8.8.8:1")),
         "refused: forged signature": (401, delivery(body, secret="forged")),
-        "ignored: action completed": (200, delivery(full_payload(action="completed"))),
+        "ignored: action in_progress": (200, delivery(full_payload(action="in_progress"))),
         "ignored: labels not ours": (200, delivery(full_payload(labels=["ubuntu-latest"]))),
         "queued, up to the upstream calls": (201, delivery(body)),
     }

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 
+from sandbox.batch.model import Pool
 from sandbox.deployment import GITHUB_ADDRESS, REPOSITORY, Deployment
 from sandbox.faults import Fault
 from sandbox.functions.front import CLIENT_ADDRESS
@@ -166,6 +167,27 @@ def test_batch_down(deployment: Deployment, fault: Fault) -> None:
     deployment.skip(30)
     until(lambda: all_done(deployment))
     assert len(deployment.batch.task_bodies()) == 1
+
+
+def test_cancelled_before_pick_up() -> None:
+    """A job that is cancelled while its task waits leaves no task waiting, and a late redelivery brings none back."""
+    with Deployment(pools=[Pool("batchLinux", scale="fixed"), Pool("batchWindows", "windows")]) as deployment:
+        stays = deployment.github.queue_job(REPOSITORY, ("self-hosted",))
+        goes = deployment.github.queue_job(REPOSITORY, ("self-hosted",))
+        until(lambda: len(deployment.batch.task_bodies()) == 2)
+        deployment.github.cancel_job(goes.id)
+        until(lambda: answers(deployment, "completed"))
+        assert answers(deployment, "completed")[0][1]["result"] == "removed"
+        states = {name: task["state"] for name, task in deployment.batch.task_bodies().items()}
+        assert states == {f"runner-{stays.id}-1": "active", f"runner-{goes.id}-1": "completed"}
+        queued = next(
+            d
+            for d in deployment.github.deliveries
+            if d.action == "queued" and d.payload["workflow_job"]["id"] == goes.id
+        )
+        deployment.github.redeliver(queued)
+        until(lambda: len(answers(deployment)) == 3)
+        assert answers(deployment)[0][1]["result"] == "exists"
 
 
 def test_a_batch_job_that_somebody_ended(deployment: Deployment) -> None:

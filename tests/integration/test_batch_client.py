@@ -37,8 +37,13 @@ class NoExecutor:
 
 @pytest.fixture
 def batch() -> Batch:
-    """Return a Batch account with two container pools and a plain one."""
-    pools = [Pool("linux"), Pool("windows", "windows"), Pool("plain", container=False)]
+    """Return a Batch account with container pools of both systems, a plain one, and one that never has a node."""
+    pools = [
+        Pool("linux", start_delay_s=0.1),
+        Pool("windows", "windows"),
+        Pool("plain", container=False),
+        Pool("still", scale="fixed"),
+    ]
     return Batch(pools, executor=NoExecutor())
 
 
@@ -237,6 +242,48 @@ class TestExists:
         for _ in range(2):
             with pytest.raises(TransientError, match="look for a task"):
                 tasks.exists("linux", "runner-1-1")
+
+
+class TestEndWaiting:
+    """`RunnerTasks.end_waiting`."""
+
+    def test_waiting(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A task that waits is ended and stays known, so that it is not made again."""
+        tasks.add(task(pool="still"))
+        assert tasks.end_waiting("still", "runner-1-1")
+        assert batch.task_bodies()["runner-1-1"]["state"] == "completed"
+        assert not tasks.end_waiting("still", "runner-1-1")
+        assert not tasks.add(task(pool="still"))
+
+    def test_running(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A task that runs is left alone."""
+        tasks.add(task())
+        deadline = time.monotonic() + 5
+        while batch.task_bodies()["runner-1-1"]["state"] != "running" and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not tasks.end_waiting("linux", "runner-1-1")
+        assert batch.task_bodies()["runner-1-1"]["state"] == "running"
+
+    def test_nothing_there(self, tasks: RunnerTasks) -> None:
+        """Without job or task there is nothing to end."""
+        assert not tasks.end_waiting("still", "runner-1-1")
+        tasks.add(task(pool="still"))
+        assert not tasks.end_waiting("still", "runner-2-1")
+
+    def test_it_ends_meanwhile(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A task that ends between the look and the order needs none."""
+        tasks.add(task(pool="still"))
+        batch.faults.add(
+            Fault("status", "POST */terminate", status=409, body='{"code": "TaskCompleted"}', headers=JSON)
+        )
+        assert not tasks.end_waiting("still", "runner-1-1")
+
+    def test_trouble(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """If Batch does not answer, that is transient trouble."""
+        batch.faults.add(Fault("status", status=503), Fault("drop"))
+        for _ in range(2):
+            with pytest.raises(TransientError, match="end a task"):
+                tasks.end_waiting("still", "runner-1-1")
 
 
 class NoToken:

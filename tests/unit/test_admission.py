@@ -51,6 +51,38 @@ def test_public_repositories_are_refused(repository: dict[str, Any]) -> None:
     assert isinstance(admit(event("self-hosted", **repository), settings(AllowPublicRepositories="true")), Admitted)
 
 
+def ended(conclusion: str = "cancelled", **changes: Any) -> WorkflowJobEvent:
+    """Return the event of a job that is over."""
+    job = queued_job()["workflow_job"] | {"conclusion": conclusion} | changes
+    return workflow_job_event(json.dumps(queued_job(action="completed", workflow_job=job)).encode())
+
+
+def test_a_job_that_ended_without_a_runner() -> None:
+    """A job that was cancelled before pick-up concerns the profile that would have served it."""
+    assert isinstance(admit(ended(), settings()), Admitted)
+    assert isinstance(admit(ended(runner_id=0, runner_name=""), settings()), Admitted)
+
+
+@pytest.mark.parametrize(
+    ("event_of_job", "reason"),
+    [
+        (ended("success", runner_id=7, runner_name="r"), "had its runner"),
+        (ended("cancelled", runner_name="r"), "had its runner"),
+        (ended("skipped"), "never waited"),
+    ],
+)
+def test_a_job_that_ended_otherwise(event_of_job: WorkflowJobEvent, reason: str) -> None:
+    """A job that had a runner, or never waited for one, takes nobody's task away."""
+    admission = admit(event_of_job, settings())
+    assert isinstance(admission, Ignored)
+    assert reason in admission.reason
+
+
+def test_a_job_of_a_repository_without_runners_ended() -> None:
+    """The end of a job that was refused its runner is no error."""
+    assert isinstance(admit(ended(), settings(AllowedRepositories="other/*")), Ignored)
+
+
 def test_a_public_repository_may_use_other_runners() -> None:
     """A public repository's job for somebody else's runners is no business of ours, and no error."""
     assert isinstance(admit(event("ubuntu-latest", private=False), settings()), Ignored)

@@ -102,7 +102,8 @@ def test_a_cheap_answer_stays_cheap() -> None:
         (*delivery(queued_job(), secret="forged"), 401),
         (*delivery(queued_job(), x_forwarded_for="8.8.8.8:1"), 403),
         (*delivery(queued_job("ubuntu-latest")), 200),
-        (*delivery(queued_job(action="completed")), 200),
+        (*delivery(queued_job(action="in_progress")), 200),
+        (*delivery(queued_job(action="completed", workflow_job={**queued_job()["workflow_job"], "runner_id": 7})), 200),
         (*delivery({"hook": {"events": ["workflow_job"]}}, event="ping"), 200),
     ]
     given = json.dumps([(headers, body.decode(), status) for headers, body, status in deliveries])

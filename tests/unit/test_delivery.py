@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -15,7 +15,7 @@ from orchestrator.delivery import Answer, DeliveryReceiver, misconfigured
 from orchestrator.errors import SettingsError, TransientError, UpstreamRefused
 from orchestrator.hook_ranges import HookRanges, PublishedRanges
 from orchestrator.profiles import RunnerProfile
-from orchestrator.provisioning import Provisioned
+from orchestrator.provisioning import Outcome
 from orchestrator.webhook import WorkflowJobEvent
 from tests.builders import delivery, queued_job, settings
 
@@ -25,7 +25,7 @@ class World:
 
     def __init__(self, **changes: str) -> None:
         self.trouble: Exception | None = None
-        self.created = True
+        self.result: Literal["created", "exists", "removed", "left"] = "created"
         self.queue_trouble: Exception | None = None
         self.provisioned: list[tuple[int, str]] = []
         self.kept: list[tuple[int, str, float | None]] = []
@@ -35,12 +35,12 @@ class World:
         self.ranges = HookRanges(self.meta)
         self.receiver = DeliveryReceiver(settings(**changes), self.ranges, self.provision, self.keep)
 
-    def provision(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Provisioned:
+    def provision(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Outcome:
         """Start a runner."""
         if self.trouble:
             raise self.trouble
         self.provisioned.append((event.workflow_job.id, profile.name))
-        return Provisioned(self.created, "runner-1-1", profile.pool, profile.image, profile.name)
+        return Outcome(self.result, "runner-1-1", profile.pool, profile.image, profile.name)
 
     def keep(self, event: WorkflowJobEvent, delivery_id: str, retry_after: float | None) -> float:
         """Keep a request."""
@@ -89,7 +89,7 @@ def test_created(world: World) -> None:
 
 def test_exists(world: World) -> None:
     """A job that has its task is answered with 200."""
-    world.created = False
+    world.result = "exists"
     answer = world.receive()
     assert (answer.status, answer.body["result"]) == (200, "exists")
 
@@ -109,12 +109,23 @@ def test_previous_secret() -> None:
     assert world.receive().status == 201
 
 
-@pytest.mark.parametrize("action", ["in_progress", "completed", "waiting", "", "something-new"])
+@pytest.mark.parametrize("action", ["in_progress", "waiting", "", "something-new"])
 def test_other_actions(world: World, action: str) -> None:
-    """Only a queued job starts a runner; other actions are not even looked at further."""
+    """Other actions than queued and completed are not even looked at further."""
     answer = world.receive({"action": action, "workflow_job": {}})
     assert (answer.status, answer.body["result"]) == (200, "ignored")
     assert world.untouched
+
+
+def test_completed(world: World) -> None:
+    """A job that ended with a runner is ignored; one that ended without is served like a queued one."""
+    job = queued_job()["workflow_job"]
+    answer = world.receive(queued_job(action="completed", workflow_job=job | {"runner_id": 7}))
+    assert (answer.status, answer.body["result"]) == (200, "ignored")
+    assert world.untouched
+    world.result = "removed"
+    answer = world.receive(queued_job(action="completed", workflow_job=job | {"conclusion": "cancelled"}))
+    assert (answer.status, answer.body["result"]) == (200, "removed")
 
 
 def test_other_events(world: World) -> None:
@@ -248,7 +259,7 @@ def stuck() -> Iterator[threading.Event]:
 def test_deadline(world: World, monkeypatch: pytest.MonkeyPatch, stuck: threading.Event) -> None:
     """Whatever provisioning is stuck in, GitHub gets its answer in time and the job is kept."""
     monkeypatch.setattr(module, "DEADLINE", 0.05)
-    monkeypatch.setattr(world.receiver, "_provision", lambda *_: stuck.wait(10))
+    monkeypatch.setattr(world.receiver, "_serve", lambda *_: stuck.wait(10))
     answer = world.receive()
     assert (answer.status, answer.body["reason"]) == (202, "not done within 0.05 s")
     assert len(world.kept) == 1

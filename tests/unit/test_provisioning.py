@@ -9,7 +9,7 @@ import pytest
 from orchestrator.admission import Admitted, admit
 from orchestrator.errors import RunnerNameTaken, SettingsError, TransientError
 from orchestrator.github.scope import Registrant, Scope
-from orchestrator.provisioning import Provisioned, Provisioner, RunnerTask, runner_scope
+from orchestrator.provisioning import Outcome, Provisioner, RunnerTask, runner_scope
 from orchestrator.registration import Registration, another_name
 from orchestrator.settings import Settings
 from orchestrator.webhook import workflow_job_event
@@ -45,6 +45,7 @@ class TaskList:
 
     def __init__(self, *existing: str) -> None:
         self.existing = set(existing)
+        self.waiting: set[str] = set()
         self.added: list[RunnerTask] = []
 
     def add(self, task: RunnerTask) -> bool:
@@ -60,16 +61,21 @@ class TaskList:
         assert pool
         return task_id in self.existing
 
+    def end_waiting(self, pool: str, task_id: str) -> bool:
+        """End one that waits."""
+        assert pool
+        return task_id in self.waiting
+
 
 def provision(
     registry: Registry, tasks: TaskList, *labels: str, configured: Settings | None = None, **changes: Any
-) -> Provisioned:
+) -> Outcome:
     """Provision the runner of a queued job."""
     configured = configured or settings()
     event = workflow_job_event(json.dumps(queued_job(*labels, **changes)).encode())
     admission = admit(event, configured)
     assert isinstance(admission, Admitted)
-    return Provisioner(configured, registry, tasks).provision(event, admission.profile)
+    return Provisioner(configured, registry, tasks).serve(event, admission.profile)
 
 
 def test_a_task_with_all_that_the_image_reads() -> None:
@@ -77,7 +83,7 @@ def test_a_task_with_all_that_the_image_reads() -> None:
     registry, tasks = Registry(), TaskList()
     done = provision(registry, tasks, configured=settings(RunnerGroup="Batch", RunnerIdleMinutes="4", JobMaxHours="3"))
     (task,) = tasks.added
-    assert done == Provisioned(True, "runner-29679449526-1", "batchLinux", task.image, "ubuntu-latest")
+    assert done == Outcome("created", "runner-29679449526-1", "batchLinux", task.image, "ubuntu-latest")
     assert task.image == "registry.azurecr.io/githubactions-runner:ubuntu-24.04-actionsrunner"
     assert (task.pool, task.os, task.slots, task.max_hours, task.run_options) == ("batchLinux", "linux", 1, 3, "")
     assert task.display_name == "acme/app run 10743561234 job 29679449526 attempt 1"
@@ -111,11 +117,22 @@ def test_windows_and_no_group() -> None:
 def test_the_same_job_twice_makes_one_task() -> None:
     """The second time the task is found to exist, and a registration made for it is given back."""
     registry, tasks = Registry(), TaskList()
-    assert provision(registry, tasks).created
+    assert provision(registry, tasks).result == "created"
     again = provision(registry, tasks)
-    assert (again.created, again.task_id) == (False, "runner-29679449526-1")
+    assert (again.result, again.task_id) == ("exists", "runner-29679449526-1")
     assert len(tasks.added) == 1
     assert registry.withdrawn == [7]
+
+
+@pytest.mark.parametrize(("waiting", "result"), [({"runner-29679449526-1"}, "removed"), (set[str](), "left")])
+def test_a_job_that_ended_without_a_runner(waiting: set[str], result: str) -> None:
+    """Its own waiting task is ended; one that runs is left alone, and nothing is registered."""
+    registry, tasks = Registry(), TaskList("runner-29679449526-1")
+    tasks.waiting = waiting
+    done = provision(registry, tasks, action="completed")
+    assert (done.result, done.task_id, done.pool) == (result, "runner-29679449526-1", "batchLinux")
+    assert not registry.asked
+    assert not tasks.added
 
 
 def test_a_second_attempt_is_another_task() -> None:
@@ -128,14 +145,14 @@ def test_a_second_attempt_is_another_task() -> None:
 def test_a_name_that_is_taken_by_the_jobs_own_runner() -> None:
     """If GitHub knows the runner and Batch its task, there is nothing to do."""
     registry, tasks = Registry("runner-29679449526-1"), TaskList("runner-29679449526-1")
-    assert not provision(registry, tasks).created
+    assert provision(registry, tasks).result == "exists"
     assert len(registry.asked) == 1
 
 
 def test_a_name_that_is_taken_by_a_runner_without_task() -> None:
     """If an earlier try got no further than its registration, the task starts under another name."""
     registry, tasks = Registry("runner-29679449526-1"), TaskList()
-    assert provision(registry, tasks).created
+    assert provision(registry, tasks).result == "created"
     name = registry.asked[-1][1]
     assert name.startswith("runner-29679449526-1-")
     assert tasks.added[0].environment["GHR_NAME"] == name
@@ -146,7 +163,7 @@ def test_a_withdrawal_that_fails_is_no_trouble(caplog: pytest.LogCaptureFixture)
     """What cannot be given back is logged, and the job is served all the same."""
     registry, tasks = Registry(), TaskList("runner-29679449526-1")
     registry.withdrawal = TransientError("GitHub is not reachable")
-    assert not provision(registry, tasks).created
+    assert provision(registry, tasks).result == "exists"
     assert "GitHub is not reachable" in caplog.text
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.errors import OrchestratorError, SettingsError, TransientError, UpstreamRefused
 from orchestrator.profiles import RunnerProfile
-from orchestrator.provisioning import Provisioned
+from orchestrator.provisioning import Outcome
 from orchestrator.runner_request import MAX_ATTEMPTS, RunnerRequest
 from orchestrator.slow_lane import SlowLane
 from orchestrator.webhook import WorkflowJobEvent, workflow_job_event
@@ -25,11 +25,12 @@ class World:
         self.given_up: list[bytes] = []
         self.lane = SlowLane(settings(), self.provision, self.keep, self.given_up.append)
 
-    def provision(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Provisioned:
+    def provision(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Outcome:
         """Start a runner."""
         if self.trouble:
             raise self.trouble
-        return Provisioned(self.created, f"runner-{event.workflow_job.id}-1", profile.pool, profile.image, profile.name)
+        name = f"runner-{event.workflow_job.id}-1"
+        return Outcome("created" if self.created else "exists", name, profile.pool, profile.image, profile.name)
 
     def keep(self, request: RunnerRequest, retry_after: float | None) -> float:
         """Keep a request."""
