@@ -1,7 +1,7 @@
 """One queued workflow job -> one runner task: the use case behind the webhook and the queue.
 
-Runners are counted, not bound: GitHub hands a job to any idle runner that matches. So a job that ends with a runner is no
-reason to take a waiting task away, whosever it was; only one that ends without ever getting one leaves one too many.
+Runners are counted, not bound: GitHub hands a job to any idle runner that matches. So a job that ends with a runner is
+no reason to take a waiting task away, whosever it was; only one that ends without ever getting one leaves one too many.
 """
 
 import logging
