@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from azure_functions_runtime.bindings.datumdef import Datum
 from sandbox.functions.front import Front, Keys
 from sandbox.functions.runtime import RUNNING, AppBroken, Function, Result, Runtime
 from sandbox.functions.triggers import QueueListener, QueueOptions, Timer, write_outputs
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -35,12 +38,18 @@ def main() -> int:
     if options.settings:
         values = json.loads(options.settings.read_text(encoding="utf-8"))["Values"]
         os.environ.update({name: value for name, value in values.items() if name not in os.environ})
-    try:
-        asyncio.run(_serve(options))
-    except AppBroken as error:
-        print(json.dumps({"ready": False, "error": str(error)}), flush=True)
-        return 1
+    # Standard output is for the one line that says the host is ready: what the app prints goes to the log.
+    with redirect_stdout(sys.stderr):
+        try:
+            asyncio.run(_serve(options))
+        except AppBroken as error:
+            _announce(ready=False, error=str(error))
+            return 1
     return 0
+
+
+def _announce(**state: object) -> None:
+    print(json.dumps(state), file=sys.__stdout__, flush=True)
 
 
 async def _serve(options: argparse.Namespace) -> None:
@@ -53,42 +62,48 @@ async def _serve(options: argparse.Namespace) -> None:
 
     async def call(function: Function, given: Datum, metadata: Mapping[str, Datum]) -> Result:
         result = await runtime.call(function, given, metadata)
-        if result.error is None:
+        if result.error is not None:
+            return result
+        try:
             await write_outputs(function, result, listeners, encode=queues.base64)
+        except Exception as error:  # noqa: BLE001 - whatever hinders an output has failed the call
+            text = f"an output failed: {error if isinstance(error, AppBroken) else type(error).__name__}"
+            logger.error("%s: %s", function.name, text)  # noqa: TRY400 - a traceback could show the message
+            return Result(text)
         return result
 
     listeners += [QueueListener(call, f, queues) for f in _triggered_by(runtime, "queueTrigger")]
     timers = {f.name: Timer(call, f) for f in _triggered_by(runtime, "timerTrigger")}
-    background: set[asyncio.Task[Any]] = set()
 
     def run(name: str, given: str) -> bool:
         by_name = {function.name: function for function in runtime.functions}
         if name not in by_name or by_name[name].trigger["type"] == "httpTrigger":
             return False
         given_datum = Datum(given.encode(), "bytes")
-        work = timers[name].fire(past_due=False) if name in timers else call(by_name[name], given_datum, {})
-        background.add(asyncio.create_task(work))
+        work = timers[name].fire() if name in timers else call(by_name[name], given_datum, {})
+        background.create_task(work)
         return True
 
     prefix = host.get("extensions", {}).get("http", {}).get("routePrefix", "api")
     keys = Keys(tuple(options.key), options.master_key)
-    front = Front(runtime.functions, call, keys, prefix=prefix, front_end=options.front_end, run=run)
+    limit = int(os.environ.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", "104857600"))
+    front = Front(runtime.functions, call, keys, prefix=prefix, front_end=options.front_end, body_limit=limit, run=run)
     runner = web.AppRunner(front.application, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", options.port).start()
-    background |= {asyncio.create_task(listener.listen()) for listener in listeners}
-    background |= {asyncio.create_task(timer.tick()) for timer in timers.values()}
-
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    print(json.dumps({"ready": True, "url": url, "functions": [f.name for f in runtime.functions]}), flush=True)
-    await stopped.wait()
-    for task in background:
-        task.cancel()
-    await asyncio.gather(*background, return_exceptions=True)
-    await runner.cleanup()
+    # A group, so that a listener that breaks takes the host down instead of leaving it deaf.
+    async with asyncio.TaskGroup() as background:
+        loops = [listener.listen() for listener in listeners] + [timer.tick() for timer in timers.values()]
+        tasks = [background.create_task(loop) for loop in loops]
+        _announce(ready=True, url=url, functions=[f.name for f in runtime.functions])
+        await stopped.wait()
+        await runner.cleanup()
+        for task in tasks:
+            task.cancel()
 
 
 def _triggered_by(runtime: Runtime, kind: str) -> list[Function]:

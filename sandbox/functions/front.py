@@ -3,16 +3,14 @@
 import hmac
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from aiohttp import web
 from azure_functions_runtime.bindings.datumdef import Datum
 
 from sandbox.functions.runtime import Call, Function
 
-BODY_LIMIT = 104_857_600  # FUNCTIONS_REQUEST_BODY_SIZE_LIMIT
 CLIENT_ADDRESS = "X-Sandbox-Client-Address"
 
 
@@ -25,8 +23,12 @@ class Keys:
 
     def open(self, level: str, given: str) -> bool:
         """Whether a key opens what needs this level."""
-        fitting = {"anonymous": (), "function": (*self.function, self.master)}.get(level.lower(), (self.master,))
-        return level.lower() == "anonymous" or any(hmac.compare_digest(given.encode(), key.encode()) for key in fitting)
+        if level.lower() == "anonymous":
+            return True
+        fitting = (*self.function, self.master) if level.lower() == "function" else (self.master,)
+        offered = given.encode(errors="surrogateescape")  # a header may hold any bytes
+        # An empty key is one that somebody forgot to set: it opens nothing.
+        return any(key and hmac.compare_digest(offered, key.encode()) for key in fitting)
 
 
 class Front:
@@ -38,6 +40,7 @@ class Front:
         keys: open them.
         prefix: of the routes, `api` unless host.json says otherwise.
         front_end: whether to add the headers that App Service's front end adds.
+        body_limit: bytes of the largest body.
         run: starts a function by hand, given its name and input; for `POST /admin/functions/NAME`.
     """
 
@@ -49,12 +52,14 @@ class Front:
         *,
         prefix: str,
         front_end: bool,
+        body_limit: int,
         run: Callable[[str, str], bool],
     ) -> None:
         self._functions = functions
         self._call_function = call
         self._keys = keys
         self._front_end = front_end
+        self._body_limit = body_limit
         self._run = run
         self._routes = [
             (_pattern(f"{prefix}/{function.trigger.get('route') or function.name}"), function)
@@ -65,7 +70,7 @@ class Front:
     @property
     def application(self) -> web.Application:
         """A new aiohttp application."""
-        application = web.Application(client_max_size=BODY_LIMIT)
+        application = web.Application(client_max_size=self._body_limit)
         application.router.add_get("/admin/host/status", self._status)
         application.router.add_get("/admin/functions", self._list)
         application.router.add_post("/admin/functions/{name}", self._start)
@@ -79,6 +84,8 @@ class Front:
         function, parameters = found
         if not self._keys.open(function.trigger.get("authLevel", "function"), _key(request)):
             return web.Response(status=401)
+        if (request.content_length or 0) > self._body_limit:
+            return web.Response(status=413)
         # Only a body of announced length is read: a chunked one arrives empty.
         body = await request.read() if request.headers.get("Content-Length", "0") != "0" else b""
         given = Datum(
@@ -87,7 +94,7 @@ class Front:
                 "url": Datum(str(request.url), "string"),
                 "headers": _datums(self._headers(request)),
                 "params": _datums(parameters),
-                "query": _datums(_joined(request.query.items(), ",")),
+                "query": _datums({name: value for name, value in _joined(request.query.items()).items() if value}),
                 "body": Datum(body, "bytes"),
             },
             "http",
@@ -106,11 +113,12 @@ class Front:
         return None
 
     def _headers(self, request: web.Request) -> dict[str, str]:
-        headers = _joined(((name.lower(), value) for name, value in request.headers.items()), ", ")
+        headers = _joined((name.lower(), value) for name, value in request.headers.items())
         address = headers.pop(CLIENT_ADDRESS.lower(), None)
         if not self._front_end:
             return headers
-        peer = f"{address or request.remote}:51234"
+        host = address or request.remote or ""
+        peer = f"[{host}]:51234" if ":" in host else f"{host}:51234"
         forwarded = headers.get("x-forwarded-for")
         return headers | {
             "x-forwarded-for": f"{forwarded}, {peer}" if forwarded else peer,
@@ -123,7 +131,9 @@ class Front:
             "x-arr-log-id": str(uuid.uuid4()),
         }
 
-    async def _status(self, _request: web.Request) -> web.Response:
+    async def _status(self, request: web.Request) -> web.Response:
+        if not self._keys.open("admin", _key(request)):
+            return web.Response(status=401)
         return web.json_response({"state": "Running"})
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -134,8 +144,13 @@ class Front:
     async def _start(self, request: web.Request) -> web.Response:
         if not self._keys.open("admin", _key(request)):
             return web.Response(status=401)
-        given = await request.json() if request.can_read_body else {}
-        started = self._run(request.match_info["name"], str(given.get("input", "")))
+        try:
+            given = await request.json() if request.can_read_body else {}
+        except ValueError:
+            given = None
+        if not isinstance(given, dict):
+            return web.Response(status=400)
+        started = self._run(request.match_info["name"], str(given.get("input") or ""))
         return web.Response(status=202 if started else 404)
 
 
@@ -157,12 +172,11 @@ def _key(request: web.Request) -> str:
     return request.headers.get("x-functions-key") or request.query.get("code", "")
 
 
-def _joined(pairs: Any, separator: str) -> dict[str, str]:
-    """Join repeated names, as the host does; drop empty values."""
+def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Join the values of repeated names by commas without a space, as .NET's StringValues does."""
     joined: dict[str, str] = {}
     for name, value in pairs:
-        if value:
-            joined[name] = f"{joined[name]}{separator}{value}" if name in joined else value
+        joined[name] = f"{joined[name]},{value}" if joined.get(name) and value else joined.get(name) or value
     return joined
 
 

@@ -31,6 +31,7 @@ class FunctionsHost:
         front_end: whether it adds App Service's headers to each request.
         port: 0 for any.
         max_polling_interval: seconds between two looks at an empty queue, at most; None for host.json's.
+        patience: seconds until a host that is not ready is ended.
 
     Attributes:
         url: its address, once started.
@@ -46,6 +47,7 @@ class FunctionsHost:
         front_end: bool = False,
         port: int = 0,
         max_polling_interval: float | None = None,
+        patience: float = 30.0,
     ) -> None:
         command = [sys.executable, "-m", "sandbox.functions", "--app", str(app), "--port", str(port)]
         command += [f"--key={key}" for key in keys]
@@ -55,6 +57,7 @@ class FunctionsHost:
         self._command = command
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         self._environment = {**inherited, "PYTHONPATH": str(ROOT), **settings}
+        self._patience = patience
         self._lines: list[str] = []
         self.url = ""
         self.functions: tuple[str, ...] = ()
@@ -73,19 +76,22 @@ class FunctionsHost:
         """Start the host; return when it answers.
 
         Raises:
-            HostFailed: The app is broken, or the process ended.
+            HostFailed: The app is broken, the process ended, or it was not ready in time.
         """
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             self._command, env=self._environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        overdue = threading.Timer(self._patience, self._process.kill)
+        overdue.start()
         line = self._process.stdout.readline() if self._process.stdout else ""
-        ready: dict[str, Any] = json.loads(line) if line.startswith("{") else {"ready": False, "error": line}
+        overdue.cancel()
+        ready: dict[str, Any] = json.loads(line) if line else {"ready": False, "error": ""}
         if not ready["ready"]:
-            self._process.wait(10)
+            self._process.wait()  # it is ending by itself, or was killed
             self.stop()
-            raise HostFailed(ready["error"] or self.logs)
+            raise HostFailed(ready["error"] or self.logs or f"not ready after {self._patience} s")
         self.url = ready["url"]
         self.functions = tuple(ready["functions"])
         return self

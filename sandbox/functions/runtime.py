@@ -23,7 +23,7 @@ RUNNING: dict[str, str] = {}
 
 
 class AppBroken(Exception):
-    """The runtime does not load the app; the message is the runtime's own."""
+    """The app cannot run; the message is the runtime's own, or names the app setting that is wrong."""
 
 
 @dataclass(frozen=True)

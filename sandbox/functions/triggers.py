@@ -6,14 +6,13 @@ replaces trigger metadata of the same name, and JSON-like output is taken apart.
 
 import asyncio
 import base64
-import binascii
 import json
 import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
@@ -22,12 +21,14 @@ from azure.storage.queue.aio import QueueClient
 from azure_functions_runtime.bindings.datumdef import Datum
 
 from sandbox.functions.ncrontab import Schedule
-from sandbox.functions.runtime import Call, Function, Result
+from sandbox.functions.runtime import AppBroken, Call, Function, Result
 
 logger = logging.getLogger(__name__)
 
 HIDDEN = 600  # seconds that a message is hidden while its function runs
 FASTEST_POLL = 0.1
+# Try again after a second, as the host's .NET SDK does; the Python SDK's own first pause is more than 15 s.
+RETRY: Mapping[str, Any] = {"initial_backoff": 0, "increment_base": 1, "random_jitter_range": 0.2}
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,40 @@ def resolve(text: str) -> str:
     """Replace `%Setting%` in a binding by the app setting.
 
     Raises:
-        KeyError: There is no such setting.
+        AppBroken: There is no such setting.
     """
-    return re.sub(r"%(\w+)%", lambda found: os.environ[found[1]], text)
+    return re.sub(r"%(\w+)%", lambda found: _setting(found[1]), text)
+
+
+def _setting(name: str) -> str:
+    try:
+        return os.environ[name]
+    except KeyError:
+        raise AppBroken(f"the app setting {name} is missing") from None
+
+
+def _client(connection: str, queue: str) -> QueueClient:
+    """Return a client of a queue, given the app setting that holds the connection string."""
+    try:
+        return QueueClient.from_connection_string(_setting(connection), queue, **RETRY)
+    except ValueError:
+        raise AppBroken(f"the app setting {connection} is not a storage connection string") from None
 
 
 class QueueListener:
-    """Calls a function for each message of its queue."""
+    """Calls a function for each message of its queue.
+
+    Raises:
+        AppBroken: A setting that its binding names is missing or wrong.
+    """
 
     def __init__(self, call: Call, function: Function, options: QueueOptions) -> None:
         self._call = call
         self._function = function
         self._options = options
         self._name = resolve(function.trigger["queueName"])
-        self._connection = os.environ[function.trigger["connection"]]
+        self._connection: str = function.trigger["connection"]
+        self._queue = _client(self._connection, self._name)
         self._running: set[asyncio.Task[None]] = set()
         self.woken = asyncio.Event()
 
@@ -88,19 +109,26 @@ class QueueListener:
         return self._name
 
     async def listen(self) -> None:
-        """Listen until cancelled."""
+        """Listen until cancelled; then let the calls that run come to their end."""
+        async with self._queue:
+            try:
+                await self._poll()
+            finally:
+                if self._running:
+                    await asyncio.wait(self._running)
+
+    async def _poll(self) -> None:
         wait = FASTEST_POLL
-        async with QueueClient.from_connection_string(self._connection, self._name) as queue:
-            while True:
-                found = await self._receive(queue)
-                wait = FASTEST_POLL if found else min(wait * 2, self._options.max_polling_interval)
-                if not found:
-                    await self._sleep(wait)
-                while len(self._running) > self._options.new_batch_threshold:
-                    await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+        while True:
+            self.woken.clear()  # before the look: a message written meanwhile must not wait for the next but one
+            found = await self._receive(self._queue)
+            wait = FASTEST_POLL if found else min(wait * 2, self._options.max_polling_interval)
+            if not found:
+                await self._sleep(wait)
+            while len(self._running) > self._options.new_batch_threshold:
+                await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
 
     async def _sleep(self, seconds: float) -> None:
-        self.woken.clear()
         try:
             async with asyncio.timeout(seconds):
                 await self.woken.wait()
@@ -153,7 +181,7 @@ class QueueListener:
 def _decoded(content: str) -> bytes | None:
     try:
         return base64.b64decode(content, validate=True)
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         return None
 
 
@@ -170,7 +198,7 @@ def _metadata(message: QueueMessage, body: bytes) -> dict[str, Datum]:
     }
     try:
         given = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested deeper than the host reads either
         given = None
     if isinstance(given, dict):
         names = {name.lower(): name for name in own}
@@ -183,8 +211,14 @@ def _time(moment: datetime | None) -> str | None:
 
 
 async def put(connection: str, queue: str, content: str) -> None:
-    """Put a message into a queue, creating the queue if it is missing."""
-    async with QueueClient.from_connection_string(connection, queue) as client:
+    """Put a message into a queue, creating the queue if it is missing.
+
+    Args:
+        connection: the app setting with the connection string.
+        queue: its name.
+        content: the message, encoded.
+    """
+    async with _client(connection, queue) as client:
         try:
             await client.send_message(content)
         except ResourceNotFoundError:
@@ -206,7 +240,7 @@ async def write_outputs(
         queue = resolve(binding["queueName"])
         for text in messages_of(datum):
             content = base64.b64encode(text.encode()).decode() if encode else text
-            await put(os.environ[binding["connection"]], queue, content)
+            await put(binding["connection"], queue, content)
         for listener in listeners:
             if listener.queue == queue:
                 listener.woken.set()
@@ -229,29 +263,35 @@ def _written(item: object) -> str:
 
 
 class Timer:
-    """Calls a function at its times, one call at a time; what is missed meanwhile counts once."""
+    """Calls a function at its times, one call at a time; what is missed during a call is made up for once, at its end.
+
+    Raises:
+        AppBroken: Its schedule is none, or names a setting that is missing.
+    """
 
     def __init__(self, call: Call, function: Function) -> None:
         self._call = call
         self._function = function
-        self._schedule = Schedule.parse(resolve(function.trigger["schedule"]))
+        try:
+            self._schedule = Schedule.parse(resolve(function.trigger["schedule"]))
+        except ValueError as error:
+            raise AppBroken(f"the schedule of {function.name}: {error}") from None
         self._lock = asyncio.Lock()
 
     async def tick(self) -> None:
         """Fire at each of the schedule's times until cancelled."""
         if self._function.trigger.get("runOnStartup"):
-            await self.fire(past_due=False)
+            await self.fire()
         last = datetime.now(UTC)
         while True:
             due = self._schedule.after(last)
             await asyncio.sleep((due - datetime.now(UTC)).total_seconds())
-            late = datetime.now(UTC) - due > timedelta(seconds=1)
-            await self.fire(past_due=late)
             last = max(due, datetime.now(UTC))
+            await self.fire()
 
-    async def fire(self, *, past_due: bool) -> None:
-        """Call the function now."""
-        status = {"IsPastDue": past_due, "Schedule": {"AdjustForDST": True}, "ScheduleStatus": {}}
+    async def fire(self) -> None:
+        """Call the function now. It is never past due: only a host that remembers earlier runs can know."""
+        status = {"IsPastDue": False, "Schedule": {"AdjustForDST": True}, "ScheduleStatus": {}}
         async with self._lock:
             result = await self._call(self._function, Datum(json.dumps(status), "json"), {})
         if result.error is not None:
