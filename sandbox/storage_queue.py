@@ -23,7 +23,8 @@ from aiohttp import web
 from sandbox.faults import FaultPlan
 from sandbox.recording import Recorder
 
-WEEK = 7 * 86_400.0
+WEEK = 7 * 86_400
+LARGEST = 65_536  # bytes of a message's text, encoded
 XML = "application/xml"
 
 
@@ -154,8 +155,10 @@ class QueueService:
             text = None
         if text is None:
             raise QueueRefusal(400, "InvalidXmlDocument")
-        ttl = float(request.query.get("messagettl", WEEK))
-        visible_at = now + float(request.query.get("visibilitytimeout", 0))
+        if len(text.encode()) > LARGEST:
+            raise QueueRefusal(413, "RequestBodyTooLarge")
+        ttl = _number(request, "messagettl", WEEK, -1)
+        visible_at = now + _number(request, "visibilitytimeout", 0, 0, WEEK)
         message = Message(f"{next(self._ids):032x}", text, now, now + (ttl if ttl > 0 else 1e9), visible_at)
         messages[message.id] = message
         return _listing([message], with_text=False, status=201)
@@ -163,18 +166,19 @@ class QueueService:
     def _get(self, request: web.Request, _body: str) -> web.Response:
         now = self._clock()
         visible = [message for message in self._live(self._existing(request)) if message.visible_at <= now]
-        chosen = visible[: int(request.query.get("numofmessages", 1))]
+        chosen = visible[: _number(request, "numofmessages", 1, 1, 32)]
         if request.query.get("peekonly") == "true":
             return _listing(chosen, peek=True)
+        hidden = _number(request, "visibilitytimeout", 30, 1, WEEK)
         for message in chosen:
-            message.visible_at = now + float(request.query.get("visibilitytimeout", 30))
+            message.visible_at = now + hidden
             message.dequeue_count += 1
             message.receipt = secrets.token_urlsafe(12)
         return _listing(chosen)
 
     def _update(self, request: web.Request, body: str) -> web.Response:
         message = self._received(request)
-        message.visible_at = self._clock() + float(request.query["visibilitytimeout"])
+        message.visible_at = self._clock() + _number(request, "visibilitytimeout", 30, 0, WEEK)
         message.receipt = secrets.token_urlsafe(12)
         if body:
             message.text = ET.fromstring(body).findtext("MessageText") or ""  # noqa: S314 - our own SDK's
@@ -231,6 +235,17 @@ def signature(request: web.Request, account: str, key: str) -> str:
     query = "".join(f"\n{name.lower()}:{value}" for name, value in sorted(request.query.items()))
     text = "\n".join(lines) + f"\n/{account}{unquote(request.raw_path.partition('?')[0])}{query}"
     return base64.b64encode(hmac.new(base64.b64decode(key), text.encode(), hashlib.sha256).digest()).decode()
+
+
+def _number(request: web.Request, name: str, default: int, low: int, high: int = 2**31 - 1) -> int:
+    """Read a whole number of the query string."""
+    try:
+        value = int(request.query.get(name, default))
+    except ValueError:
+        raise QueueRefusal(400, "InvalidQueryParameterValue") from None
+    if not low <= value <= high:
+        raise QueueRefusal(400, "OutOfRangeQueryParameterValue")
+    return value
 
 
 def _listing(messages: list[Message], *, with_text: bool = True, peek: bool = False, status: int = 200) -> web.Response:

@@ -109,6 +109,20 @@ def test_queues(connection: str, client: QueueClient) -> None:
         QueueClient.from_connection_string(wrong, "q", retry_total=0).create_queue()
 
 
+def test_limits(client: QueueClient) -> None:
+    """What the service refuses is refused: a text over 64 KiB, a delay over a week, no time to work on it."""
+    client.send_message("x" * 65_536)
+    with pytest.raises(HttpResponseError, match="RequestBodyTooLarge"):
+        client.send_message("x" * 65_537)
+    with pytest.raises(HttpResponseError, match="RequestBodyTooLarge"):
+        client.send_message("é" * 32_769)
+    with pytest.raises(HttpResponseError, match="OutOfRangeQueryParameterValue"):
+        client.send_message("x", visibility_timeout=604_801, time_to_live=-1)
+    with pytest.raises(HttpResponseError, match="OutOfRangeQueryParameterValue"):
+        client.receive_message(visibility_timeout=0)
+    assert client.get_queue_properties().approximate_message_count == 1
+
+
 class NoIdentity:
     """An Entra ID credential that is asked for nothing."""
 
