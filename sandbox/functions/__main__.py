@@ -17,6 +17,7 @@ from azure_functions_runtime import invocation_id_cv
 from azure_functions_runtime.bindings.datumdef import Datum
 
 from sandbox.functions.front import Front, Keys
+from sandbox.functions.process import KEYS, MASTER
 from sandbox.functions.runtime import RUNNING, AppBroken, Function, Result, Runtime
 from sandbox.functions.triggers import QueueListener, QueueOptions, Timer, write_outputs
 
@@ -28,8 +29,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="a Functions host for one machine")
     parser.add_argument("--app", type=Path, required=True, help="the folder of function_app.py")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--key", action="append", default=[], help="a function key; without one a key is refused")
-    parser.add_argument("--master-key", default="master")
     parser.add_argument("--front-end", action="store_true", help="add App Service's headers to each request")
     parser.add_argument("--settings", type=Path, help="a local.settings.json; the environment wins over it")
     parser.add_argument("--max-polling-interval", type=float, help="seconds; changes host.json's")
@@ -85,7 +84,8 @@ async def _serve(options: argparse.Namespace) -> None:
         return True
 
     prefix = host.get("extensions", {}).get("http", {}).get("routePrefix", "api")
-    keys = Keys(tuple(options.key), options.master_key)
+    function_keys = [key for key in os.environ.pop(KEYS, "").split(",") if key]
+    keys = Keys(tuple(function_keys), os.environ.pop(MASTER, ""))
     limit = int(os.environ.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", "104857600"))
     front = Front(runtime.functions, call, keys, prefix=prefix, front_end=options.front_end, body_limit=limit, run=run)
     runner = web.AppRunner(front.application, access_log=None, shutdown_timeout=1)

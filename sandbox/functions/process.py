@@ -13,6 +13,9 @@ from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
 MASTER_KEY = "master"
+# The host's own settings: function keys, separated by commas, and the master key.
+KEYS = "SANDBOX_FUNCTION_KEYS"
+MASTER = "SANDBOX_MASTER_KEY"
 # What a process needs of the machine; everything else comes from the app settings.
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "COVERAGE_PROCESS_START")
 
@@ -50,13 +53,13 @@ class FunctionsHost:
         patience: float = 30.0,
     ) -> None:
         command = [sys.executable, "-m", "sandbox.functions", "--app", str(app), "--port", str(port)]
-        command += [f"--key={key}" for key in keys]
-        command += ["--master-key", MASTER_KEY, *(["--front-end"] if front_end else [])]
+        command += ["--front-end"] if front_end else []
         if max_polling_interval is not None:
             command += ["--max-polling-interval", str(max_polling_interval)]
         self._command = command
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        self._environment = {**inherited, "PYTHONPATH": str(ROOT), **settings}
+        opened_by = {KEYS: ",".join(keys), MASTER: MASTER_KEY}  # not as arguments, which everybody on the machine sees
+        self._environment = {**inherited, "PYTHONPATH": str(ROOT), **opened_by, **settings}
         self._patience = patience
         self._lines: list[str] = []
         self.url = ""
