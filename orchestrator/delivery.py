@@ -15,6 +15,7 @@ from orchestrator.admission import Ignored, admit
 from orchestrator.deadline import QUEUE, UPSTREAM, within
 from orchestrator.errors import (
     DeliveryRefused,
+    OrchestratorError,
     RequestTooLarge,
     SettingsError,
     SignatureInvalid,
@@ -169,6 +170,11 @@ class DeliveryReceiver:
             done = await within(DEADLINE, UPSTREAM, lambda: self._serve(event, profile))
         except TransientError as trouble:
             return await self._keep_for_later(event, delivery, trouble)
+        except OrchestratorError:
+            raise
+        except Exception:  # a mistake of ours must not cost a job its runner
+            logger.exception("an unexpected error")
+            return await self._keep_for_later(event, delivery, TransientError("an unexpected error: see the log"))
         return Answer(
             201 if done.result == "created" else 200,
             {

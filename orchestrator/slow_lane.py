@@ -6,7 +6,7 @@ it ends as a runner, in the queue again with a longer wait, or among the given-u
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from orchestrator.admission import Ignored, admit
 from orchestrator.errors import OrchestratorError, RepositoryNotAllowed, RequestMalformed, TransientError
@@ -67,15 +67,21 @@ class SlowLane:
         except RepositoryNotAllowed as error:
             _log(logging.WARNING, result="refused", reason=f"no longer served: {error}", **about)
         except TransientError as trouble:
-            if request.attempt >= MAX_ATTEMPTS:
-                self._alert(request.model_dump_json().encode(), str(trouble), **about)
-                return
-            wait = self._keep(request, trouble.retry_after)
-            _log(logging.WARNING, result="kept", reason=str(trouble), next_try_in_s=round(wait), **about)
+            self._keep_or_give_up(request, trouble, about)
         except OrchestratorError as error:
             self._alert(request.model_dump_json().encode(), str(error), **about)
+        except Exception:  # a mistake of ours must not cost a job its runner
+            logger.exception("an unexpected error")
+            self._keep_or_give_up(request, TransientError("an unexpected error: see the log"), about)
         else:
             _log(logging.INFO, result=done.result, task=done.task_id, pool=done.pool, **about)
+
+    def _keep_or_give_up(self, request: RunnerRequest, trouble: TransientError, about: Mapping[str, object]) -> None:
+        if request.attempt >= MAX_ATTEMPTS:
+            self._alert(request.model_dump_json().encode(), str(trouble), **about)
+            return
+        wait = self._keep(request, trouble.retry_after)
+        _log(logging.WARNING, result="kept", reason=str(trouble), next_try_in_s=round(wait), **about)
 
     def _alert(self, message: bytes, reason: str, **about: object) -> None:
         self._give_up(message)

@@ -1,7 +1,8 @@
 """One call to GitHub's REST API: headers, time-outs, and what each kind of failure means."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -124,6 +125,19 @@ class GitHubClient:
             except requests.RequestException as error:
                 raise TransientError(f"GitHub does not answer ({method} {path}: {type(error).__name__})") from None
         raise AssertionError  # pragma: no cover - the loop returns or raises
+
+
+@contextmanager
+def understanding(otherwise: str) -> Iterator[None]:
+    """Read a JSON answer inside; one of another shape than documented may be a proxy's, and pass.
+
+    Raises:
+        TransientError: It has another shape; with the message `otherwise`.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise TransientError(otherwise) from None
 
 
 def rate_limit_wait(status: int, headers: Mapping[str, str], text: str, now: float) -> float | None:

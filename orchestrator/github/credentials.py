@@ -3,14 +3,13 @@
 import functools
 import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, Protocol
 
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from orchestrator.errors import GitHubRefused, SettingsError, UpstreamRefused
-from orchestrator.github.client import GitHubClient
+from orchestrator.github.client import GitHubClient, understanding
 from orchestrator.github.scope import Scope
 from orchestrator.github.token_cache import ExpiringToken, TokenCache
 
@@ -107,7 +106,7 @@ class AppCredential:
             if error.status == UNAUTHORIZED:
                 raise UpstreamRefused(f"{error}: do GithubAppId and GithubAppPrivateKey belong together?") from None
             raise
-        return ExpiringToken(answer.json["token"], datetime.fromisoformat(answer.json["expires_at"]))
+        return ExpiringToken.read(answer.json)
 
     def _installation_of(self, scope: Scope) -> int:
         """Look up which installation covers a scope (once)."""
@@ -120,5 +119,6 @@ class AppCredential:
                 if error.status == NOT_FOUND:
                     raise UpstreamRefused(f"the GitHub App {self._app_id} is not installed for {scope}") from None
                 raise
-            self._installations[scope] = int(answer.json["id"])
+            with understanding("GitHub's answer names no installation"):
+                self._installations[scope] = int(answer.json["id"])
         return self._installations[scope]

@@ -5,10 +5,9 @@ Source: GitHub REST API, "Self-hosted runners" and "Self-hosted runner groups".
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from orchestrator.errors import GitHubRefused, RunnerNameTaken, UpstreamRefused
-from orchestrator.github.client import Answer, GitHubClient
+from orchestrator.github.client import Answer, GitHubClient, understanding
 from orchestrator.github.credentials import UNAUTHORIZED, Credential
 from orchestrator.github.scope import Registrant, Scope
 from orchestrator.github.token_cache import ExpiringToken, TokenCache
@@ -59,7 +58,8 @@ class Runners:
             if error.status == CONFLICT:
                 raise RunnerNameTaken(f"GitHub knows a runner named {name} already") from None
             raise
-        return JitConfig(int(answer.json["runner"]["id"]), answer.json["encoded_jit_config"])
+        with understanding("GitHub's answer holds no JIT configuration"):
+            return JitConfig(int(answer.json["runner"]["id"]), str(answer.json["encoded_jit_config"]))
 
     def remove(self, registrant: Registrant, runner_id: int) -> None:
         """Remove a runner; one that is gone already is fine.
@@ -74,8 +74,7 @@ class Runners:
                 raise
 
     def _new_registration_token(self, registrant: Registrant) -> ExpiringToken:
-        answer = self._call("POST", "runners/registration-token", registrant)
-        return ExpiringToken(answer.json["token"], datetime.fromisoformat(answer.json["expires_at"]))
+        return ExpiringToken.read(self._call("POST", "runners/registration-token", registrant).json)
 
     def _group_id(self, registrant: Registrant, group: str | None) -> int:
         """Return the id of a runner group by its name (looked up once). Repositories have but the default group."""
@@ -85,8 +84,10 @@ class Runners:
         page = 1
         while key not in self._groups:
             params = {"per_page": str(PAGE), "page": str(page)}
-            found = self._call("GET", "runner-groups", registrant, params=params).json["runner_groups"]
-            self._groups |= {(registrant.scope, entry["name"].lower()): int(entry["id"]) for entry in found}
+            answer = self._call("GET", "runner-groups", registrant, params=params)
+            with understanding("GitHub's answer holds no runner groups"):
+                found = answer.json["runner_groups"]
+                self._groups |= {(registrant.scope, entry["name"].lower()): int(entry["id"]) for entry in found}
             if len(found) < PAGE and key not in self._groups:
                 raise UpstreamRefused(f"RunnerGroup: {registrant.scope} has no runner group of that name")
             page += 1

@@ -5,6 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from orchestrator.errors import TransientError
 
 MARGIN = timedelta(minutes=5)
 
@@ -15,6 +18,19 @@ class ExpiringToken:
 
     value: str = field(repr=False)
     expires_at: datetime
+
+    @classmethod
+    def read(cls, answer: Any) -> "ExpiringToken":
+        """Read GitHub's JSON of a new token.
+
+        Raises:
+            TransientError: It is none.
+        """
+        try:
+            expires_at = datetime.fromisoformat(answer["expires_at"])
+            return cls(str(answer["token"]), expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))
+        except (KeyError, TypeError, ValueError):
+            raise TransientError("GitHub's answer holds no token") from None
 
 
 def _now() -> datetime:

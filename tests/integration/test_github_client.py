@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -313,6 +314,23 @@ class TestTrouble:
         with pytest.raises(TransientError, match="does not answer"):
             with_token(github_url).registration_token(ORGANIZATION)
         assert time.monotonic() - started < 1.5
+
+    @pytest.mark.parametrize("body", ["[]", "{}", '{"runner": {}}', '{"runner_groups": [1]}', "null"])
+    def test_another_shape(self, github: GitHub, github_url: str, app_keys: tuple[str, str], body: str) -> None:
+        """A successful answer of another shape than documented is transient trouble, wherever it comes."""
+        runners = with_token(github_url)
+        app = AppCredential(GitHubClient(github_url), "1", app_keys[0])
+        github.faults.add(Fault("status", times=None, status=200, body=body))
+        asks: list[Callable[[], object]] = [
+            lambda: runners.registration_token(ORGANIZATION),
+            lambda: runners.jit_config(ORGANIZATION, "r-1", ["self-hosted"], None),
+            lambda: runners.jit_config(ORGANIZATION, "r-1", ["self-hosted"], "Batch"),
+            lambda: app.authorization(ORGANIZATION.scope, None),
+            lambda: app.authorization(ORGANIZATION.scope, 7),
+        ]
+        for ask in asks:
+            with pytest.raises(TransientError, match="answer"):
+                ask()
 
     def test_error_without_words(self, github: GitHub, github_url: str) -> None:
         """A refusal whose body is not GitHub's JSON is reported by its status."""

@@ -238,6 +238,15 @@ def test_transient_trouble_is_kept(world: World) -> None:
     assert world.kept == [(29679449526, "d-1", 7)]
 
 
+def test_a_mistake_of_ours(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """An error that nobody foresaw is logged, and the job is kept all the same."""
+    world.trouble = KeyError("oops")
+    answer = world.receive()
+    assert (answer.status, answer.body["result"]) == (202, "kept")
+    assert "KeyError" in caplog.text
+    assert len(world.kept) == 1
+
+
 def test_what_cannot_be_kept_either(world: World) -> None:
     """If even the queue refuses, the answer is 503, so that GitHub shows the delivery as failed."""
     world.trouble = TransientError("GitHub is not reachable")

@@ -19,7 +19,7 @@ class World:
     """What lies around the slow lane: it does as told, and remembers."""
 
     def __init__(self) -> None:
-        self.trouble: OrchestratorError | None = None
+        self.trouble: Exception | None = None
         self.created = True
         self.kept: list[tuple[RunnerRequest, float | None]] = []
         self.given_up: list[bytes] = []
@@ -82,6 +82,14 @@ def test_transient_trouble(world: World, caplog: pytest.LogCaptureFixture) -> No
     assert (request.attempt, request.delivery, wait) == (4, "d-1", 90)
     level, fields = line(caplog)
     assert (level, fields["result"], fields["next_try_in_s"]) == ("WARNING", "kept", 20)
+
+
+def test_a_mistake_of_ours(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """An error that nobody foresaw is logged, and the request is kept."""
+    world.trouble = KeyError("oops")
+    world.lane.take(message())
+    assert len(world.kept) == 1
+    assert "KeyError" in caplog.text
 
 
 def test_the_last_attempt(world: World, caplog: pytest.LogCaptureFixture) -> None:

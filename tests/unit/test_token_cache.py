@@ -109,6 +109,19 @@ def test_one_thread_fetches() -> None:
     assert issuer.issued == ["a"]
 
 
+@pytest.mark.parametrize("moment", ["2026-01-01T01:00:00Z", "2025-12-31T17:00:00-08:00", "2026-01-01T01:00:00"])
+def test_read(moment: str) -> None:
+    """GitHub's JSON of a token is read, whatever zone its end is written in."""
+    assert ExpiringToken.read({"token": "t", "expires_at": moment}) == ExpiringToken("t", START + timedelta(hours=1))
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, {"token": "t"}, {"token": "t", "expires_at": "soon"}])
+def test_read_something_else(answer: object) -> None:
+    """An answer of another shape is transient trouble."""
+    with pytest.raises(TransientError, match="no token"):
+        ExpiringToken.read(answer)
+
+
 def test_a_token_does_not_show() -> None:
     """The value of a token is in no repr."""
     assert "s3cret" not in repr(ExpiringToken("s3cret", START))
