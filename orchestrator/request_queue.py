@@ -21,6 +21,7 @@ POISON = f"{QUEUE}-poison"
 TIMEOUT = 2
 FOR_EVER = -1
 PEEKED = 32  # the most that one look shows
+BRIEFLY = 5
 
 
 class RequestQueue:
@@ -71,15 +72,13 @@ class RequestQueue:
         try:
             if all(reason_put_aside(_body(message)) for message in self._poison.peek_messages(PEEKED)):
                 return
-            for message in self._poison.receive_messages(messages_per_page=PEEKED, visibility_timeout=60):
+            # Those that need no reason are hidden for these seconds too; nothing of them is lost.
+            for message in self._poison.receive_messages(max_messages=PEEKED, visibility_timeout=BRIEFLY):
                 body = _body(message)
                 if reason_put_aside(body) is None:
-                    self._poison.update_message(
-                        message, visibility_timeout=0, content=put_aside(body, "the function failed each time")
-                    )
+                    explained = put_aside(body, "the function failed each time")
+                    self._poison.update_message(message, visibility_timeout=0, content=explained)
                     yield body
-                else:
-                    self._poison.update_message(message, visibility_timeout=0)
         except ResourceNotFoundError:
             return  # nothing was ever given up
         except AzureError as error:

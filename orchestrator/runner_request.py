@@ -80,7 +80,7 @@ def reason_put_aside(message: bytes) -> str | None:
         reason = json.loads(message)["given_up"]
     except (ValueError, KeyError, TypeError):
         return None
-    return str(reason)
+    return None if reason is None else str(reason)
 
 
 def delay_before_retry(attempt: int, retry_after: float | None, jitter: float) -> float:
