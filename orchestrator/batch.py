@@ -308,6 +308,7 @@ def _task_state(pool: str, task: BatchTask) -> TaskState:
         url=environment.get("GHR_URL", ""),
         labels=frozenset(label.lower() for label in environment.get("GHR_LABELS", "").split(",") if label),
         expires_at=_utc(_moment(environment.get(EXPIRES_AT, ""))),
+        registered="GHR_JITCONFIG" in environment,
     )
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from orchestrator.admission import Admitted, admit
-from orchestrator.errors import RepositoryNotAllowed, UpstreamError
+from orchestrator.errors import GitHubRefused, RepositoryNotAllowed, UpstreamError
 from orchestrator.github.runners import Runner
 from orchestrator.github.scope import Registrant, Scope
 from orchestrator.profiles import RunnerProfile
@@ -86,7 +86,7 @@ class _Place:
 
     scope: Scope
     installation: int | None = None
-    jobs: list[WaitingJob] = field(default_factory=list)
+    jobs: dict[str, WaitingJob] = field(default_factory=dict)
     complete: bool = True
     trouble: str | None = None
 
@@ -122,6 +122,7 @@ class Reconciler:
         self._starter = starter
         self._installed = installed
         self._retention = retention
+        self._period = timedelta(minutes=settings.reconcile_minutes)
 
     def run(self, tasks: Sequence[TaskState], now: datetime) -> None:
         """Make one pass; what fails is reported and left for the next.
@@ -170,12 +171,12 @@ class Reconciler:
             try:
                 events = self._jobs.queued(name, installation)
             except UpstreamError as error:
-                self._blame(places, name, told, str(error))
+                self._blame(places, name, told, error)
                 continue
             for event in events:
                 job = self._waiting_job(event)
                 if job is not None:
-                    self._place(places, event).jobs.append(job)
+                    self._place(places, event).jobs[job.job_key] = job
         return places
 
     def _installations(self) -> Mapping[str, int]:
@@ -192,17 +193,23 @@ class Reconciler:
             place.installation = event.installation.id
         return place
 
-    def _blame(self, places: dict[str, _Place], name: str, told: WorkflowJobEvent | None, reason: str) -> None:
-        """Decide nothing where this repository's runners register."""
-        trouble = f"{name}: {reason}"
+    def _blame(self, places: dict[str, _Place], name: str, told: WorkflowJobEvent | None, error: UpstreamError) -> None:
+        """Take note that a repository's jobs are unknown.
+
+        Nothing is decided where its runners register while GitHub does not answer. A repository that is gone, or that
+        the credentials may not see, holds up no other: there only nothing is ended, for it might be needed.
+        """
+        _log(logging.WARNING, result="skipped", repository=name, reason=str(error))
         if told is not None:
-            self._place(places, told).trouble = trouble
-            return
-        _log(logging.WARNING, result="skipped", repository=name, reason=reason)
-        for scope in (Scope("organization", name.partition("/")[0]), Scope("repository", name)):
-            place = places.get(scope.url(self._settings.github_web_url))
-            if place is not None:
-                place.complete = False
+            blamed = [self._place(places, told)]
+        else:
+            scopes = (Scope("organization", name.partition("/")[0]), Scope("repository", name))
+            urls = [scope.url(self._settings.github_web_url) for scope in scopes]
+            blamed = [places[url] for url in urls if url in places]
+        for place in blamed:
+            place.complete = False
+            if not isinstance(error, GitHubRefused):
+                place.trouble = f"{name}: {error}"
 
     def _waiting_job(self, event: WorkflowJobEvent) -> WaitingJob | None:
         try:
@@ -226,7 +233,7 @@ class Reconciler:
             _log(logging.WARNING, result="skipped", scope=str(place.scope), reason=place.trouble)
             done["skipped"] += 1
             return
-        view = ScopeView(place.scope, url, place.jobs, runners, tasks, place.complete)
+        view = ScopeView(place.scope, url, list(place.jobs.values()), runners, tasks, place.complete, self._period)
         for action in decide(view, now):
             done[self._carry_out(action, registrant)] += 1
 
@@ -238,12 +245,11 @@ class Reconciler:
         except UpstreamError as error:
             _log(logging.WARNING, result="failed", action=name, why=action.reason, reason=str(error), **about)
             return "failed"
-        if outcome is not None:
-            level = logging.CRITICAL if isinstance(action, GiveUp) else logging.INFO
-            _log(level, result=outcome, action=name, reason=action.reason, **about)
+        level = logging.CRITICAL if isinstance(action, GiveUp) else logging.INFO
+        _log(level, result=outcome, action=name, reason=action.reason, **about)
         return name
 
-    def _do(self, action: Action, registrant: Registrant | None) -> str | None:  # noqa: PLR0911 - one per action
+    def _do(self, action: Action, registrant: Registrant | None) -> str:  # noqa: PLR0911 - one per action
         match action:
             case StartRunner(job, replacement):
                 return self._starter.start(job.event, job.profile, replacement).result
@@ -256,7 +262,7 @@ class Reconciler:
                 return "ended"
             case DeleteTask(task):
                 self._tasks.delete(task.pool, task.task_id)
-                return None  # routine; the pass counts it
+                return "deleted"
             case RemoveRunner(runner):
                 if registrant is not None:
                     self._runners.remove(registrant, runner.id, upkeep=True)

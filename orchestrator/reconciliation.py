@@ -24,9 +24,7 @@ IN_FLIGHT = timedelta(minutes=2)
 STARTING = timedelta(minutes=10)
 # An idle runner that has not taken a job for so long may not take it (its group does not let it).
 UNWILLING = timedelta(minutes=15)
-# A waiting task is replaced when its registration expires before two more passes, and ended as surplus when it is old
-# enough for GitHub to have been asked after it was created.
-EXPIRES_SOON = timedelta(minutes=12)
+# GitHub was asked long enough after a task of this age was created: what it serves would have been seen.
 SETTLED = timedelta(minutes=5)
 # Beyond its wall-clock limit Batch itself ends a task; this long after, it has not.
 OVERDUE = timedelta(minutes=15)
@@ -81,6 +79,7 @@ class ScopeView:
         runners: every runner registered there.
         tasks: the runner tasks of that url.
         complete: whether every repository that has tasks here was looked at, so that what nobody needs is known.
+        period: the time between two passes.
     """
 
     scope: Scope
@@ -89,6 +88,7 @@ class ScopeView:
     runners: Sequence[Runner]
     tasks: Sequence[TaskState]
     complete: bool
+    period: timedelta
 
 
 @dataclass(frozen=True)
@@ -150,10 +150,11 @@ def decide(view: ScopeView, now: datetime) -> list[Action]:
     runners = _Runners(view, now)
     jobs = sorted(view.jobs, key=lambda job: job.age(now), reverse=True)
     ready = [task for task in view.tasks if runners.may_serve(task)]
-    waiting = [task for task in view.tasks if task.state == "waiting"]
-    lasting = [task for task in waiting if _life(task, now) > EXPIRES_SOON]
-    expiring = [task for task in waiting if timedelta(0) < _life(task, now) <= EXPIRES_SOON]
-    expired = [task for task in waiting if _life(task, now) <= timedelta(0)]
+    lives = [(task, runners.life(task)) for task in view.tasks if task.state == "waiting"]
+    soon = 2 * view.period + timedelta(minutes=2)  # so that one pass may fail
+    lasting = [task for task, life in lives if life > soon]
+    expiring = [task for task, life in lives if timedelta(0) < life <= soon]
+    expired = [task for task, life in lives if life <= timedelta(0)]
 
     pairs = match(
         jobs,
@@ -232,6 +233,12 @@ class _Runners:
             return not runner.busy
         return task.started_at is None or self._now - task.started_at < STARTING
 
+    def life(self, task: TaskState) -> timedelta:
+        """How much longer a waiting task can become a runner; one that does not say, for ever."""
+        if task.registered and task.task_id not in self._own and self._now - task.created_at >= SETTLED:
+            return timedelta(0)
+        return task.expires_at - self._now if task.expires_at is not None else timedelta.max
+
 
 class _History:
     """The tasks that each job has had."""
@@ -274,11 +281,6 @@ def _given_up(failed: Sequence[TaskState], spent: int) -> str:
 
 def _ended(task: TaskState) -> str:
     return f"exit code {task.exit_code}" if task.exit_code is not None else "no exit code"
-
-
-def _life(task: TaskState, now: datetime) -> timedelta:
-    """How much longer a waiting task can become a runner; one that does not say, for ever."""
-    return task.expires_at - now if task.expires_at is not None else timedelta.max
 
 
 def _removals(view: ScopeView, now: datetime) -> list[Action]:

@@ -88,6 +88,7 @@ class TaskState:
         url: where its runner registers.
         labels: those its runner registers with, in lower case.
         expires_at: until when its runner can register; None if it does not say.
+        registered: whether its runner was registered beforehand (JIT), and is of no use once GitHub has removed it.
     """
 
     task_id: str
@@ -103,6 +104,7 @@ class TaskState:
     url: str = ""
     labels: frozenset[str] = frozenset()
     expires_at: datetime | None = None
+    registered: bool = False
 
     @property
     def job_key(self) -> str:

@@ -180,7 +180,7 @@ class Settings(BaseModel):
     trusted_proxy_count: Annotated[int, Field(ge=0, le=10)] = 0
     allowed_repositories: Annotated[tuple[str, ...], BeforeValidator(_globs)] = ()
     allow_public_repositories: bool = False
-    reconcile_minutes: Annotated[int, Field(ge=1, le=30)] = 5
+    reconcile_minutes: Annotated[int, Field(ge=1, le=10)] = 5
     reconcile_repositories: Annotated[tuple[str, ...], BeforeValidator(_repositories)] = ()
     max_request_bytes: Annotated[int, Field(ge=1, le=100 * MIB)] = MIB
 
