@@ -116,7 +116,7 @@ def write_zip(output: Path, tree: Path, moment: int) -> None:
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3  # Unix, wherever it is built, so that the mode counts
             entry.external_attr = 0o100644 << 16
-            package.writestr(entry, path.read_bytes(), compresslevel=9)
+            package.writestr(entry, path.read_bytes())
 
 
 def _install(site: Path) -> None:
