@@ -29,6 +29,7 @@ PLATFORM = "x86_64-manylinux_2_28"
 # Who installed a distribution, how and from where: none of it is needed to run, and it differs between machines.
 # Beside them RECORD, which has the hashes of the scripts, and those begin with the path of an interpreter.
 INSTALLERS_OWN = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"})
+_ZIP_BEGINS = 315_532_800  # 1980, the first time that a zip's entry can have
 
 
 class BuildFailed(Exception):
@@ -57,10 +58,12 @@ def build(output: Path) -> None:
         output: the zip to write.
 
     Raises:
-        BuildFailed: This is another Python, no git checkout, or the dependencies cannot be had as pinned.
+        BuildFailed: This is another Python, no git checkout, SOURCE_DATE_EPOCH is no number, or the dependencies cannot
+            be had as pinned.
     """
     if sys.version_info[:2] != PYTHON:
         raise BuildFailed("compiled code serves one version of Python: Python 3.13 is needed")
+    moment = _moment()
     known = _run("git", "ls-files", "-z").split("\0")
     ignore = (ROOT / ".funcignore").read_text(encoding="utf-8").splitlines()
     with TemporaryDirectory() as folder:
@@ -74,7 +77,7 @@ def build(output: Path) -> None:
         compile_all = ("-I", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", folder)
         _run(sys.executable, *compile_all, folder)
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_zip(output, stage, _moment())
+        write_zip(output, stage, moment)
 
 
 def admitted(names: Iterable[str], ignore: Iterable[str]) -> list[str]:
@@ -134,7 +137,7 @@ def _moment() -> int:
     given = os.environ.get("SOURCE_DATE_EPOCH") or _run("git", "log", "-1", "--format=%ct").strip()
     if not given.isdecimal():
         raise BuildFailed("SOURCE_DATE_EPOCH is not a number of seconds")
-    return int(given)
+    return max(int(given), _ZIP_BEGINS)
 
 
 def _run(*command: str) -> str:

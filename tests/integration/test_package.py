@@ -114,7 +114,7 @@ def test_the_host_runs_it(unpacked: Path, tmp_path: Path) -> None:
     """The unpacked package answers a ping in the Functions host, on its own dependencies, and writes no file."""
     (tmp_path / "host").mkdir()
     (tmp_path / "host" / "sandbox").symlink_to(ROOT / "sandbox")
-    path = f"{unpacked / SITE}{os.pathsep}{tmp_path / 'host'}"  # what Azure does: the app's packages come first
+    path = f"{unpacked / SITE}{os.pathsep}{tmp_path / 'host'}"  # as in Azure, the app's packages come first
     before = {file: file.stat().st_mtime_ns for file in unpacked.rglob("*")}
     headers, body = delivery({"zen": "Keep it logically awesome.", "hook": {"events": ["workflow_job"]}}, event="ping")
     with FunctionsHost(unpacked, environment(PYTHONPATH=path), keys=["key"]) as host:

@@ -74,3 +74,10 @@ def test_another_python_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     with pytest.raises(BuildFailed, match=r"Python 3\.13 is needed"):
         build(tmp_path / "package.zip")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_time_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A SOURCE_DATE_EPOCH that is not a number of seconds is named, before anything is fetched."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(BuildFailed, match="SOURCE_DATE_EPOCH"):
+        build(tmp_path / "package.zip")
