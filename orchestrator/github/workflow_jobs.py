@@ -6,6 +6,8 @@ Source: GitHub REST API, "Workflow runs" and "Workflow jobs".
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import ValidationError
+
 from orchestrator.errors import GitHubRefused
 from orchestrator.github.client import understanding
 from orchestrator.github.scope import Registrant, Scope
@@ -84,4 +86,13 @@ def _run(entry: Any) -> tuple[int, _Run]:
 
 
 def _job(entry: Any) -> WorkflowJob | None:
-    return WorkflowJob.model_validate(entry) if entry["status"] == "queued" else None
+    """Read a queued job; None for any other, and for one whose delivery would not be taken either."""
+    if entry["status"] != "queued":
+        return None
+    try:
+        return WorkflowJob.model_validate(entry)
+    except ValidationError as error:
+        # Whoever writes a workflow chooses its names and labels, and must not hide the jobs of others by them.
+        if {problem["type"] for problem in error.errors()} <= {"string_too_long", "too_long"}:
+            return None
+        raise
