@@ -52,10 +52,10 @@ def due(deliveries: Iterable[HookDelivery], now: datetime) -> Sequence[HookDeliv
         # Where the first attempt is out of sight, so may be others: they cannot be counted any more.
         if len(tries) > len(PAUSES) or all(one.again for one in tries) or any(one.succeeded for one in tries):
             continue
-        last = max(tries, key=lambda one: one.delivered_at)
+        last = max(tries, key=lambda one: (one.delivered_at, one.id))
         if now - last.delivered_at >= PAUSES[len(tries) - 1]:
             found.append(last)
-    return sorted(found, key=lambda one: (one.refused, one.delivered_at))[:MOST]
+    return sorted(found, key=lambda one: (one.refused, one.delivered_at, one.id))[:MOST]
 
 
 class Redelivery:

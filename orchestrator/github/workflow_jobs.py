@@ -45,20 +45,26 @@ class WorkflowJobs:
     def is_queued(self, event: WorkflowJobEvent) -> bool | None:
         """Return whether a job of an event waits for a runner now; None where the credentials may not know.
 
+        A job that still says "queued" although its run has ended does not.
+
         Raises:
             UpstreamError: GitHub does not tell.
         """
         repository = event.repository.full_name
         registrant = Registrant(Scope("repository", repository), event.installation.id if event.installation else None)
-        path = f"/repos/{repository}/actions/jobs/{event.workflow_job.id}"
+        job = f"/repos/{repository}/actions/jobs/{event.workflow_job.id}"
+        run = f"/repos/{repository}/actions/runs/{event.workflow_job.run_id}"
         try:
-            answer = self._session.call("GET", path, registrant)
+            return self._status(job, registrant) == "queued" and self._status(run, registrant) != "completed"
         except GitHubRefused as error:
             if error.status in (FORBIDDEN, NOT_FOUND):
                 return None
             raise
-        with understanding(f"GitHub's answer to GET {path} is no job"):
-            return bool(answer.json["status"] == "queued")
+
+    def _status(self, path: str, registrant: Registrant) -> str:
+        answer = self._session.call("GET", path, registrant)
+        with understanding(f"GitHub's answer to GET {path} has no status"):
+            return str(answer.json["status"])
 
     def _queued_of(self, registrant: Registrant, run: int, about: "_Run") -> Iterator[WorkflowJobEvent]:
         path = f"{registrant.scope.api_path}/actions/runs/{run}/jobs"
