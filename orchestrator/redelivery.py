@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 # How long after the first, second and third failed attempt the next is made. After that a person must look.
 PAUSES = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 LOOK_BACK = timedelta(hours=6)
-# What one pass sends again for one hook. What was refused comes last, because it mostly is again (a public repository,
+# What one pass sends again. What was refused comes last, because it mostly is again (a public repository,
 # for example), and a burst of it must not hold up the rest.
 MOST = 50
 ACTIONS = ("queued", "completed")
@@ -78,16 +78,17 @@ class Redelivery:
             now: the time.
         """
         named = {task.origin.event.webhook: None for task in tasks if task.origin and task.origin.event.webhook}
+        turns = iter(range(MOST))
         for hook in ([APP_HOOK] if self._app else []) + [hook for hook in named if hook]:
             try:
-                self._look_after(hook, now)
+                self._look_after(hook, now, turns)
             except GitHubRefused as error:
                 _log(logging.INFO, result="skipped", hook=hook, reason=str(error))
             except UpstreamError as error:
                 _log(logging.WARNING, result="skipped", hook=hook, reason=str(error))
 
-    def _look_after(self, hook: str, now: datetime) -> None:
-        for delivery in due(self._deliveries.since(hook, now - LOOK_BACK), now):
+    def _look_after(self, hook: str, now: datetime, turns: Iterator[int]) -> None:
+        for delivery, _ in zip(due(self._deliveries.since(hook, now - LOOK_BACK), now), turns, strict=False):
             reason = f"it failed at {delivery.delivered_at:%Y-%m-%dT%H:%M:%SZ}"
             try:
                 self._deliveries.redeliver(hook, delivery)

@@ -107,6 +107,8 @@ class AppCredential:
         except GitHubRefused as error:
             if error.status == UNAUTHORIZED:
                 raise UpstreamRefused(f"{error}: do GithubAppId and GithubAppPrivateKey belong together?") from None
+            if error.status == NOT_FOUND:  # a new installation has another id
+                self._installations = {of: known for of, known in self._installations.items() if known != installation}
             raise
         return ExpiringToken.read(answer.json)
 

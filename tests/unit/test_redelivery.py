@@ -254,6 +254,13 @@ class TestRedelivery:
         assert line["reason"] == "GitHub refused it: 422"
         assert line["why"] == "it failed at 2026-11-25T10:00:00Z"
 
+    def test_bounded(self) -> None:
+        """However many hooks have failed deliveries, one pass sends no more than its bound."""
+        some = [attempt(guid=f"g-{number}") for number in range(MOST - 10)]
+        deliveries = FakeDeliveries({APP_HOOK: some, ORG_HOOK: some, REPO_HOOK: some})
+        Redelivery(deliveries, app=True).run([told_by(ORG_HOOK), told_by(REPO_HOOK)], NOW)
+        assert [hook for hook, _ in deliveries.sent] == [APP_HOOK] * (MOST - 10) + [ORG_HOOK] * 10
+
     def test_busy(self, caplog: pytest.LogCaptureFixture) -> None:
         """When GitHub takes no more calls, the hook's other deliveries are left for the next pass."""
         deliveries = FakeDeliveries({ORG_HOOK: [attempt(HOUR, "g-2"), attempt(2 * HOUR, "g-1")]})
