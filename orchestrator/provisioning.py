@@ -33,6 +33,7 @@ class RunnerTask:
         slots: task slots on the node.
         max_hours: wall-clock limit.
         environment: what the runner image reads; holds secrets.
+        launch: `batch`: Batch starts the container; `docker`: the task's command line does.
     """
 
     task_id: str
@@ -44,6 +45,7 @@ class RunnerTask:
     slots: int
     max_hours: float
     environment: Mapping[str, str] = field(repr=False)
+    launch: Literal["batch", "docker"] = "batch"
 
 
 class Tasks(Protocol):
@@ -171,4 +173,5 @@ def _runner_task(event: WorkflowJobEvent, profile: RunnerProfile, environment: M
         slots=profile.slots,
         max_hours=profile.max_hours or 0,
         environment=environment,
+        launch=profile.launch,
     )

@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic.alias_generators import to_pascal
 
 from orchestrator.errors import SettingsError
-from orchestrator.profiles import GroupName, PoolId, RunnerProfile, default_profiles
+from orchestrator.profiles import GroupName, Launch, PoolId, RunnerProfile, default_profiles
 from orchestrator.source_address import AllowedSources
 
 MIB = 1024 * 1024
@@ -152,6 +152,7 @@ class Settings(BaseModel):
     container_registry_server: Annotated[str, AfterValidator(_registry)] | None = None
     ubuntu_pool: PoolId | None = None
     windows_pool: PoolId | None = None
+    windows_launch: Annotated[Launch, _LOWER] = "batch"
 
     github_webhook_secret: SecretStr
     github_webhook_secret_previous: SecretStr | None = None
@@ -243,7 +244,7 @@ class Settings(BaseModel):
         return problems
 
     def _unresolved_profiles(self) -> tuple[RunnerProfile, ...]:
-        return self.runner_profiles or default_profiles(self.ubuntu_pool, self.windows_pool)
+        return self.runner_profiles or default_profiles(self.ubuntu_pool, self.windows_pool, self.windows_launch)
 
     @cached_property
     def profiles(self) -> tuple[RunnerProfile, ...]:
