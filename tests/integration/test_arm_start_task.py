@@ -104,20 +104,23 @@ def reachable_from_a_container() -> dict[str, bool]:
     }
 
 
-def test_what_a_container_reaches(node: None) -> None:
+@pytest.mark.usefixtures("node")
+def test_what_a_container_reaches() -> None:
     """Before the start task a container reaches everything; after it the network and DNS, and nothing of the node's."""
     assert all(reachable_from_a_container().values())
     at(NODE, "bash", str(SCRIPT))
     assert {what for what, reached in reachable_from_a_container().items() if reached} == {"the internet", "DNS"}
 
 
-def test_the_node_itself_is_not_hindered(node: None) -> None:
+@pytest.mark.usefixtures("node")
+def test_the_node_itself_is_not_hindered() -> None:
     """The Batch agent and Docker still reach the metadata service, the wire server and the containers."""
     at(NODE, "bash", str(SCRIPT))
     places = ((METADATA, 80), (WIRE, 80), (WIRE, 53), (INTERNET, 80), ("192.0.2.3", 8000))
     assert all(reaches(NODE, address, port) for address, port in places)
 
 
-def test_running_it_again_changes_nothing(node: None) -> None:
+@pytest.mark.usefixtures("node")
+def test_running_it_again_changes_nothing() -> None:
     """A node that starts again, or a task that is tried again, has every rule once."""
     assert at(NODE, "bash", str(SCRIPT)).stdout == at(NODE, "bash", str(SCRIPT)).stdout
