@@ -97,5 +97,6 @@ if ($env:INSTALL_DOCKER -eq 'true') {
     Install-CredentialHelper
     Install-Sweeper
     docker version
+    if ($LASTEXITCODE -ne 0) { throw 'Docker does not answer.' }
 }
 Protect-Node
