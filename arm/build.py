@@ -1,4 +1,4 @@
-"""Writes the autoscale formulas and start tasks into `azuredeploy.json`: `python arm/build.py`, with `--check` to compare.
+"""Writes formulas and start tasks into `azuredeploy.json`: `python arm/build.py`; with `--check` it only compares.
 
 The template stays deployable as it is committed. A formula's placeholders become the defaults of the template's
 parameters, so that the formula in it is one to read and to measure; the pools put their parameters' values there.
@@ -80,7 +80,7 @@ def main() -> int:
     old = TEMPLATE.read_text(encoding="utf-8")
     new = built(old)
     if options.check and new != old:
-        print("arm/azuredeploy.json differs from its sources: run python arm/build.py", file=sys.stderr)  # noqa: T201
+        print("arm/azuredeploy.json differs from its sources: run python arm/build.py", file=sys.stderr)
         return 1
     if not options.check:
         TEMPLATE.write_text(new, encoding="utf-8")

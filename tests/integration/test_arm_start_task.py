@@ -1,6 +1,9 @@
 """The Linux pool's start task, run in network namespaces that play a node, its containers and Azure."""
 
+import base64
+import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "arm" / "start-task-linux.sh"
+TEMPLATE = json.loads((Path(__file__).parents[2] / "arm" / "azuredeploy.json").read_text(encoding="utf-8"))
 PREFIX = f"ghr{os.getpid() % 10_000}"
 NODE, ONE, TWO, AZURE = (f"{PREFIX}-{name}" for name in ("node", "one", "two", "azure"))
 METADATA, WIRE, INTERNET = "169.254.169.254", "168.63.129.16", "203.0.113.5"
@@ -33,6 +36,14 @@ def run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
 def at(namespace: str, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a command in a namespace."""
     return run("ip", "netns", "exec", namespace, *command, check=check)
+
+
+def start_task() -> str:
+    """Run the start task as Batch does: the template's command line, without a shell, with its variables."""
+    pool = next(r for r in TEMPLATE["resources"] if "create_UbuntuBatchPool" in r.get("condition", ""))
+    script = base64.b64encode(TEMPLATE["variables"]["startTaskLinux"].encode()).decode()
+    command = shlex.split(pool["properties"]["startTask"]["commandLine"])
+    return at(NODE, "env", f"START_TASK={script}", *command).stdout
 
 
 def reaches(namespace: str, address: str, port: int) -> bool:
@@ -108,14 +119,14 @@ def reachable_from_a_container() -> dict[str, bool]:
 def test_what_a_container_reaches() -> None:
     """Before the start task a container reaches everything; after it the network and DNS, and nothing of the node's."""
     assert all(reachable_from_a_container().values())
-    at(NODE, "bash", str(SCRIPT))
+    start_task()
     assert {what for what, reached in reachable_from_a_container().items() if reached} == {"the internet", "DNS"}
 
 
 @pytest.mark.usefixtures("node")
 def test_the_node_itself_is_not_hindered() -> None:
     """The Batch agent and Docker still reach the metadata service, the wire server and the containers."""
-    at(NODE, "bash", str(SCRIPT))
+    start_task()
     places = ((METADATA, 80), (WIRE, 80), (WIRE, 53), (INTERNET, 80), ("192.0.2.3", 8000))
     assert all(reaches(NODE, address, port) for address, port in places)
 
@@ -123,4 +134,6 @@ def test_the_node_itself_is_not_hindered() -> None:
 @pytest.mark.usefixtures("node")
 def test_running_it_again_changes_nothing() -> None:
     """A node that starts again, or a task that is tried again, has every rule once."""
-    assert at(NODE, "bash", str(SCRIPT)).stdout == at(NODE, "bash", str(SCRIPT)).stdout
+    first = start_task()
+    assert "RUNNER-GUARD" in first
+    assert start_task() == first
