@@ -65,12 +65,15 @@ $registry = Invoke-RestMethod -Method Post -Uri "https://$server/oauth2/exchange
 }
 
 # When Batch ends a task (its time is over, or somebody ended it) it ends Docker's client, but not the container. So one
-# whose client is gone is stopped, every minute.
+# whose client is gone is stopped, every minute, and nothing of it stays that would keep its name taken.
 function Install-Sweeper {
     $sweeper = @'
 $clients = @(Get-CimInstance Win32_Process -Filter "Name='docker.exe'" | ForEach-Object { "$($_.CommandLine) " })
-foreach ($name in @(docker ps --filter name=runner- --format '{{.Names}}')) {
-    if (-not ($clients | Where-Object { $_.Contains(" --name $name ") })) { docker stop --time 30 $name }
+foreach ($name in @(docker ps --all --filter name=runner- --format '{{.Names}}')) {
+    if (-not ($clients | Where-Object { $_.Contains(" --name $name ") })) {
+        docker stop --time 30 $name
+        docker rm --force $name
+    }
 }
 '@
     [IO.File]::WriteAllText("$client\sweep.ps1", $sweeper)

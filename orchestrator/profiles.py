@@ -46,7 +46,8 @@ class RunnerProfile(BaseModel):
         image: container image; without a registry it is taken from `ContainerRegistryServer`.
         os: `linux` or `windows`: how Batch must start the container, and a label of every runner.
         arch: a label of every runner.
-        launch: who starts the container: `batch`, on a pool made for containers, or the task itself with `docker`.
+        launch: who starts the container: `batch`, on a pool made for containers, or the task itself with `docker`; None
+            for `WindowsLaunch` on Windows and `batch` on Linux.
         run_options: options for creating the container, beside `--rm`.
         slots: task slots that one runner takes on its node.
         max_hours: wall-clock limit of one runner; None for `JobMaxHours`.
@@ -64,7 +65,7 @@ class RunnerProfile(BaseModel):
     image: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", max_length=255)]
     os: Literal["linux", "windows"] = "linux"
     arch: Literal["x64", "arm64"] = "x64"
-    launch: Launch = "batch"
+    launch: Launch | None = None
     run_options: Annotated[str, Field(max_length=1000)] = ""
     slots: Annotated[int, Field(ge=1, le=256)] = 1
     max_hours: Annotated[float, Field(gt=0, le=120)] | None = None
@@ -114,9 +115,7 @@ def profile_for(profiles: Iterable[RunnerProfile], labels: Sequence[str]) -> Run
     return next((profile for profile in profiles if profile.serves(labels)), None)
 
 
-def default_profiles(
-    ubuntu_pool: str | None, windows_pool: str | None, windows_launch: Launch = "batch"
-) -> tuple[RunnerProfile, ...]:
+def default_profiles(ubuntu_pool: str | None, windows_pool: str | None) -> tuple[RunnerProfile, ...]:
     """Return the profiles in force without `RunnerProfiles`: those whose pool is configured."""
     pools = {"linux": ubuntu_pool, "windows": windows_pool}
     return tuple(
@@ -126,7 +125,6 @@ def default_profiles(
             pool=pool,
             image=f"githubactions-runner:{base}-actionsrunner",
             os=system,
-            launch=windows_launch if system == "windows" else "batch",
         )
         for system, base, labels in _DEFAULTS
         if (pool := pools[system])

@@ -173,5 +173,5 @@ def _runner_task(event: WorkflowJobEvent, profile: RunnerProfile, environment: M
         slots=profile.slots,
         max_hours=profile.max_hours or 0,
         environment=environment,
-        launch=profile.launch,
+        launch=profile.launch or "batch",
     )

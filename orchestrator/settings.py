@@ -244,7 +244,7 @@ class Settings(BaseModel):
         return problems
 
     def _unresolved_profiles(self) -> tuple[RunnerProfile, ...]:
-        return self.runner_profiles or default_profiles(self.ubuntu_pool, self.windows_pool, self.windows_launch)
+        return self.runner_profiles or default_profiles(self.ubuntu_pool, self.windows_pool)
 
     @cached_property
     def profiles(self) -> tuple[RunnerProfile, ...]:
@@ -255,6 +255,7 @@ class Settings(BaseModel):
                     "image": profile.image
                     if _names_registry(profile.image)
                     else f"{self.container_registry_server}/{profile.image}",
+                    "launch": profile.launch or (self.windows_launch if profile.os == "windows" else "batch"),
                     "max_hours": profile.max_hours or self.job_max_hours,
                     "idle_minutes": profile.idle_minutes or self.runner_idle_minutes,
                     "runner_group": profile.runner_group or self.runner_group,

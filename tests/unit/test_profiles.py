@@ -62,13 +62,6 @@ def test_only_configured_pools_have_profiles() -> None:
     assert default_profiles(None, None) == ()
 
 
-def test_windows_may_be_launched_by_docker() -> None:
-    """What starts the Windows containers is chosen for the Windows profiles alone."""
-    launches = {(p.os, p.launch) for p in default_profiles("linux-pool", "windows-pool", "docker")}
-    assert launches == {("linux", "batch"), ("windows", "docker")}
-    assert {p.launch for p in DEFAULTS} == {"batch"}
-
-
 def test_first_match_wins() -> None:
     """Of two profiles that serve a job, the first one does."""
     first, second = profile("gpu", name="first"), profile("gpu", "large", name="second")
