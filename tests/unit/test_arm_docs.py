@@ -14,7 +14,7 @@ PRICED = re.findall(r"^\| ([^|]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", PAGE
 
 def node_hours(slots: int) -> float:
     """Return what the page's formula gives for 1,000 jobs of 10 minutes."""
-    return round(1000 * 10 / 60 / slots / 0.36, 1)
+    return round(1000 * 10 / 60 / slots / 0.33, 1)
 
 
 @pytest.mark.parametrize(("what", "amount", "price", "cost"), PRICED)
