@@ -203,6 +203,8 @@ def test_malformed_profiles(text: str, where: str) -> None:
         ({"BatchAccountKey": "???"}, "BatchAccountKey"),
         ({"AllowedSources": "everyone"}, "AllowedSources"),
         ({"AllowedRepositories": "acme"}, "AllowedRepositories"),
+        ({"ReconcileRepositories": "acme/app,acme/*"}, "ReconcileRepositories"),
+        ({"ReconcileMinutes": "0"}, "ReconcileMinutes"),
         ({"AllowPublicRepositories": "perhaps"}, "AllowPublicRepositories"),
         ({"MaxRequestBytes": "-1"}, "MaxRequestBytes"),
         ({"TrustedProxyCount": "many"}, "TrustedProxyCount"),
