@@ -13,6 +13,7 @@ from orchestrator.errors import RunnerNameTaken, SettingsError, UpstreamError
 from orchestrator.github.scope import Registrant, Scope
 from orchestrator.profiles import RunnerProfile
 from orchestrator.registration import Registrar, another_name
+from orchestrator.runner_version import is_behind, require_accepted
 from orchestrator.settings import Settings
 from orchestrator.webhook import WorkflowJob, WorkflowJobEvent
 
@@ -98,6 +99,7 @@ class Provisioner:
         Raises:
             TransientError: GitHub or Batch is not answering; the same call later may succeed.
             UpstreamRefused: GitHub or Batch will not do it until somebody changes something.
+            SettingsError: GitHub refuses the runner in the profile's image.
         """
         if event.action == "queued":
             return self._start_runner(event, profile)
@@ -108,6 +110,7 @@ class Provisioner:
         return Outcome(result, task, profile.pool, profile.image, profile.name)
 
     def _start_runner(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Outcome:
+        self._check_runner_version(profile)
         job = event.workflow_job
         installation = event.installation.id if event.installation else None
         registrant = Registrant(runner_scope(event, self._settings), installation)
@@ -141,6 +144,14 @@ class Provisioner:
         except UpstreamError as error:
             logger.warning("a registration that nobody needs stays until GitHub forgets it: %s", error)
         return already
+
+    def _check_runner_version(self, profile: RunnerProfile) -> None:
+        version = profile.runner_version or self._settings.runner_version
+        own = profile.runner_version not in (None, self._settings.runner_version)
+        setting = f"RunnerProfiles[{profile.name}].runnerVersion" if own else "RunnerVersion"
+        require_accepted(version, setting)
+        if is_behind(version):
+            logger.warning("%s: %s is behind; GitHub stops a runner 30 days after its successor", setting, version)
 
 
 def task_id(job: WorkflowJob) -> str:

@@ -68,6 +68,12 @@ class Listener:
         self._version = environment.get("SANDBOX_RUNNER_VERSION", VERSION)
         self._url = self._secret = ""
 
+    def log(self, arguments: Sequence[str]) -> None:
+        """Write down how it was called, as the real one does; that masks secrets, this does not."""
+        os.makedirs(os.path.join(self._root, "_diag"), exist_ok=True)  # noqa: PTH103
+        with open(os.path.join(self._root, "_diag", f"Runner_{os.getpid()}.log"), "w", encoding="utf-8") as file:  # noqa: PTH123
+            file.write(" ".join(arguments))
+
     def configure(self, arguments: Sequence[str]) -> int:
         """Register; leave `.runner` and `.credentials`."""
         options = {**self._inputs, **_options(arguments)}
@@ -256,6 +262,7 @@ def main(arguments: Sequence[str]) -> int:
         print(VERSION)
         return SUCCESS
     listener = Listener(os.path.dirname(os.path.dirname(os.path.abspath(sys.argv[0]))), os.environ)  # noqa: PTH100, PTH120
+    listener.log(arguments)
     if arguments[:1] == ["configure"]:
         return listener.configure(arguments[1:])
     if arguments[:1] == ["remove"]:
