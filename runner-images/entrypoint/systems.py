@@ -29,14 +29,18 @@ class Linux:
         Raises:
             Ended: 78, there is no such user; 70, the kernel does not close this process.
         """
+        import ctypes  # noqa: PLC0415 - Windows goes without
+
+        control = ctypes.CDLL(None).prctl
         self._drop_root(settings.user, environment)
         if not os.access(environment.get("HOME", ""), os.W_OK):
             environment["HOME"] = settings.home  # a user that the image does not know has none
         if not settings.allow_sudo:
-            self._control(PR_SET_NO_NEW_PRIVS, 1)
+            control(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         # Last: a change of user undoes it. /proc/PID/{environ,mem,fd} then belong to root and no debugger attaches
         # (man 5 proc, man 2 ptrace), while the job runs as the same user.
-        self._control(PR_SET_DUMPABLE, 0)
+        if control(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+            raise Ended(BROKEN, "the kernel does not close this process")
 
     def _drop_root(self, user: str, environment: MutableMapping[str, str]) -> None:
         import pwd  # noqa: PLC0415 - there is none on Windows
@@ -55,12 +59,6 @@ class Linux:
         os.setgid(entry.pw_gid)
         os.setuid(entry.pw_uid)
         environment.update(HOME=entry.pw_dir, USER=user, LOGNAME=user)
-
-    def _control(self, option: int, value: int) -> None:
-        import ctypes  # noqa: PLC0415 - Windows goes without
-
-        if ctypes.CDLL(None).prctl(option, value, 0, 0, 0) != 0:
-            raise Ended(BROKEN, "the kernel does not protect this process")
 
     def take_jit(self, secret: Secret, home: str) -> Dict[str, str]:
         """Place the files of a JIT configuration as the runner would, so that it is in no environment.

@@ -34,10 +34,9 @@ def memory(pid):  # noqa: ANN001, ANN201, D103
 
 
 pids = [name for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]  # noqa: PTH208
-parent = int(os.environ.get("PROBE_ENTRYPOINT", "1"))
-if parent == 0:  # a process of this machine: the listener's parent
-    listener = int(read(f"/proc/{os.getppid()}/stat").rpartition(")")[2].split()[1])
-    parent = int(read(f"/proc/{listener}/stat").rpartition(")")[2].split()[1])
+parent = os.getpid()
+while "entrypoint" not in read(f"/proc/{parent}/cmdline"):
+    parent = int(read(f"/proc/{parent}/stat").rpartition(")")[2].split()[1])
 home = os.path.dirname(os.getcwd())  # noqa: PTH109, PTH120
 seen = {
     "uid": os.getuid(),
