@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Puts the pinned runner into an image: `fetch.py FOLDER`, run while the image is built.
 
-What it downloads must have the sha256 that versions.json pins, or the build ends here. Standard library only; Python 3.6
-or newer.
+What it downloads must have the sha256 that versions.json pins, or the build ends here. Standard library only; Python
+3.6 or newer.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ def package_name(system: str, machine: str) -> str:
     try:
         return "{}-{}".format({"Linux": "linux", "Windows": "win"}[system], MACHINES[machine.lower()])
     except KeyError:
-        raise Unfit("there is no runner for {} on {}".format(system, machine)) from None
+        raise Unfit(f"there is no runner for {system} on {machine}") from None
 
 
 def fetch(package: Dict[str, Any], folder: str) -> None:
@@ -58,9 +58,11 @@ def fetch(package: Dict[str, Any], folder: str) -> None:
         file.seek(0)
         os.makedirs(folder)
         if package["url"].endswith(".zip"):
-            zipfile.ZipFile(file).extractall(folder)
+            with zipfile.ZipFile(file) as zipped:
+                zipped.extractall(folder)  # noqa: S202 - it is what was pinned
         else:
-            tarfile.open(fileobj=file).extractall(folder)  # noqa: S202 - it is what was pinned
+            with tarfile.open(fileobj=file) as archive:
+                archive.extractall(folder)  # noqa: S202 - it is what was pinned
 
 
 def main() -> int:
@@ -73,7 +75,7 @@ def main() -> int:
         fetch(packages[package_name(platform.system(), platform.machine())], folder)
     except (Unfit, OSError) as error:
         shutil.rmtree(folder, ignore_errors=True)
-        print("fetch: {}".format(error), file=sys.stderr)
+        print(f"fetch: {error}", file=sys.stderr)
         return 1
     return 0
 

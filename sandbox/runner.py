@@ -70,8 +70,8 @@ class Listener:
 
     def log(self, arguments: Sequence[str]) -> None:
         """Write down how it was called, as the real one does; that masks secrets, this does not."""
-        os.makedirs(os.path.join(self._root, "_diag"), exist_ok=True)  # noqa: PTH103
-        with open(os.path.join(self._root, "_diag", f"Runner_{os.getpid()}.log"), "w", encoding="utf-8") as file:  # noqa: PTH123
+        os.makedirs(os.path.join(self._root, "_diag"), exist_ok=True)
+        with open(os.path.join(self._root, "_diag", f"Runner_{os.getpid()}.log"), "w", encoding="utf-8") as file:
             file.write(" ".join(arguments))
 
     def configure(self, arguments: Sequence[str]) -> int:
@@ -81,7 +81,7 @@ class Listener:
         try:
             done = self._call(
                 "POST", "register",
-                {"token": options.get("token"), "url": options["url"], "name": options.get("name") or socket.gethostname(),
+                {"token": options.get("token"), "url": self._url, "name": options.get("name") or socket.gethostname(),
                  "labels": [label for label in options.get("labels", "").split(",") if label],
                  "group": options.get("runnergroup"), "ephemeral": "ephemeral" in options,
                  "replace": "replace" in options, "os": self._os, "version": self._version},
@@ -164,7 +164,7 @@ class Listener:
         print(f"{_now()}: Running job: {job['name']}", flush=True)
         logs = os.path.join(self._root, "_diag")
         os.makedirs(logs, exist_ok=True)
-        with open(os.path.join(logs, f"Worker_{time.strftime('%Y%m%d-%H%M%S')}-utc.log"), "w", encoding="utf-8"):  # noqa: PTH123
+        with open(os.path.join(logs, f"Worker_{time.strftime('%Y%m%d-%H%M%S')}-utc.log"), "w", encoding="utf-8"):
             pass
         try:
             self._call("POST", f"jobs/{job['id']}/started", {})
@@ -202,17 +202,17 @@ class Listener:
     # Files and wire --------------------------------------------------------------------------------------------------
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        with open(os.path.join(self._root, name), "w", encoding="utf-8") as file:  # noqa: PTH123
+        with open(os.path.join(self._root, name), "w", encoding="utf-8") as file:
             json.dump(content, file)
 
     def _read(self, name: str) -> dict[str, Any]:
-        with open(os.path.join(self._root, name), encoding="utf-8") as file:  # noqa: PTH123
+        with open(os.path.join(self._root, name), encoding="utf-8") as file:
             found: dict[str, Any] = json.load(file)
         return found
 
     def _forget(self) -> None:
         for name in (".runner", ".credentials"):
-            os.remove(os.path.join(self._root, name))  # noqa: PTH107
+            os.remove(os.path.join(self._root, name))
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
         host, _, port = self._url.partition("://")[2].partition("/")[0].partition(":")
@@ -261,7 +261,7 @@ def main(arguments: Sequence[str]) -> int:
     if "--version" in arguments:
         print(VERSION)
         return SUCCESS
-    listener = Listener(os.path.dirname(os.path.dirname(os.path.abspath(sys.argv[0]))), os.environ)  # noqa: PTH100, PTH120
+    listener = Listener(os.path.dirname(os.path.dirname(os.path.abspath(sys.argv[0]))), os.environ)
     listener.log(arguments)
     if arguments[:1] == ["configure"]:
         return listener.configure(arguments[1:])

@@ -31,8 +31,8 @@ def main(environment: MutableMapping[str, str], system: Linux) -> int:
     except Ended as ended:
         code, reason = ended.code, str(ended)
     except Exception as error:  # noqa: BLE001 - whatever it is, the last line says that it was
-        code, reason = BROKEN, "this entrypoint broke: {}".format(type(error).__name__)
-    say("exit code {}: {}".format(code, reason))
+        code, reason = BROKEN, f"this entrypoint broke: {type(error).__name__}"
+    say(f"exit code {code}: {reason}")
     return code
 
 

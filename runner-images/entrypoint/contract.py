@@ -109,7 +109,7 @@ def read_settings(environment: Mapping[str, str], home: str) -> Settings:
         raise Ended(BAD_SETTINGS, "GHR_EPHEMERAL is false: these images run one job and end")
     return Settings(
         url=given.matching("GHR_URL", _URL, required=not given.text("GHR_JITCONFIG")),
-        name=given.matching("GHR_NAME", _NAME) or "runner-{}".format(os.getpid()),
+        name=given.matching("GHR_NAME", _NAME) or f"runner-{os.getpid()}",
         labels=",".join(labels),
         group=given.matching("GHR_GROUP", _GROUP),
         work=given.matching("GHR_WORK", _WORK) or "_work",
@@ -132,7 +132,7 @@ def read_secret(environment: Mapping[str, str]) -> Secret:
     for name in ("GHR_JITCONFIG", "GHR_TOKEN"):
         value = given.text(name)
         if value and not _SECRET.fullmatch(value):
-            raise Ended(BAD_SETTINGS, "{} holds characters that it cannot have".format(name))
+            raise Ended(BAD_SETTINGS, f"{name} holds characters that it cannot have")
         if value:
             return Secret(value, jit=name == "GHR_JITCONFIG")
     raise Ended(BAD_SETTINGS, "neither GHR_TOKEN nor GHR_JITCONFIG is set")
@@ -150,9 +150,9 @@ class _Given:
     def matching(self, name: str, pattern: "re.Pattern[str]", required: bool = False) -> str:
         value = self.text(name)
         if required and not value:
-            raise Ended(BAD_SETTINGS, "{} is missing".format(name))
+            raise Ended(BAD_SETTINGS, f"{name} is missing")
         if value and not pattern.fullmatch(value):
-            raise Ended(BAD_SETTINGS, "{} is malformed".format(name))
+            raise Ended(BAD_SETTINGS, f"{name} is malformed")
         return value
 
     def number(self, name: str, default: float) -> float:
@@ -161,14 +161,14 @@ class _Given:
         except ValueError:
             value = -1
         if not 0 < value < float("inf"):
-            raise Ended(BAD_SETTINGS, "{} is not a number above 0".format(name))
+            raise Ended(BAD_SETTINGS, f"{name} is not a number above 0")
         return value
 
     def truth(self, name: str, default: bool) -> bool:
         value = self.text(name).lower()
         if value in ("", "1", "true", "yes", "0", "false", "no"):
             return value in ("1", "true", "yes") if value else default
-        raise Ended(BAD_SETTINGS, "{} is neither true nor false".format(name))
+        raise Ended(BAD_SETTINGS, f"{name} is neither true nor false")
 
     def moment(self, name: str) -> Optional[float]:
         value = self.text(name)
@@ -176,11 +176,11 @@ class _Given:
             return None
         found = _TIME.fullmatch(value)
         try:
-            moment = datetime.strptime(found.group(1), "%Y-%m-%dT%H:%M:%S") if found else None
+            moment = datetime.strptime(found.group(1), "%Y-%m-%dT%H:%M:%S") if found else None  # noqa: DTZ007
         except ValueError:
             moment = None
         if found is None or moment is None:
-            raise Ended(BAD_SETTINGS, "{} is no ISO 8601 time with an offset".format(name))
+            raise Ended(BAD_SETTINGS, f"{name} is no ISO 8601 time with an offset")
         hours, minutes = int(found.group(3) or 0), int(found.group(4) or 0)
         offset = timedelta(hours=hours, minutes=minutes) * (-1 if found.group(2) == "-" else 1)
         return (moment - offset).replace(tzinfo=timezone.utc).timestamp()

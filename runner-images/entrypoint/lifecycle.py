@@ -87,7 +87,7 @@ class Runner:
                 raise self._after_job(code)
             if code not in (RETRYABLE, RUNNER_UPDATING, RUN_ONCE_UPDATING) or time.monotonic() > deadline:
                 break
-            say("the runner ended with the passing error {}; it starts again".format(code))
+            say(f"the runner ended with the passing error {code}; it starts again")
             self._pause(RETRY_PAUSE)
             if self._stop.number:
                 raise self._stopped("before a job came; " + self._give_back())
@@ -96,7 +96,7 @@ class Runner:
         left = self._give_back()
         if code == DEPRECATED:
             raise Ended(VERSION_REFUSED, "GitHub refuses this version of the runner; " + left)
-        raise Ended(NOT_REGISTERED, "the runner could not wait for jobs (its code is {}); {}".format(code, left))
+        raise Ended(NOT_REGISTERED, f"the runner could not wait for jobs (its code is {code}); {left}")
 
     # Registration ----------------------------------------------------------------------------------------------------
 
@@ -187,7 +187,7 @@ class Runner:
                 elif self._stop.number:
                     raise self._stopped("before a job came; " + left)
                 else:
-                    raise Ended(NO_JOB, "no job came in {:g} minutes; {}".format(self._settings.idle_s / 60, left))
+                    raise Ended(NO_JOB, f"no job came in {self._settings.idle_s / 60:g} minutes; {left}")
             time.sleep(TICK)
 
     def _leave(self, process: "subprocess.Popen[bytes]") -> Optional[str]:
@@ -222,7 +222,7 @@ class Runner:
         if self._stop.number:
             return self._stopped("during a job, which the runner ended and reported")
         if code != 0:
-            return Ended(BROKEN, "the runner broke off during a job (its code is {})".format(code))
+            return Ended(BROKEN, f"the runner broke off during a job (its code is {code})")
         return Ended(JOB_RAN, "a job ran")
 
     def _stopped(self, when: str) -> Ended:
@@ -253,9 +253,9 @@ class Runner:
         home = self._settings.home
         try:
             return self._system.start(
-                [os.path.join(home, "bin", self._system.listener)] + arguments,
+                [os.path.join(home, "bin", self._system.listener), *arguments],
                 cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=None if output is None else subprocess.STDOUT,
             )  # fmt: skip
         except OSError as error:
-            raise Ended(BROKEN, "the runner's program does not start: {}".format(error.strerror)) from None
+            raise Ended(BROKEN, f"the runner's program does not start: {error.strerror}") from None

@@ -1,5 +1,6 @@
 """What the entrypoint asks of Linux and of Windows."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ class Linux:
 
     home = "/opt/runner"
     listener = "Runner.Listener"
-    signals = (signal.SIGTERM, signal.SIGINT)
+    signals = (signal.SIGTERM, signal.SIGINT)  # type: tuple[signal.Signals, ...]
 
     def become(self, settings: Settings, environment: MutableMapping[str, str]) -> None:
         """Drop root, and close this process to everybody, so that the secret in its environment and memory is safe.
@@ -46,7 +47,7 @@ class Linux:
         import pwd  # noqa: PLC0415 - there is none on Windows
 
         if os.geteuid() != 0:
-            say("root is not dropped: this is user {} already".format(os.geteuid()))
+            say(f"root is not dropped: this is user {os.geteuid()} already")
             return
         if user == "root":
             say("root is not dropped: GHR_USER says so")
@@ -105,10 +106,8 @@ class Linux:
 
     def kill(self, process: "subprocess.Popen[bytes]") -> None:
         """End a program and what it started, whatever they think of it."""
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it was faster
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it was faster
 
 
 class Windows(Linux):
@@ -151,4 +150,4 @@ class Windows(Linux):
 
     def kill(self, process: "subprocess.Popen[bytes]") -> None:
         """End a program and what it started."""
-        subprocess.call(["taskkill", "/T", "/F", "/PID", str(process.pid)], stdout=subprocess.DEVNULL)
+        subprocess.call(["taskkill", "/T", "/F", "/PID", str(process.pid)], stdout=subprocess.DEVNULL)  # noqa: S607

@@ -129,7 +129,7 @@ class RunnerService:
         return web.json_response({})
 
     def _redeemed(self, body: Json, now: float) -> Runner:
-        """The runner that a token and a name (or id) speak of. A registration token removes as well (as in the service)."""
+        """The runner that a token and a name (or id) speak of; a registration token removes as well (seen in use)."""
         for runner in self._core.state.runners.values():
             if body.get("id") == runner.id or body.get("name") == runner.name:
                 try:

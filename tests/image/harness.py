@@ -99,7 +99,7 @@ def queue(github: GitHub, *steps: str, duration_s: float = 0.0) -> int:
 @contextmanager
 def open_folder() -> Iterator[Path]:
     """Return a folder that any user may enter and write to; pytest's own are closed to others."""
-    folder = Path(tempfile.mkdtemp(prefix="runner-images-", dir="/tmp"))  # noqa: S108 - mkdtemp makes it safely
+    folder = Path(tempfile.mkdtemp(prefix="runner-images-", dir="/tmp"))
     folder.chmod(0o777)
     try:
         yield folder
@@ -107,7 +107,7 @@ def open_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def attack(  # noqa: PLR0913
+def attack(
     place: Place, github: GitHub, url: str, *, jit: bool = False, mutation: Mutation | None = None,
     environment: Mapping[str, str] | None = None, options: tuple[str, ...] = (),
 ) -> Attack:  # fmt: skip

@@ -27,6 +27,8 @@ CACHE = Path("/var/tmp/runner-image-tests")  # noqa: S108 - a cache that outlive
 SUITE = "bookworm"
 BASE = f"localhost/runner-image-tests/base:{SUITE}"
 IMAGE = "localhost/githubactions-runner:sandbox"
+type Ended = subprocess.CompletedProcess[str]
+
 # A virtual machine may lack what crun and systemd's cgroups ask for; these ask for less.
 CONFIGURATION = """
 [engine]
@@ -52,19 +54,22 @@ def available() -> str:
 needed = pytest.mark.skipif(bool(available()), reason=available() or "podman")
 
 
-def podman(*arguments: str, check: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def podman(*arguments: str, check: bool = True, timeout: float = 300) -> Ended:
     """Run podman; return how it ended, with what it said."""
     CACHE.mkdir(parents=True, exist_ok=True)
     configuration = CACHE / "containers.conf"
     if not configuration.exists():
         configuration.write_text(CONFIGURATION, encoding="utf-8")
-    done = subprocess.run(
-        ["podman", *arguments], env={**os.environ, "CONTAINERS_CONF": str(configuration)},
-        capture_output=True, text=True, timeout=timeout, check=False,
-    )  # fmt: skip
+    done = _run("podman", *arguments, timeout=timeout, CONTAINERS_CONF=str(configuration))
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def _run(*command: str, timeout: float = 900, **environment: str) -> Ended:
+    return subprocess.run(  # noqa: S603 - fixed commands
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=timeout, check=False
+    )
 
 
 @contextmanager
@@ -85,8 +90,8 @@ def base_image() -> str:
             archive = CACHE / f"{SUITE}.tar"
             if not archive.exists():
                 with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-                    subprocess.run(["debootstrap", "--variant=minbase", SUITE, f"{folder}/root"], check=True, timeout=900)
-                    subprocess.run(["tar", "-C", f"{folder}/root", "-cf", f"{folder}/part", "."], check=True, timeout=300)
+                    _run("debootstrap", "--variant=minbase", SUITE, f"{folder}/root")
+                    _run("tar", "-C", f"{folder}/root", "-cf", f"{folder}/part", ".")
                     Path(folder, "part").rename(archive)
             podman("import", str(archive), BASE)
     return BASE
@@ -107,7 +112,9 @@ def distribution() -> bytes:
     return buffer.getvalue()
 
 
-def build(folder: Path, tag: str, *, sha256: str | None = None, arguments: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+def build(
+    folder: Path, tag: str, *, sha256: str | None = None, arguments: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     """Build the Linux image, whose pins say that the runner is the fake one.
 
     Args:
@@ -139,7 +146,9 @@ def build(folder: Path, tag: str, *, sha256: str | None = None, arguments: Seque
     return done
 
 
-def container(image: str, environment: Mapping[str, str], *options: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def container(
+    image: str, environment: Mapping[str, str], *options: str, timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
     """Run a container until it ends; return its exit code and what it said."""
     variables = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
     return podman("run", "--rm", "--network", "host", *variables, *options, image, check=False, timeout=timeout)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """What a hostile job reads: its environment, every process it can see, the runner's files. Runs inside of the image.
 
 `probe.py FILE` writes it all to a file as JSON.
@@ -10,17 +9,17 @@ import os
 import sys
 
 
-def read(path):  # noqa: ANN001, ANN201, D103
+def read(path: str) -> str:  # noqa: D103
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open(path, "rb") as file:
             return file.read(1_000_000).replace(b"\0", b"\n").decode("utf-8", "replace")
     except OSError as error:
         return type(error).__name__
 
 
-def memory(pid):  # noqa: ANN001, ANN201, D103
+def memory(pid: int) -> str:  # noqa: D103
     try:
-        with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:  # noqa: PTH123
+        with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
             found = []
             for line in maps:
                 span, rights = line.split()[:2]
@@ -33,11 +32,11 @@ def memory(pid):  # noqa: ANN001, ANN201, D103
         return type(error).__name__
 
 
-pids = [name for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]  # noqa: PTH208
+pids = [name for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
 parent = os.getpid()
 while "entrypoint" not in read(f"/proc/{parent}/cmdline"):
     parent = int(read(f"/proc/{parent}/stat").rpartition(")")[2].split()[1])
-home = os.path.dirname(os.getcwd())  # noqa: PTH109, PTH120
+home = os.path.dirname(os.getcwd())
 seen = {
     "uid": os.getuid(),
     "status": read("/proc/self/status"),
@@ -47,8 +46,8 @@ seen = {
     "entrypoint": {"uid": read(f"/proc/{parent}/status"), "environ": read(f"/proc/{parent}/environ"),
                    "memory": memory(parent)},
     "files": {path: read(path) for path in glob.glob(home + "/.*") + glob.glob(home + "/_*/**", recursive=True)
-              if os.path.isfile(path)},  # noqa: PTH113
+              if os.path.isfile(path)},
     "shadow": read("/etc/shadow"),
 }  # fmt: skip
-with open(sys.argv[1], "w", encoding="utf-8") as file:  # noqa: PTH123
+with open(sys.argv[1], "w", encoding="utf-8") as file:
     json.dump(seen, file)
