@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo run test check lint types format bench lock clean
+SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
+
+.PHONY: setup demo run test image-test check lint types format bench lock clean
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -25,6 +27,10 @@ run: $(READY)           ## the same, kept up, with a ready curl line
 
 test: $(READY)          ## all tests
 	@$(BIN)/python -m pytest -n auto --cov --cov-report=term
+
+image-test: $(READY)    ## the runner image, built and attacked in containers; installs podman (Debian, Ubuntu; root)
+	@.ci/podman
+	@$(SUDO) $(BIN)/python -m pytest tests/image
 
 check: lint types       ## what CI runs beside the tests
 

@@ -62,6 +62,7 @@ def fetch(package: Dict[str, Any], folder: str) -> None:
                 zipped.extractall(folder)  # noqa: S202 - it is what was pinned
         else:
             with tarfile.open(fileobj=file) as archive:
+                archive.extraction_filter = lambda member, _path: member  # newer Pythons ask for one
                 archive.extractall(folder)  # noqa: S202 - it is what was pinned
 
 
