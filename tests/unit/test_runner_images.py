@@ -262,7 +262,7 @@ class TestWritten:
         for source in sources:
             ast.parse(source.read_text(encoding="utf-8"), feature_version=(3, 6))
         vermin = Path(sys.executable).with_name("vermin")
-        command = [vermin, "--target=3.6-", "--no-tips", "--violations", *sources]
+        command = [str(vermin), "--target=3.6-", "--no-tips", "--violations", *map(str, sources)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
         assert done.returncode == 0, done.stdout
 

@@ -44,7 +44,7 @@ def test_at_least_the_minimum(version: str, behind: bool) -> None:
 
 def test_an_image_that_github_refuses_is_not_started() -> None:
     """A recorded version below the minimum stops the start before anything is registered."""
-    with pytest.raises(SettingsError, match="^RunnerVersion: "):
+    with pytest.raises(SettingsError, match=r"^RunnerVersion: "):
         start(settings(RunnerVersion="2.320.0"))
 
 
