@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from sandbox.batch import Batch
+from sandbox.batch.executor import Executor
 from sandbox.batch.model import Pool
 from sandbox.functions.front import CLIENT_ADDRESS
 from sandbox.functions.process import FunctionsHost
@@ -38,6 +39,7 @@ class Deployment:
         pools: the Batch pools; a Linux and a Windows one without.
         connect_hook: whether GitHub's organization has the webhook from the beginning.
         host_port: the port of the function; 0 for any.
+        executor: what runs the tasks; processes without one.
     """
 
     def __init__(
@@ -47,12 +49,13 @@ class Deployment:
         pools: Sequence[Pool] = (),
         connect_hook: bool = True,
         host_port: int = 0,
+        executor: Executor | None = None,
     ) -> None:
         self.secret = secrets.token_hex(16)
         self.key = secrets.token_hex(16)
         self.github = GitHub()
         self.github.add_repository(REPOSITORY)
-        self.batch = Batch(pools or default_pools())
+        self.batch = Batch(pools or default_pools(), executor=executor)
         self._skipped = 0.0
         self.queue = QueueService(clock=lambda: time.time() + self._skipped)
         self._changes = settings or {}

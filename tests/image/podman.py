@@ -26,7 +26,6 @@ SOURCES = ROOT / "runner-images"
 CACHE = Path("/var/tmp/runner-image-tests")  # noqa: S108 - a cache that outlives a checkout; its folder is the user's
 SUITE = "bookworm"
 BASE = f"localhost/runner-image-tests/base:{SUITE}"
-IMAGE = "localhost/githubactions-runner:sandbox"
 type Ended = subprocess.CompletedProcess[str]
 
 # A virtual machine may lack what crun and systemd's cgroups ask for; these ask for less.
@@ -38,6 +37,18 @@ events_logger = "file"
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
 """
+
+
+def _image() -> str:
+    """Name the image after what it is made of, so that it is built only when that has changed."""
+    files = [*(SOURCES / "entrypoint").glob("*.py"), SOURCES / "linux" / "Dockerfile", SOURCES / "fetch.py"]
+    digest = hashlib.sha256(os.environ.get("GHR_TEST_BASE_IMAGE", BASE).encode())
+    for file in sorted([*files, ROOT / "sandbox" / "runner.py"]):
+        digest.update(file.read_bytes())
+    return f"localhost/githubactions-runner:sandbox-{digest.hexdigest()[:12]}"
+
+
+IMAGE = _image()
 
 
 def available() -> str:
@@ -56,20 +67,28 @@ needed = pytest.mark.skipif(bool(available()), reason=available() or "podman")
 
 def podman(*arguments: str, check: bool = True, timeout: float = 300) -> Ended:
     """Run podman; return how it ended, with what it said."""
+    return (_must if check else _run)("podman", *arguments, timeout=timeout)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment that podman runs in."""
     CACHE.mkdir(parents=True, exist_ok=True)
     configuration = CACHE / "containers.conf"
     if not configuration.exists():
         configuration.write_text(CONFIGURATION, encoding="utf-8")
-    done = _run("podman", *arguments, timeout=timeout, CONTAINERS_CONF=str(configuration))
-    if check:
-        assert done.returncode == 0, done.stdout + done.stderr
-    return done
+    return {**os.environ, "CONTAINERS_CONF": str(configuration)}
 
 
-def _run(*command: str, timeout: float = 900, **environment: str) -> Ended:
+def _run(*command: str, timeout: float = 900) -> Ended:
     return subprocess.run(  # noqa: S603 - fixed commands
-        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=timeout, check=False
+        command, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
     )
+
+
+def _must(*command: str, timeout: float = 900) -> Ended:
+    done = _run(*command, timeout=timeout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
 
 
 @contextmanager
@@ -90,8 +109,8 @@ def base_image() -> str:
             archive = CACHE / f"{SUITE}.tar"
             if not archive.exists():
                 with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-                    _run("debootstrap", "--variant=minbase", SUITE, f"{folder}/root")
-                    _run("tar", "-C", f"{folder}/root", "-cf", f"{folder}/part", ".")
+                    _must("debootstrap", "--variant=minbase", SUITE, f"{folder}/root")
+                    _must("tar", "-C", f"{folder}/root", "-cf", f"{folder}/part", ".")
                     Path(folder, "part").rename(archive)
             podman("import", str(archive), BASE)
     return BASE
