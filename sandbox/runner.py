@@ -67,6 +67,7 @@ class Listener:
         self._os = environment.get("SANDBOX_RUNNER_OS", "Linux")
         self._version = environment.get("SANDBOX_RUNNER_VERSION", VERSION)
         self._url = self._secret = ""
+        self._parent = os.getppid()
 
     def log(self, arguments: Sequence[str]) -> None:
         """Write down how it was called, as the real one does; that masks secrets, this does not."""
@@ -155,7 +156,9 @@ class Listener:
             if refused.status == _UNAUTHORIZED:
                 raise
         except OSError:
-            pass  # the line broke: ask again
+            if os.getppid() != self._parent:
+                raise Interrupted from None  # nobody is there to end it
+            # The line broke: ask again.
         time.sleep(0.1)
         return None
 

@@ -193,16 +193,21 @@ class Runner:
     def _leave(self, process: "subprocess.Popen[bytes]") -> Optional[str]:
         """End a listener without a job; return what became of its registration, None if it stays for a job after all.
 
-        It is held meanwhile: it takes no job that it would not do, and none runs while the token is in use.
+        It is held meanwhile, or ended first where a process cannot be held: it takes no job that it would not do, and
+        none runs while the token is in use.
         """
-        self._system.hold(process)
-        removed = None if self._job_began() else self._deregister()
-        stays = self._job_began() or (removed is False and not self._stop.number and not self._kept_once)
-        if stays:
-            self._kept_once = True
-        else:
+        held = self._system.hold(process)
+        if not held:
             self._system.interrupt(process)
-        self._system.release(process)
+            self._await_end(process)
+        removed = None if self._job_began() else self._deregister()
+        may_stay = held and not self._stop.number and not self._kept_once
+        stays = self._job_began() or (removed is False and may_stay)
+        self._kept_once = True
+        if held and not stays:
+            self._system.interrupt(process)
+        if held:
+            self._system.release(process)
         if stays:
             return None
         self._await_end(process)

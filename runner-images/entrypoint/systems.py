@@ -96,9 +96,10 @@ class Linux:
         """Ask the listener to end: it cancels its job, if it has one, and reports that."""
         process.send_signal(signal.SIGINT)
 
-    def hold(self, process: "subprocess.Popen[bytes]") -> None:
-        """Keep the listener from taking a job."""
+    def hold(self, process: "subprocess.Popen[bytes]") -> bool:
+        """Keep the listener from taking a job; return whether that is possible."""
         process.send_signal(signal.SIGSTOP)
+        return True
 
     def release(self, process: "subprocess.Popen[bytes]") -> None:
         """Let it go on."""
@@ -142,11 +143,9 @@ class Windows(Linux):
         """Ask the listener to end."""
         process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", 1))
 
-    def hold(self, process: "subprocess.Popen[bytes]") -> None:
-        """Do nothing: Windows has no way to hold a process."""
-
-    def release(self, process: "subprocess.Popen[bytes]") -> None:
-        """Do nothing."""
+    def hold(self, process: "subprocess.Popen[bytes]") -> bool:  # noqa: ARG002 - it stays as it is
+        """Return False: Windows has no way to hold a process."""
+        return False
 
     def kill(self, process: "subprocess.Popen[bytes]") -> None:
         """End a program and what it started."""

@@ -142,6 +142,7 @@ class Script:
         self.answers = {name: list(found) for name, found in answers.items()}
         self.asked: list[str] = []
         self.before_poll: Callable[[], None] = lambda: None
+        self.holds = True
 
     def start(self, command: Sequence[str], **options: Any) -> Any:
         """Note the call, with whether it has the token; play what is next for it."""
@@ -166,9 +167,10 @@ class Script:
         self.asked.append("interrupt")
         process.returncode = 0
 
-    def hold(self, _process: object) -> None:
+    def hold(self, _process: object) -> bool:
         """Note it."""
         self.asked.append("hold")
+        return self.holds
 
     def release(self, _process: object) -> None:
         """Note it."""
@@ -245,16 +247,23 @@ class TestLifecycle:
         held = ["hold", "remove with the token"]
         assert script.asked[2:] == [*held, "release", *held, "interrupt", "release"]
 
+    def test_idle_where_nothing_can_be_held(self, tmp_path: Path) -> None:
+        """On Windows the listener ends first, so that no job runs beside the token."""
+        script = Script(configure=[(0, "")], run=[(-1, "")], remove=[(0, "")])
+        script.holds = False
+        assert self.run(tmp_path, script) == (69, "no job came in 0.0005 minutes; its registration was removed")
+        assert script.asked == ["configure with the token", "run", "hold", "interrupt", "remove with the token"]
+
     def test_a_job_at_the_last_moment(self, tmp_path: Path) -> None:
         """A job that came before the hold is left alone, and the token is not used beside it."""
         script = Script(configure=[(0, "")], run=[(-1, "")], remove=[(0, "")])
         runs = []
         original = script.hold
 
-        def hold(process: Program) -> None:
+        def hold(process: Program) -> bool:
             worker_log(tmp_path)
             runs.append(process)
-            original(process)
+            return original(process)
 
         def end() -> None:
             if runs and "release" in script.asked:
@@ -402,12 +411,11 @@ class TestWindows:
         assert killed == ["taskkill", "/T", "/F", "/PID", "4711"]
 
     def test_signals(self, calls: list[Any]) -> None:
-        """Ctrl-Break goes to the listener's group; holding and releasing are not to be had."""
+        """Ctrl-Break goes to the listener's group; holding it is not to be had."""
         windows = systems.Windows()
         process: Any = Process(calls)
-        windows.hold(process)
+        assert not windows.hold(process)
         windows.interrupt(process)
-        windows.release(process)
         assert calls == [getattr(signal, "CTRL_BREAK_EVENT", 1)]
         assert windows.poll(process) == 3
 
