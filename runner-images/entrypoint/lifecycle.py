@@ -9,8 +9,9 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
-from typing import Dict, List, Mapping, NoReturn, Optional
+from typing import BinaryIO, Dict, List, Mapping, NoReturn, Optional
 
 from contract import BROKEN, JOB_RAN, NO_JOB, NOT_REGISTERED, SIGNALLED, VERSION_REFUSED, Ended, Secret, Settings, say
 from systems import Linux
@@ -148,19 +149,21 @@ class Runner:
         A registration under way is not broken off by a signal: it could not be taken back.
         """
         environment = dict(self._environment, ACTIONS_RUNNER_INPUT_TOKEN=self._secret.value)
-        process = self._start(arguments, environment, subprocess.PIPE)
-        deadline = time.monotonic() + limit
-        while True:
-            try:
-                output = process.communicate(timeout=TICK)[0].decode("utf-8", "replace")
-                break
-            except subprocess.TimeoutExpired:
+        os.makedirs(self._logs, exist_ok=True)
+        with open(os.path.join(self._logs, arguments[0] + ".log"), "w+b") as said:
+            process = self._start(arguments, environment, said)
+            deadline = time.monotonic() + limit
+            while self._system.poll(process) is None:
                 if self._stop.number:
                     deadline = min(deadline, time.monotonic() + self._settings.stop_s)
                 if time.monotonic() > deadline:
                     self._system.kill(process)
-        print(output.rstrip(), flush=True)
-        return process.returncode, output
+                time.sleep(TICK)
+            said.seek(0)
+            output = said.read()
+        sys.stdout.buffer.write(output)  # as it is: not every console can show what the runner says
+        sys.stdout.flush()
+        return process.returncode, output.decode("utf-8", "replace")
 
     # Work ------------------------------------------------------------------------------------------------------------
 
@@ -253,7 +256,7 @@ class Runner:
             time.sleep(TICK)
 
     def _start(
-        self, arguments: List[str], environment: Dict[str, str], output: Optional[int]
+        self, arguments: List[str], environment: Dict[str, str], output: Optional[BinaryIO]
     ) -> "subprocess.Popen[bytes]":
         home = self._settings.home
         try:

@@ -20,6 +20,9 @@ class Linux:
     listener = "Runner.Listener"
     signals = (signal.SIGTERM, signal.SIGINT)  # type: tuple[signal.Signals, ...]
 
+    def __init__(self) -> None:
+        self._ended = {}  # type: Dict[int, int]
+
     def become(self, settings: Settings, environment: MutableMapping[str, str]) -> None:
         """Drop root, and close this process to everybody, so that the secret in its environment and memory is safe.
 
@@ -81,16 +84,15 @@ class Linux:
 
     def poll(self, process: "subprocess.Popen[bytes]") -> Optional[int]:
         """Return how a process ended, or None; collect orphans on the way, which is the duty of process 1."""
-        while process.returncode is None:
-            try:
+        with contextlib.suppress(ChildProcessError):
+            while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                return None
-            if pid == process.pid:
-                process.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-        return process.poll()
+                if pid == 0:
+                    break
+                self._ended[pid] = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        if process.returncode is None:
+            process.returncode = self._ended.pop(process.pid, None)
+        return process.returncode
 
     def interrupt(self, process: "subprocess.Popen[bytes]") -> None:
         """Ask the listener to end: it cancels its job, if it has one, and reports that."""

@@ -1,6 +1,7 @@
 """The runner images' entrypoint as a process, over a program that plays the runner, against a GitHub over a socket."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,10 @@ from tests.image.harness import ENTRYPOINT, queue, registration
 
 
 @contextmanager
-def started(folder: Path, github: GitHub, url: str, **changes: str) -> Iterator[subprocess.Popen[str]]:
-    """Start a runner; end it at the latest with the test."""
+def started(
+    folder: Path, github: GitHub, url: str, python: str = sys.executable, **changes: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a runner on a Python; end it at the latest with the test."""
     home = folder / "runner"
     (home / "bin").mkdir(parents=True)
     (home / "bin" / "Runner.Listener").symlink_to(ENTRYPOINT.parents[1] / "sandbox" / "runner.py")
@@ -31,7 +34,7 @@ def started(folder: Path, github: GitHub, url: str, **changes: str) -> Iterator[
         **registration(github, url),
         **changes,
     }
-    command = [sys.executable, "-I", "-S", str(ENTRYPOINT)]
+    command = [python, "-I", "-S", str(ENTRYPOINT)]
     with subprocess.Popen(  # noqa: S603 - our own program
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -181,6 +184,22 @@ def test_a_job_comes_while_the_runner_leaves(github: GitHub, github_url: str, tm
         until(stopped)
         assert ended(process) == (0, "a job ran")
     assert the_job(github).conclusion == "success"
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.8", "3.10", "3.12"])
+def test_the_pythons_of_the_images(version: str, github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """The entrypoint runs on the Pythons that Ubuntu 18.04, 20.04, 22.04 and 24.04 have, where they are installed."""
+    candidates = [shutil.which(f"python{version}"), *Path.home().glob(f".pyenv/versions/{version}.*/bin/python")]
+    works = (
+        str(python) for python in candidates
+        if python and subprocess.run([python, "-c", ""], capture_output=True, timeout=30, check=False).returncode == 0  # noqa: S603
+    )  # fmt: skip
+    found = next(works, None)
+    if found is None:
+        pytest.skip(f"Python {version} is not installed")
+    queue(github)
+    with started(tmp_path, github, github_url, found) as process:
+        assert ended(process) == (0, "a job ran")
 
 
 def test_what_is_logged(github: GitHub, github_url: str, tmp_path: Path) -> None:
