@@ -91,7 +91,9 @@ class Runner:
             say(f"the runner ended with the passing error {code}; it starts again")
             self._pause(RETRY_PAUSE)
             if self._stop.number:
-                raise self._stopped("before a job came; " + self._give_back())
+                break
+        if self._stop.number:  # on Windows the stop of a container reaches every process in it
+            raise self._stopped("before a job came; " + self._give_back())
         if code == 0:
             raise Ended(NO_JOB, "no job came: the registration was removed from outside")
         left = self._give_back()

@@ -341,6 +341,14 @@ class TestLifecycle:
             assert found == (code, f"stopped before a job came; {left}")
             assert script.asked[-4:] == ["hold", "remove with the token", "interrupt", "release"]
 
+    @pytest.mark.parametrize("code", [0, 2])
+    def test_a_signal_that_the_listener_heard_too(self, tmp_path: Path, code: int) -> None:
+        """If the listener has ended by itself meanwhile, its registration is removed all the same."""
+        script = Script(configure=[(0, "")], run=[(code, "")], remove=[(0, "")])
+        found = self.run(tmp_path, script, signalled=15, listening=True, GHR_IDLE_MINUTES="1")
+        assert found == (143, "stopped before a job came; its registration was removed")
+        assert script.asked == ["configure with the token", "run", "remove with the token"]
+
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
     def test_a_signal_while_registering(self, tmp_path: Path, number: int, code: int) -> None:
         """A registration under way is finished, and then taken back."""
