@@ -26,17 +26,17 @@ SOURCES = ROOT / "runner-images"
 CACHE = Path("/var/tmp/runner-image-tests")  # noqa: S108 - a cache that outlives a checkout; its folder is the user's
 SUITE = "bookworm"
 BASE = f"localhost/runner-image-tests/base:{SUITE}"
-type Ended = subprocess.CompletedProcess[str]
-
 # A virtual machine may lack what crun and systemd's cgroups ask for; these ask for less.
-CONFIGURATION = """
+CONFIGURATION = f"""
 [engine]
-runtime = "runc"
+runtime = "{"runc" if shutil.which("runc") else "crun"}"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
 """
+
+type Ended = subprocess.CompletedProcess[str]
 
 
 def _image() -> str:
@@ -74,7 +74,7 @@ def environment() -> dict[str, str]:
     """Return the environment that podman runs in."""
     CACHE.mkdir(parents=True, exist_ok=True)
     configuration = CACHE / "containers.conf"
-    if not configuration.exists():
+    if not configuration.exists() or configuration.read_text(encoding="utf-8") != CONFIGURATION:
         configuration.write_text(CONFIGURATION, encoding="utf-8")
     return {**os.environ, "CONTAINERS_CONF": str(configuration)}
 
