@@ -5,25 +5,19 @@ import logging
 
 import pytest
 
-from orchestrator.admission import Admitted, admit
 from orchestrator.errors import SettingsError
-from orchestrator.provisioning import Provisioner
 from orchestrator.runner_version import MINIMUM, PINNED, is_behind, require_accepted
 from orchestrator.settings import Settings
-from orchestrator.webhook import workflow_job_event
-from tests.builders import queued_job, settings
-from tests.unit.test_provisioning import Registry, TaskList
+from tests.builders import settings
+from tests.unit.test_provisioning import Registry, TaskList, provision
 
 GPU = {"name": "gpu", "labels": ["gpu"], "pool": "p", "image": "gpu:1"}
 
 
 def start(configured: Settings, *labels: str) -> TaskList:
     """Start a job's runner; return the tasks."""
-    event = workflow_job_event(json.dumps(queued_job("self-hosted", *labels)).encode())
-    admission = admit(event, configured)
-    assert isinstance(admission, Admitted)
     tasks = TaskList()
-    Provisioner(configured, Registry(), tasks).serve(event, admission.profile)
+    provision(Registry(), tasks, "self-hosted", *labels, configured=configured)
     return tasks
 
 
