@@ -4,9 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
-
-.PHONY: setup demo run test image-test check lint types format bench lock clean
+.PHONY: setup demo run test check lint types format bench lock clean
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -19,6 +17,12 @@ $(READY): requirements.txt requirements-dev.txt .python-version
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
 	@touch $@
 
+SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
+.PHONY: image-test
+image-test: $(READY)    ## the runner image, built and attacked in containers; installs podman (Debian, Ubuntu; root)
+	@.ci/podman
+	@$(SUDO) $(BIN)/python -m pytest tests/image
+
 demo: $(READY)          ## three queued jobs get three runners, on stand-ins for GitHub and Azure
 	@$(BIN)/python -m sandbox.demo
 
@@ -27,10 +31,6 @@ run: $(READY)           ## the same, kept up, with a ready curl line
 
 test: $(READY)          ## all tests
 	@$(BIN)/python -m pytest -n auto --cov --cov-report=term
-
-image-test: $(READY)    ## the runner image, built and attacked in containers; installs podman (Debian, Ubuntu; root)
-	@.ci/podman
-	@$(SUDO) $(BIN)/python -m pytest tests/image
 
 check: lint types       ## what CI runs beside the tests
 
