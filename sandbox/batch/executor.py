@@ -3,7 +3,6 @@
 Each task has a folder with its `stdout.txt`, and with a runner distribution that plays actions/runner.
 """
 
-import getpass
 import os
 import subprocess
 import sys
@@ -74,10 +73,9 @@ class ProcessExecutor:
         (home / "bin").mkdir(parents=True)
         (home / "bin" / "Runner.Listener").symlink_to(RUNNER)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        user = getpass.getuser() if os.geteuid() == 0 else "runner"
         return (
             [sys.executable, "-I", "-S", str(ENTRYPOINT)],
-            {"PATH": path, "GHR_HOME": str(home), "GHR_USER": user, **environment},
+            {"PATH": path, "GHR_HOME": str(home), "GHR_USER": "root", **environment},
         )
 
     def stop(self, run: TaskRun) -> None:
