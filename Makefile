@@ -18,6 +18,12 @@ $(READY): requirements.txt requirements-dev.txt .python-version
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
+.PHONY: image-test
+image-test: $(READY)    ## the runner image, built and attacked in containers; installs podman (Debian, Ubuntu; root)
+	@.ci/podman
+	@$(SUDO) $(BIN)/python -m pytest tests/image
+
 demo: $(READY)          ## three queued jobs get three runners, on stand-ins for GitHub and Azure
 	@$(BIN)/python -m sandbox.demo
 

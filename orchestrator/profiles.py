@@ -12,6 +12,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from orchestrator.runner_version import RunnerVersion
+
 SELF_HOSTED = "self-hosted"
 
 # Labels are chosen by whoever writes a workflow and end up in environment variables and command lines, so only
@@ -53,6 +55,7 @@ class RunnerProfile(BaseModel):
         max_hours: wall-clock limit of one runner; None for `JobMaxHours`.
         idle_minutes: how long a runner waits for a job; None for `RunnerIdleMinutes`.
         runner_group: None for `RunnerGroup`.
+        runner_version: of the runner in the image; None for `RunnerVersion`.
     """
 
     model_config = ConfigDict(
@@ -71,6 +74,7 @@ class RunnerProfile(BaseModel):
     max_hours: Annotated[float, Field(gt=0, le=120)] | None = None
     idle_minutes: Annotated[float, Field(gt=0, le=1440)] | None = None
     runner_group: GroupName | None = None
+    runner_version: RunnerVersion | None = None
 
     @model_validator(mode="after")
     def _has_something_to_match(self) -> Self:

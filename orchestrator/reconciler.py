@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from orchestrator.admission import Admitted, admit
-from orchestrator.errors import GitHubRefused, RepositoryNotAllowed, UpstreamError
+from orchestrator.errors import GitHubRefused, OrchestratorError, RepositoryNotAllowed, UpstreamError
 from orchestrator.github.runners import Runner
 from orchestrator.github.scope import Registrant, Scope
 from orchestrator.profiles import RunnerProfile
@@ -242,7 +242,7 @@ class Reconciler:
         name, about = _described(action)
         try:
             outcome = self._do(action)
-        except UpstreamError as error:
+        except OrchestratorError as error:
             _log(logging.WARNING, result="failed", action=name, why=action.reason, reason=str(error), **about)
             return "failed"
         level = logging.CRITICAL if isinstance(action, GiveUp) else logging.INFO

@@ -28,6 +28,7 @@ from pydantic.alias_generators import to_pascal
 
 from orchestrator.errors import SettingsError
 from orchestrator.profiles import GroupName, Launch, PoolId, RunnerProfile, default_profiles
+from orchestrator.runner_version import PINNED, RunnerVersion
 from orchestrator.source_address import AllowedSources
 
 MIB = 1024 * 1024
@@ -173,6 +174,7 @@ class Settings(BaseModel):
     runner_scope: Annotated[Literal["organization", "repository", "enterprise"], _LOWER] = "organization"
     runner_registration: Annotated[Literal["token", "jit"], _LOWER] = "token"
     runner_group: GroupName | None = None
+    runner_version: RunnerVersion = PINNED
     runner_profiles: Json[Annotated[tuple[RunnerProfile, ...], Field(min_length=1)]] | None = None
     job_max_hours: Annotated[float, Field(gt=0, le=120)] = 7
     runner_idle_minutes: Annotated[float, Field(gt=0, le=1440)] = 10
@@ -268,6 +270,7 @@ class Settings(BaseModel):
                     "max_hours": profile.max_hours or self.job_max_hours,
                     "idle_minutes": profile.idle_minutes or self.runner_idle_minutes,
                     "runner_group": profile.runner_group or self.runner_group,
+                    "runner_version": profile.runner_version or self.runner_version,
                 }
             )
             for profile in self._unresolved_profiles()
