@@ -200,11 +200,16 @@ class PoolBoost:
             return "nothing"
         if larger_size(state, self._pools.slots_wanted(pool), limits) is None:
             return "nothing"
+        begun = self._now()
         if not self._pools.write_note(pool, autoscale):
             self._forget_old(pool)
             return "nothing"
         self._pools.disable_autoscale(pool)
-        self._enlarge(pool, state, autoscale)
+        if self._now() - begun > FORGOTTEN:
+            # This process slept, and others may have taken its note for forgotten. What it saw is no longer true.
+            self._pools.write_note(pool, autoscale)
+        else:
+            self._enlarge(pool, state, autoscale)
         return "boosted"
 
     def _enlarge(self, pool: str, state: PoolState, autoscale: Autoscale) -> bool:

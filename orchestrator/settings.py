@@ -152,6 +152,7 @@ class Settings(BaseModel):
     container_registry_server: Annotated[str, AfterValidator(_registry)] | None = None
     ubuntu_pool: PoolId | None = None
     windows_pool: PoolId | None = None
+    pool_boost: Annotated[Literal["off", "resize"], _LOWER] = "off"
 
     github_webhook_secret: SecretStr
     github_webhook_secret_previous: SecretStr | None = None
