@@ -4,6 +4,7 @@ import base64
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from azure.core.credentials import AzureNamedKeyCredential
@@ -17,6 +18,7 @@ from sandbox.batch.model import Pool
 from sandbox.faults import Fault
 from sandbox.server import Server
 from tests.integration.test_batch_client import NoExecutor, task
+from tests.integration.test_contracts import CHECKER, assert_kept
 
 FORMULA = "maxNodes = 4;\n$TargetDedicatedNodes = min(maxNodes, $PendingTasks);"
 AUTOSCALE = Autoscale(FORMULA, timedelta(minutes=5))
@@ -202,6 +204,22 @@ def test_a_boost_that_broke_off(
         another.tend_all(["linux"])
     until_running(batch, 3)
     assert pools.look("linux") == PoolState(True, 2, 0, 2, AUTOSCALE)
+
+
+@pytest.mark.skipif(not CHECKER.exists(), reason="no contract checker stands beside the repository")
+def test_contract(
+    batch: Batch, pools: PoolClient, clock: Clock, add_jobs: Callable[[int], None], tmp_path: Path
+) -> None:
+    """Every call keeps to Batch's schema, and so does every answer of the stand-in."""
+    boost = PoolBoost(pools, clock.utc)
+    add_jobs(3)
+    boost.tend("linux")
+    with pytest.raises(TransientError):
+        pools.resize("linux", 3, 0)
+    clock.ahead += 61
+    boost.tend("linux")
+    list(pools._client.list_pool_node_counts())
+    assert_kept(batch.recorder.exchanges, tmp_path)
 
 
 def test_keys_are_never_told(url: str) -> None:

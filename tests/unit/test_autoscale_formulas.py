@@ -198,7 +198,7 @@ class TestDecisions:
         draw = random.Random(seed)  # noqa: S311 - not for secrets
         pending = [float(draw.choice([0, 0, 1, 3, 20, 90])) for _ in range(draw.randint(0, 900))]
         samples = {"$PendingTasks": pending, "$ActiveTasks": [min(9.0, value) for value in pending]}
-        spot = {"spot": draw.randint(0, 1), "dedicatedNodes": draw.randint(0, 20)}
+        spot: dict[str, Any] = {"spot": draw.randint(0, 1), "dedicatedNodes": draw.randint(0, 20)}
         dedicated, low = decide(formula, samples, nodes=draw.randint(0, 20), **spot)
         assert dedicated >= 0
         assert low >= 0
@@ -228,15 +228,15 @@ class TestDecisions:
     )
     def test_warm_hours(self, formula: str, at: str, offset: float, nodes: int) -> None:
         """Warm nodes are there in office hours from Monday to Friday, by the local clock."""
-        parameters = {"warmNodes": 2, "warmFromHour": 8, "warmToHour": 18, "utcOffsetHours": offset}
+        parameters: dict[str, Any] = {"warmNodes": 2, "warmFromHour": 8, "warmToHour": 18, "utcOffsetHours": offset}
         assert decide(formula, jobs(0), at=at, **parameters) == (nodes, 0)
 
     def test_jobs_that_take_several_slots(self, formula: str) -> None:
         """Jobs that wait for long though the nodes should suffice get one node more, and one after the other."""
-        waiting = jobs(4, 4, 4, 4, 4, 4, active=2)
+        waiting = jobs(2, 2, 2, 2, 2, 2, active=1)
         assert decide(formula, waiting, nodes=1) == (2, 0)
         assert decide(formula, waiting, nodes=2) == (3, 0)
-        assert decide(formula, jobs(4, 4, 4, 4, 4, 4), nodes=1) == (1, 0)
+        assert decide(formula, jobs(2, 2, 2, 2, 2, 2), nodes=1) == (1, 0)
 
 
 def test_docs_and_figures_agree() -> None:
