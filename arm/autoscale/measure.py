@@ -11,6 +11,7 @@ The simulator is not part of this repository: `--simulator` says where it is. Th
 import argparse
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ PARAMETERS = {
     "warmNodes": 0, "warmFromHour": 8, "warmToHour": 18, "utcOffsetHours": 0,
 }  # fmt: skip
 SLOTS = 5
-OTHER_SLOTS = (2, 10)
+OTHERS = ((2, False), (10, False), (SLOTS, True))  # slots, whether with a boost
 # Seeds whose traces the formulas were not tuned on.
 SEEDS = (1, 2, 3)
 REPLICATIONS = 3
@@ -71,7 +72,8 @@ def table(measured: Json) -> str:
     ]  # fmt: skip
     for other in measured["others"]:
         p95, hours = _means(other["traces"].values())
-        lines.append(f"| {other['system']} | {other['slots']} | {p95:.2f} | {hours:.2f} |")
+        boost = ", with an orchestrator like `PoolBoost=resize`" if other["boost"] else ""
+        lines.append(f"| {other['system']}{boost} | {other['slots']} | {p95:.2f} | {hours:.2f} |")
     return "\n".join(lines)
 
 
@@ -106,20 +108,25 @@ class Measurement:
         self._runner, self._sim, self._traces = runner, sim, traces
         article = runner.read_formula(simulator / "formulas" / "seed_verbatim.txt")[0]
         self._texts = {system: {"article": article, "ours": text} for system, text in formulas.items()}
+        self._baselines: dict[tuple[Any, ...], Json] = {}
         self._replications = replications
 
-    def traces(self, system: str, slots: int, seeds: Sequence[int]) -> Json:
+    def traces(self, system: str, slots: int, seeds: Sequence[int], *, boost: bool = False) -> Json:
         """Return the figures of every trace: waits over all seeds and runs together, node-hours of one run."""
         found: Json = {}
         for name in self._traces.expand("all"):
             variants = [name] if name.startswith("real") else [f"{name}~{seed}" for seed in seeds]
-            found[name] = {who: self._figures(who, system, slots, variants) for who in ("article", "ours")}
+            key = (system, slots, *variants)
+            if key not in self._baselines:
+                self._baselines[key] = self._figures("article", "formula", system, slots, variants)
+            ours = self._figures("ours", "hybrid" if boost else "formula", system, slots, variants)
+            found[name] = {"article": self._baselines[key], "ours": ours}
             print(f"{system} {slots} {_line(name, found[name])}", flush=True)
         return found
 
-    def _figures(self, who: str, system: str, slots: int, variants: Sequence[str]) -> Json:
+    def _figures(self, who: str, kind: str, system: str, slots: int, variants: Sequence[str]) -> Json:
         outcomes = [
-            self._run(who, system, slots, name, seed) for name in variants for seed in range(self._replications)
+            self._run(who, kind, system, slots, name, seed) for name in variants for seed in range(self._replications)
         ]
         for outcome in outcomes:
             if outcome["errors"] or outcome["completed"] < outcome["jobs"]:
@@ -131,9 +138,13 @@ class Measurement:
             "node_hours": round(sum(outcome["node_h"] for outcome in outcomes) / len(outcomes), 2),
         }
 
-    def _run(self, who: str, system: str, slots: int, trace: str, seed: int, timeline: bool = False) -> Json:
+    def _run(
+        self, who: str, kind: str, system: str, slots: int, trace: str, seed: int, *, timeline: bool = False
+    ) -> Json:
         text = filled(self._texts[system][who], slots=slots)
-        spec = {"kind": "formula", "text": text, "define": None, "label": who}
+        if kind == "hybrid":  # the simulator's orchestrator knows one kind of node
+            text = re.sub(r"\$TargetLowPriorityNodes = [^;]*;", "", text)
+        spec = {"kind": kind, "text": text, "define": None, "label": who}
         times = self._sim.PROFILES[system]
         config = self._sim.Config(
             slots=slots, max_nodes=PARAMETERS["maxNodes"], alloc=times["alloc"], boot=times["boot"]
@@ -145,7 +156,7 @@ class Measurement:
         """Return nodes and waiting jobs every few minutes of one day on Linux."""
         found: Json = {"trace": DAY, "hours": list(DAY_HOURS), "step_s": DAY_STEP}
         for who in ("article", "ours"):
-            events = self._run(who, "linux", SLOTS, DAY, 0, timeline=True)["timeline"]
+            events = self._run(who, "formula", "linux", SLOTS, DAY, 0, timeline=True)["timeline"]
             starts = range(DAY_HOURS[0] * 3600, DAY_HOURS[1] * 3600, DAY_STEP)
             bins = [[event for event in events if start <= event[0] < start + DAY_STEP] for start in starts]
             nodes, waiting = [0], [0]
@@ -159,7 +170,7 @@ class Measurement:
 def draw(day: Json, file: Path) -> None:
     """Draw a day under both formulas, one above the other."""
     import matplotlib as mpl  # type: ignore[import-not-found]  # noqa: PLC0415
-    from matplotlib import pyplot as plt  # type: ignore[import-not-found]  # noqa: PLC0415
+    from matplotlib import pyplot as plt  # noqa: PLC0415
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "autoscale"  # the same figures give the same file
@@ -200,9 +211,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "replications": options.replications,
             "systems": {system: measurement.traces(system, SLOTS, options.seeds) for system in SYSTEMS},
             "others": [
-                {"system": system, "slots": slots, "traces": measurement.traces(system, slots, options.seeds[:1])}
+                {
+                    "system": system,
+                    "slots": slots,
+                    "boost": boost,
+                    "traces": measurement.traces(system, slots, options.seeds[:1], boost=boost),
+                }
                 for system in SYSTEMS
-                for slots in OTHER_SLOTS
+                for slots, boost in OTHERS
             ],
             "day": measurement.day(),
         }

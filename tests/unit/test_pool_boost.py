@@ -2,12 +2,17 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from orchestrator import pool_boost
+from orchestrator.application import Application, Lazy
 from orchestrator.errors import TransientError
 from orchestrator.pool_boost import FORGOTTEN, Autoscale, Limits, Note, PoolBoost, PoolState, larger_size
+from orchestrator.provisioning import Outcome
+from tests.builders import environment
 
 FORMULA = "maxNodes = 8;\nspot = 0;\ndedicatedNodes = 1;\n$TargetDedicatedNodes = 0;"
 AUTOSCALE = Autoscale(FORMULA, timedelta(minutes=5))
@@ -290,3 +295,28 @@ def test_many_jobs_are_one_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pools.dedicated == 3
     booster.soon("linux")
     assert len(started) == 3
+
+
+def broken() -> PoolBoost:
+    """Fail to make a boost."""
+    raise ValueError("a mistake")
+
+
+def test_a_boost_that_cannot_be_made_costs_no_job(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever is wrong with the boost, the job has its task and its answer."""
+    application = Application(environment(PoolBoost="resize"))
+    created = Outcome("created", "runner-1-1", "linux", "image", "ubuntu")
+    application._provisioner = Lazy(lambda: cast(Any, SimpleNamespace(serve=lambda *_: created)))
+    application._pool_boost = Lazy(broken)
+    assert application.serve(cast(Any, None), cast(Any, None)) == created
+    assert "the pool linux is not boosted" in caplog.text
+
+
+def test_off_by_default() -> None:
+    """Without the setting nothing is made, not even a client, and a look at the pools is no look at all."""
+    application = Application(environment())
+    application._pool_boost = Lazy(broken)
+    assert not application.boosts_pools
+    application.tend_pools()
+    assert Application(environment(PoolBoost="Resize")).boosts_pools
+    assert not Application(environment(PoolBoost="resize", GithubToken="")).boosts_pools
