@@ -76,7 +76,12 @@ class PoolClient:
     def slots_wanted(self, pool: str) -> int:
         """Return how many slots the pool's waiting and running runner tasks take."""
         with _asked_to("count tasks"):
-            counts = self._client.get_job_task_counts(job_id(pool)).task_slot_counts
+            try:
+                counts = self._client.get_job_task_counts(job_id(pool)).task_slot_counts
+            except HttpResponseError as error:
+                if _code(error) == "JobNotFound":  # the pool never had a runner
+                    return 0
+                raise
         return counts.active + counts.running
 
     def write_note(self, pool: str, autoscale: Autoscale) -> bool:

@@ -87,6 +87,7 @@ def add_jobs(url: str, credential: AzureNamedKeyCredential) -> Callable[[int], N
 def test_look(batch: Batch, pools: PoolClient, add_jobs: Callable[[int], None]) -> None:
     """The pool's state and the slots that tasks want are as the service tells them."""
     assert pools.look("linux") == PoolState(True, 0, 0, 2, AUTOSCALE)
+    assert pools.slots_wanted("linux") == 0
     add_jobs(3)
     assert pools.slots_wanted("linux") == 3
     pools.disable_autoscale("linux")

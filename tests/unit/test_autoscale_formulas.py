@@ -232,11 +232,12 @@ class TestDecisions:
         assert decide(formula, jobs(0), at=at, **parameters) == (nodes, 0)
 
     def test_jobs_that_take_several_slots(self, formula: str) -> None:
-        """Jobs that wait for long though the nodes should suffice get one node more, and one after the other."""
-        waiting = jobs(2, 2, 2, 2, 2, 2, active=1)
+        """Jobs that wait for long though the nodes should suffice get one node more, then another, up to one each."""
+        waiting = jobs(3, 3, 3, 3, 3, 3, active=1)
         assert decide(formula, waiting, nodes=1) == (2, 0)
         assert decide(formula, waiting, nodes=2) == (3, 0)
-        assert decide(formula, jobs(2, 2, 2, 2, 2, 2), nodes=1) == (1, 0)
+        assert decide(formula, waiting, nodes=3) == (3, 0)
+        assert decide(formula, jobs(3, 3, 3, 3, 3, 3), nodes=1) == (1, 0)
 
 
 def test_docs_and_figures_agree() -> None:
