@@ -43,5 +43,14 @@ async def revive_requests(request: func.HttpRequest) -> func.HttpResponse:  # no
     return _rendered(await application.revive())
 
 
+if application.boosts_pools:
+
+    @app.function_name("TendPools")
+    @app.timer_trigger(arg_name="timer", schedule="30 * * * * *")
+    def tend_pools(timer: func.TimerRequest) -> None:  # noqa: ARG001 - late or not, it looks at what there is
+        """Go on with what a boost began: autoscale is switched on again as soon as the pool is steady."""
+        application.tend_pools()
+
+
 def _rendered(answer: Answer) -> func.HttpResponse:
     return func.HttpResponse(answer.text, status_code=answer.status, mimetype="application/json")

@@ -21,7 +21,7 @@ from orchestrator.settings import Settings
 from orchestrator.webhook import WorkflowJobEvent
 
 if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
+    from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
     from orchestrator.batch import RunnerTasks
     from orchestrator.control_loop import ControlLoop
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.github.runners import Runners
     from orchestrator.github.session import GitHubSession
     from orchestrator.github.workflow_jobs import WorkflowJobs
+    from orchestrator.pool_boost import PoolBoost
     from orchestrator.provisioning import Outcome, Provisioner
     from orchestrator.request_queue import RequestQueue
     from orchestrator.slow_lane import SlowLane
@@ -84,6 +85,7 @@ class Application:
         self._queue = Lazy(self._make_queue)
         self._slow_lane = Lazy(self._make_slow_lane)
         self._identity = Lazy(self._make_identity)
+        self._pool_boost = Lazy(self._make_pool_boost)
         self._receiver = DeliveryReceiver(self._settings, HookRanges(self._published_ranges), self.serve, self._keep)
         if self._settings.allowed_sources.github:
             logger.info("until GitHub's first answer its hook ranges are those shipped with the release")
@@ -138,7 +140,26 @@ class Application:
 
     def serve(self, event: WorkflowJobEvent, profile: RunnerProfile) -> "Outcome":
         """Do what an admitted job needs; see `Provisioner.serve`."""
-        return self._provisioner().serve(event, profile)
+        outcome = self._provisioner().serve(event, profile)
+        if self.boosts_pools and outcome.result == "created":
+            self._boost_soon(outcome.pool)
+        return outcome
+
+    @property
+    def boosts_pools(self) -> bool:
+        """Whether `PoolBoost` is on, so that `tend_pools` must be called about once a minute."""
+        return self._problem is None and self._settings.pool_boost == "resize"
+
+    def tend_pools(self) -> None:
+        """Go on with every boost that was begun, whoever began it; see `PoolBoost.tend_all`. No-op while it is off."""
+        if self.boosts_pools:
+            self._pool_boost().tend_all(sorted({profile.pool for profile in self._settings.profiles}))
+
+    def _boost_soon(self, pool: str) -> None:
+        try:
+            self._pool_boost().soon(pool)
+        except Exception:  # the job has its task, and that is what counts
+            logger.exception("the pool %s is not boosted", pool)
 
     def _keep(self, event: WorkflowJobEvent, delivery: str, retry_after: float | None) -> float:
         from orchestrator.runner_request import RunnerRequest
@@ -183,17 +204,18 @@ class Application:
 
         return WorkflowJobs(self._session())
 
-    def _make_tasks(self) -> "RunnerTasks":
+    def _batch_credential(self) -> "AzureNamedKeyCredential | TokenCredential":
         from azure.core.credentials import AzureNamedKeyCredential
-
-        from orchestrator.batch import RunnerTasks
 
         settings = self._settings
         if settings.batch_account_key is not None and settings.batch_account_name is not None:
-            key = settings.batch_account_key.get_secret_value()
-            credential = AzureNamedKeyCredential(settings.batch_account_name, key)
-            return RunnerTasks(settings.batch_account_url, credential)
-        return RunnerTasks(settings.batch_account_url, self._identity())
+            return AzureNamedKeyCredential(settings.batch_account_name, settings.batch_account_key.get_secret_value())
+        return self._identity()
+
+    def _make_tasks(self) -> "RunnerTasks":
+        from orchestrator.batch import RunnerTasks
+
+        return RunnerTasks(self._settings.batch_account_url, self._batch_credential())
 
     def _make_provisioner(self) -> "Provisioner":
         from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
@@ -235,6 +257,15 @@ class Application:
             unexplained=lambda: self._queue().unexplained(),
             clock=self._clock,
         )
+
+    def _make_pool_boost(self) -> "PoolBoost":
+        from datetime import UTC, datetime
+
+        from orchestrator.pool_boost import PoolBoost
+        from orchestrator.pool_client import PoolClient
+
+        pools = PoolClient(self._settings.batch_account_url, self._batch_credential())
+        return PoolBoost(pools, lambda: datetime.fromtimestamp(self._clock(), UTC))
 
     def _make_queue(self) -> "RequestQueue":
         from orchestrator.request_queue import RequestQueue

@@ -161,6 +161,7 @@ class Settings(BaseModel):
     ubuntu_pool: PoolId | None = None
     windows_pool: PoolId | None = None
     windows_launch: Annotated[Launch, _LOWER] = "batch"
+    pool_boost: Annotated[Literal["off", "resize"], _LOWER] = "off"
 
     github_webhook_secret: SecretStr
     github_webhook_secret_previous: SecretStr | None = None

@@ -26,7 +26,12 @@ STATUS: Mapping[str, int] = {
     "JobCompleted": 409,
     "TaskExists": 409,
     "TaskCompleted": 409,
+    "InvalidAutoScalingSettings": 400,
+    "PoolBeingResized": 409,
+    "OperationInvalidForCurrentState": 409,
+    "ConditionNotMet": 412,
     "RequestBodyTooLarge": 413,
+    "TooManyEnableAutoScaleRequests": 503,
 }
 """The service's error codes that the stand-in uses, with their status (documented list of error codes)."""
 
@@ -59,6 +64,15 @@ class Pool:
         max_nodes: The most that scaling out makes.
         idle_s: Seconds without a task after which scaling in takes a node away.
         scale: `instant` follows the waiting tasks, `fixed` keeps the number of nodes.
+        evaluation_s: Seconds between evaluations of the formula; 0 follows every change at once.
+        resize_s: Seconds that a resize takes until the pool is steady again.
+        formula: What decides on the size, in name: the stand-in follows the waiting tasks whatever it says.
+        autoscale: Whether the formula is in force.
+        target: How many dedicated nodes the pool shall have.
+        spot_target: How many Spot nodes.
+        evaluated_at: When the formula was last evaluated, or put into force.
+        enabled_at: When autoscale was last switched on.
+        steady_at: Until when a resize is going on.
     """
 
     id: str
@@ -71,8 +85,16 @@ class Pool:
     idle_s: float = 60.0
     scale: Literal["instant", "fixed"] = "instant"
     vm_size: str = "standard_d4s_v5"
+    evaluation_s: float = 0.0
+    resize_s: float = 0.0
+    formula: str = "maxNodes = 8;\n$TargetDedicatedNodes = min(maxNodes, $PendingTasks);"
+    interval: str = "PT5M"
     autoscale: bool = field(init=False)
     target: int = field(init=False)
+    spot_target: int = 0
+    evaluated_at: float = 0.0
+    enabled_at: float = float("-inf")
+    steady_at: float = 0.0
     created_at: float = 0.0
     version: int = 1
 
@@ -93,6 +115,7 @@ class Node:
     changed_at: float = 0.0
     slots_used: int = 0
     tasks_run: int = 0
+    spot: bool = False
 
 
 @dataclass

@@ -154,21 +154,25 @@ class BatchPools:
     def _scale(self, pool: Pool, now: float) -> None:
         own = [node for node in self.nodes.values() if node.pool_id == pool.id]
         slots = sum(task.slots for task in self._tasks(pool.id) if task.state != "completed")
-        wanted = pool.target
-        if pool.autoscale:
-            wanted = max(pool.nodes, min(pool.max_nodes, -(-slots // pool.slots_per_node)))
-        for _ in range(wanted - len(own)):
-            node = Node(f"tvm-{pool.id}-{next(self._serials)}", pool.id, now, now + pool.start_delay_s, changed_at=now)
-            self.nodes[node.id] = node
+        if pool.autoscale and now - pool.evaluated_at >= pool.evaluation_s:
+            pool.evaluated_at = now
+            pool.target = max(pool.nodes, min(pool.max_nodes, -(-slots // pool.slots_per_node)))
+            pool.spot_target = 0
+        for spot, wanted in ((False, pool.target), (True, pool.spot_target)):
+            alike = [node for node in own if node.spot == spot]
+            for _ in range(wanted - len(alike)):
+                node_id = f"tvm-{pool.id}-{next(self._serials)}"
+                node = Node(node_id, pool.id, now, now + pool.start_delay_s, changed_at=now, spot=spot)
+                self.nodes[node.id] = node
+            spare = len(alike) - wanted
+            for node in alike:
+                idle_for = pool.idle_s if pool.autoscale else 0
+                if spare > 0 and node.slots_used == 0 and node.state == "idle" and now - node.changed_at >= idle_for:
+                    del self.nodes[node.id]
+                    spare -= 1
         for node in own:
             if node.state == "starting" and now >= node.ready_at:
                 node.state, node.changed_at = "idle", now
-        spare = len(own) - wanted
-        for node in own:
-            idle_for = pool.idle_s if pool.autoscale else 0
-            if spare > 0 and node.slots_used == 0 and node.state == "idle" and now - node.changed_at >= idle_for:
-                del self.nodes[node.id]
-                spare -= 1
 
     def _place(self, pool: Pool, now: float) -> list[Command]:
         commands = []

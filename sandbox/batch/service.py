@@ -19,9 +19,10 @@ from typing import Any
 
 from aiohttp import web
 
+from sandbox.batch import scaling
 from sandbox.batch.auth import shared_key_error
 from sandbox.batch.executor import Executor, ProcessExecutor
-from sandbox.batch.model import BatchRefusal, Command, Job, Json, Pool, Task, TaskRun
+from sandbox.batch.model import BatchRefusal, Command, Job, Json, Node, Pool, Task, TaskRun
 from sandbox.batch.pools import BatchPools
 from sandbox.faults import FaultPlan
 from sandbox.recording import Recorder
@@ -85,7 +86,7 @@ class Batch:
         application = web.Application(
             middlewares=[self.recorder.middleware, self.faults.middleware], client_max_size=16 * 1024 * 1024
         )
-        job, task = "/jobs/{job}", "/jobs/{job}/tasks/{task}"
+        job, task, pool = "/jobs/{job}", "/jobs/{job}/tasks/{task}", "/pools/{pool}"
         application.add_routes(
             [
                 web.post("/jobs", self._answering(self._add_job)),
@@ -99,7 +100,12 @@ class Batch:
                 web.get(task, self._answering(self._get_task)),
                 web.post(f"{task}/terminate", self._answering(self._terminate_task)),
                 web.delete(task, self._answering(self._delete_task)),
-                web.get("/pools/{pool}", self._answering(self._get_pool)),
+                web.get(f"{job}/taskcounts", self._answering(self._count_tasks)),
+                web.get(pool, self._answering(self._get_pool)),
+                web.post(f"{pool}/enableautoscale", self._answering(self._enable_autoscale)),
+                web.post(f"{pool}/disableautoscale", self._answering(self._disable_autoscale)),
+                web.post(f"{pool}/resize", self._answering(self._resize)),
+                web.get("/nodecounts", self._answering(self._count_nodes)),
             ]
         )
         application.cleanup_ctx.append(self._ticking)
@@ -209,6 +215,9 @@ class Batch:
 
     def _delete_job(self, request: web.Request, _body: Json) -> web.Response:
         now = self._clock()
+        expected = request.headers.get("If-Match", "*").strip('"')
+        if expected not in {"*", _etag(self._state.job(request.match_info["job"]))}:
+            raise BatchRefusal("ConditionNotMet")
         commands = self._state.end_job(request.match_info["job"], now, delete_at=now + DELETION)
         self._carry_out_soon(commands)
         return web.Response(status=202)
@@ -261,22 +270,61 @@ class Batch:
         self._carry_out_soon(commands)
         return web.Response(status=200)
 
+    def _count_tasks(self, request: web.Request, _body: Json) -> web.Response:
+        tasks = self._state.job(request.match_info["job"]).tasks.values()
+        kinds = {
+            "active": [task for task in tasks if task.state == "active"],
+            "running": [task for task in tasks if task.state == "running"],
+            "completed": [task for task in tasks if task.state == "completed"],
+            "succeeded": [task for task in tasks if task.result == "success"],
+            "failed": [task for task in tasks if task.result == "failure"],
+        }
+        body = {
+            "taskCounts": {kind: len(found) for kind, found in kinds.items()},
+            "taskSlotCounts": {kind: sum(task.slots for task in found) for kind, found in kinds.items()},
+        }
+        return _json(request, "taskcounts", body)
+
     def _get_pool(self, request: web.Request, _body: Json) -> web.Response:
-        pool = self._state.pools.get(request.match_info["pool"])
-        if pool is None:
-            raise BatchRefusal("PoolNotFound")
-        nodes = sum(node.pool_id == pool.id for node in self._state.nodes.values())
+        pool = self._pool(request)
         times = dict.fromkeys(
             ("creationTime", "lastModified", "stateTransitionTime", "allocationStateTransitionTime"),
             _time(pool.created_at),
         )
         body = {
             "id": pool.id, "url": f"{_root(request)}/pools/{pool.id}", "eTag": _etag(pool), **times, "state": "active",
-            "allocationState": "steady", "vmSize": pool.vm_size, "currentDedicatedNodes": nodes,
-            "currentLowPriorityNodes": 0, "targetDedicatedNodes": nodes, "targetLowPriorityNodes": 0,
-            "enableAutoScale": pool.autoscale, "taskSlotsPerNode": pool.slots_per_node,
+            "vmSize": pool.vm_size, "taskSlotsPerNode": pool.slots_per_node,
+            **scaling.size_fields(pool, self._nodes(pool), self._clock()),
         }  # fmt: skip
         return self._read(request, "pools/@Element", body, pool)
+
+    def _enable_autoscale(self, request: web.Request, body: Json) -> web.Response:
+        pool = self._pool(request)
+        scaling.enable_autoscale(pool, body, self._clock())
+        return self._written(request, 200, f"/pools/{pool.id}/enableautoscale", pool)
+
+    def _disable_autoscale(self, request: web.Request, _body: Json) -> web.Response:
+        pool = self._pool(request)
+        scaling.disable_autoscale(pool)
+        return self._written(request, 200, f"/pools/{pool.id}/disableautoscale", pool)
+
+    def _resize(self, request: web.Request, body: Json) -> web.Response:
+        pool = self._pool(request)
+        scaling.resize(pool, body, self._clock())
+        return self._written(request, 202, f"/pools/{pool.id}/resize", pool)
+
+    def _count_nodes(self, request: web.Request, _body: Json) -> web.Response:
+        rows = [scaling.node_counts(pool, self._nodes(pool)) for pool in self._state.pools.values()]
+        return _page(request, "poolnodecounts", rows)
+
+    def _pool(self, request: web.Request) -> Pool:
+        pool = self._state.pools.get(request.match_info["pool"])
+        if pool is None:
+            raise BatchRefusal("PoolNotFound")
+        return pool
+
+    def _nodes(self, pool: Pool) -> list[Node]:
+        return [node for node in self._state.nodes.values() if node.pool_id == pool.id]
 
     def _carry_out_soon(self, commands: Iterable[Command]) -> None:
         """Stop processes in another thread: waiting for one to end is none of the caller's business."""
@@ -311,7 +359,7 @@ class Batch:
             body["nodeInfo"] = {"nodeId": task.node_id, "poolId": self._state.job(task.job_id).pool_id}
         return body
 
-    def _written(self, request: web.Request, status: int, path: str, what: Job | Task) -> web.Response:
+    def _written(self, request: web.Request, status: int, path: str, what: Job | Task | Pool) -> web.Response:
         headers = {**_stamps(what), "DataServiceId": f"{_root(request)}{path}"}
         return web.Response(status=status, headers=headers)
 

@@ -1,0 +1,322 @@
+"""When a pool is boosted, how far, and that its formula is in charge again whatever happens meanwhile."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from orchestrator import pool_boost
+from orchestrator.application import Application, Lazy
+from orchestrator.errors import TransientError
+from orchestrator.pool_boost import FORGOTTEN, Autoscale, Limits, Note, PoolBoost, PoolState, larger_size
+from orchestrator.provisioning import Outcome
+from tests.builders import environment
+
+FORMULA = "maxNodes = 8;\nspot = 0;\ndedicatedNodes = 1;\n$TargetDedicatedNodes = 0;"
+AUTOSCALE = Autoscale(FORMULA, timedelta(minutes=5))
+
+
+class Died(Exception):
+    """The process ends here."""
+
+
+class FakePools:
+    """One pool, as the service keeps it. `before` is called before everything that changes it."""
+
+    def __init__(self, slots_wanted: int = 0, formula: str = FORMULA) -> None:
+        self.autoscale: Autoscale | None = Autoscale(formula, timedelta(minutes=5))
+        self.note: Note | None = None
+        self.steady = True
+        self.dedicated = self.spot = 0
+        self.slots = slots_wanted
+        self.now = datetime(2026, 11, 25, tzinfo=UTC)
+        self.calls: list[str] = []
+        self.before: Callable[[str], None] = lambda _call: None
+
+    def look(self, _pool: str) -> PoolState:
+        """Return how it is."""
+        return PoolState(self.steady, self.dedicated, self.spot, 5, self.autoscale)
+
+    def slots_wanted(self, _pool: str) -> int:
+        """Return what the tasks take."""
+        return self.slots
+
+    def write_note(self, _pool: str, autoscale: Autoscale) -> bool:
+        """Write the note unless there is one."""
+        self._called("write_note")
+        if self.note is not None:
+            return False
+        self.note = Note(autoscale, self.now, f"0x{len(self.calls)}")
+        return True
+
+    def read_note(self, _pool: str) -> Note | None:
+        """Return the note."""
+        return self.note
+
+    def forget(self, _pool: str, note: Note) -> None:
+        """Take exactly this note away."""
+        self._called("forget")
+        if self.note == note:
+            self.note = None
+
+    def disable_autoscale(self, _pool: str) -> None:
+        """Switch it off: the formula is gone."""
+        self._called("disable")
+        self.autoscale = None
+
+    def resize(self, _pool: str, dedicated: int, spot: int) -> None:
+        """Begin to resize."""
+        self._called("resize")
+        if self.autoscale is not None or not self.steady:
+            raise TransientError("409")
+        self.dedicated, self.spot, self.steady = dedicated, spot, False
+
+    def enable_autoscale(self, _pool: str, autoscale: Autoscale) -> None:
+        """Put the formula into force."""
+        self._called("enable")
+        if not self.steady:
+            raise TransientError("409")
+        self.autoscale = autoscale
+
+    def _called(self, call: str) -> None:
+        before, self.before = self.before, lambda _call: None  # what it does in turn is not watched
+        try:
+            before(call)
+        finally:
+            self.before = before
+        self.calls.append(call)
+        assert call == "write_note" or self.autoscale is not None or self.note is not None, "the formula is lost"
+
+    def die_at(self, number: int) -> None:
+        """End the process in place of the change of this number."""
+        left = iter(range(number))
+
+        def before(_call: str) -> None:
+            if next(left, None) is None:
+                raise Died
+
+        self.before = before
+
+
+def boost(pools: FakePools) -> PoolBoost:
+    """Return the boost of these pools."""
+    return PoolBoost(pools, lambda: pools.now)
+
+
+def settle(pools: FakePools, passes: int = 12) -> None:
+    """Let minutes go by: each makes the pool steady, and somebody tends it."""
+    pools.before = lambda _call: None
+    for _ in range(passes):
+        pools.steady = True
+        pools.now += timedelta(minutes=1)
+        boost(pools).tend_all(["linux"])
+
+
+@pytest.mark.parametrize(
+    ("formula", "limits"),
+    [
+        (FORMULA, Limits(8, None)),
+        ("maxNodes = 16;\nspot = 1;\ndedicatedNodes = 2;", Limits(16, 2)),
+        ("  maxNodes=4;  // at most", Limits(4, None)),
+        ("spot = 1;\nmaxNodes = 4;", Limits(4, 0)),
+        ("$TargetDedicatedNodes = 4;", None),
+        ("// maxNodes = 4;", None),
+    ],
+)
+def test_limits(formula: str, limits: Limits | None) -> None:
+    """The cap and the split are the formula's own assignments; without a cap there is no limit to go by."""
+    assert Limits.of(formula) == limits
+
+
+@pytest.mark.parametrize(
+    ("dedicated", "spot", "slots", "limits", "size"),
+    [
+        (0, 0, 0, Limits(8, None), None),
+        (0, 0, 1, Limits(8, None), (1, 0)),
+        (1, 0, 5, Limits(8, None), None),
+        (1, 0, 6, Limits(8, None), (2, 0)),
+        (0, 0, 64, Limits(8, None), (8, 0)),
+        (8, 0, 64, Limits(8, None), None),
+        (9, 0, 64, Limits(8, None), None),
+        (0, 0, 64, Limits(8, 1), (1, 7)),
+        (0, 0, 64, Limits(8, 0), (0, 8)),
+        (3, 0, 64, Limits(8, 1), (3, 7)),
+        (0, 2, 11, Limits(8, None), (3, 2)),
+    ],
+)
+def test_larger_size(dedicated: int, spot: int, slots: int, limits: Limits, size: tuple[int, int] | None) -> None:
+    """Slots are rounded up to nodes, within the cap, with the split kept, and nothing is ever taken away."""
+    assert larger_size(PoolState(True, dedicated, spot, 5, AUTOSCALE), slots, limits) == size
+
+
+class TestTend:
+    """`PoolBoost.tend`."""
+
+    def test_a_whole_boost(self) -> None:
+        """Autoscale is switched off after its formula was noted, and on again, the same, when the pool is steady."""
+        pools = FakePools(slots_wanted=6)
+        assert boost(pools).tend("linux") == "boosted"
+        assert (pools.dedicated, pools.autoscale) == (2, None)
+        assert boost(pools).tend("linux") == "nothing"
+        pools.steady = True
+        assert boost(pools).tend("linux") == "restored"
+        assert pools.calls == ["write_note", "disable", "resize", "enable", "forget"]
+        assert (pools.dedicated, pools.autoscale, pools.note) == (2, AUTOSCALE, None)
+        assert boost(pools).tend("linux") == "nothing"
+
+    def test_more_jobs_meanwhile(self) -> None:
+        """Jobs that came while the pool grew enlarge it once more before the formula is in charge again."""
+        pools = FakePools(slots_wanted=6)
+        boost(pools).tend("linux")
+        pools.slots, pools.steady = 30, True
+        assert boost(pools).tend("linux") == "boosted"
+        settle(pools)
+        assert (pools.dedicated, pools.autoscale, pools.note) == (6, AUTOSCALE, None)
+
+    def test_enough_nodes(self) -> None:
+        """A pool whose nodes suffice, or are on their way, is left alone."""
+        pools = FakePools(slots_wanted=5)
+        pools.dedicated = 1
+        assert boost(pools).tend("linux") == "nothing"
+        assert pools.calls == []
+
+    def test_no_cap(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A formula that names no cap is not overtaken."""
+        pools = FakePools(64, formula="$TargetDedicatedNodes = 1;")
+        assert boost(pools).tend("linux") == "nothing"
+        assert pools.calls == []
+        assert "maxNodes" in caplog.text
+
+    def test_switched_off_by_a_person(self) -> None:
+        """Without a note autoscale was not switched off by a boost, so it stays off."""
+        pools = FakePools(64)
+        pools.autoscale = None
+        pools.note = None
+        assert boost(pools).tend("linux") == "nothing"
+        assert pools.calls == []
+
+    def test_a_forgotten_note(self) -> None:
+        """A note with autoscale on keeps others out for minutes only."""
+        pools = FakePools(64)
+        pools.write_note("linux", AUTOSCALE)
+        assert boost(pools).tend("linux") == "nothing"
+        assert pools.note is not None
+        pools.now += FORGOTTEN + timedelta(seconds=1)
+        assert boost(pools).tend("linux") == "nothing"
+        assert boost(pools).tend("linux") == "boosted"
+
+    def test_trouble(self, caplog: pytest.LogCaptureFixture) -> None:
+        """What Batch refuses is logged; the other pools are tended all the same."""
+        pools = FakePools(64)
+
+        def refuse(call: str) -> None:
+            raise {"write_note": TransientError("503"), "disable": ValueError("a mistake")}[call]
+
+        pools.before = refuse
+        boost(pools).tend_all(["linux"])
+        assert "left as it is until the next look: 503" in caplog.text
+        pools.before = lambda call: refuse(call) if call == "disable" else None
+        boost(pools).tend_all(["linux", "other"])
+        assert "a mistake" in caplog.text
+        assert pools.calls == ["write_note", "write_note"]
+
+
+def assert_all_is_well(pools: FakePools) -> None:
+    """The jobs get their nodes, the formula is in charge, and the next burst is served in the same way."""
+    settle(pools)
+    assert (pools.dedicated, pools.autoscale) == (3, AUTOSCALE)
+    pools.slots = 20
+    settle(pools)
+    assert (pools.dedicated, pools.autoscale, pools.note) == (4, AUTOSCALE, None)
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_a_process_that_dies(step: int) -> None:
+    """Wherever the process dies, later looks give the pool its nodes and the formula its charge; nobody is left out."""
+    pools = FakePools(slots_wanted=12)
+    pools.die_at(step)
+
+    def until_it_dies() -> None:
+        while True:
+            boost(pools).tend("linux")
+            pools.steady = True
+
+    with pytest.raises(Died):
+        until_it_dies()
+    assert_all_is_well(pools)
+
+
+@pytest.mark.parametrize("first", ["write_note", "disable", "resize", "enable", "forget"])
+@pytest.mark.parametrize("minutes", [0, 20])
+def test_two_at_once(first: str, minutes: int) -> None:
+    """Others at work between any two steps, even while one sleeps for long, lose neither the formula nor nodes."""
+    pools = FakePools(slots_wanted=12)
+    other = boost(pools)
+
+    def interrupt(call: str) -> None:
+        if call == first:
+            pools.now += timedelta(minutes=minutes)
+            for _ in range(3):
+                other.tend_all(["linux"])
+                pools.steady = True
+
+    pools.before = interrupt
+    for _ in range(3):
+        boost(pools).tend_all(["linux"])
+        pools.steady = True
+    assert_all_is_well(pools)
+
+
+def test_many_jobs_are_one_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jobs of a burst lead to one look; a job after it leads to another."""
+    started: list[Callable[[], None]] = []
+
+    class FakeTimer:
+        daemon = False
+
+        def __init__(self, seconds: float, action: Callable[[str], None], arguments: list[str]) -> None:
+            assert seconds == pool_boost.GATHER
+            self._work = lambda: action(*arguments)
+
+        def start(self) -> None:
+            assert self.daemon
+            started.append(self._work)
+
+    monkeypatch.setattr("threading.Timer", FakeTimer)
+    pools = FakePools(slots_wanted=12)
+    booster = boost(pools)
+    for _ in range(64):
+        booster.soon("linux")
+    booster.soon("windows")
+    assert len(started) == 2
+    started[0]()
+    assert pools.dedicated == 3
+    booster.soon("linux")
+    assert len(started) == 3
+
+
+def broken() -> PoolBoost:
+    """Fail to make a boost."""
+    raise ValueError("a mistake")
+
+
+def test_a_boost_that_cannot_be_made_costs_no_job(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever is wrong with the boost, the job has its task and its answer."""
+    application = Application(environment(PoolBoost="resize"))
+    created = Outcome("created", "runner-1-1", "linux", "image", "ubuntu")
+    application._provisioner = Lazy(lambda: cast(Any, SimpleNamespace(serve=lambda *_: created)))
+    application._pool_boost = Lazy(broken)
+    assert application.serve(cast(Any, None), cast(Any, None)) == created
+    assert "the pool linux is not boosted" in caplog.text
+
+
+def test_off_by_default() -> None:
+    """Without the setting nothing is made, not even a client, and a look at the pools is no look at all."""
+    application = Application(environment())
+    application._pool_boost = Lazy(broken)
+    assert not application.boosts_pools
+    application.tend_pools()
+    assert Application(environment(PoolBoost="Resize")).boosts_pools
+    assert not Application(environment(PoolBoost="resize", GithubToken="")).boosts_pools
