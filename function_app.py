@@ -29,6 +29,13 @@ def runner_requests(message: func.QueueMessage) -> None:
     application.retry(message.get_body())
 
 
+@app.function_name("Reconcile")
+@app.timer_trigger(arg_name="timer", schedule=application.schedule)
+def reconcile(timer: func.TimerRequest) -> None:  # noqa: ARG001 - it asks for nothing
+    """Find and mend what deliveries and the queue have missed."""
+    application.reconcile()
+
+
 @app.function_name("ReviveRequests")
 @app.route("ReviveRequests", trigger_arg_name="request", methods=["POST"], auth_level=func.AuthLevel.ADMIN)
 async def revive_requests(request: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - it asks for nothing

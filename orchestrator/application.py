@@ -8,6 +8,7 @@ ignored needs none of them, and most deliveries are.
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,13 @@ from orchestrator.webhook import WorkflowJobEvent
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
+    from orchestrator.batch import RunnerTasks
+    from orchestrator.control_loop import ControlLoop
     from orchestrator.github.client import GitHubClient
+    from orchestrator.github.credentials import Credential
+    from orchestrator.github.runners import Runners
+    from orchestrator.github.session import GitHubSession
+    from orchestrator.github.workflow_jobs import WorkflowJobs
     from orchestrator.provisioning import Outcome, Provisioner
     from orchestrator.request_queue import RequestQueue
     from orchestrator.slow_lane import SlowLane
@@ -54,10 +61,12 @@ class Application:
 
     Args:
         environment: the app settings; what is wrong with them is logged, and answered to everybody, by name.
+        clock: epoch seconds.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], clock: Callable[[], float] = time.time) -> None:
         self._problem: SettingsError | None = None
+        self._clock = clock
         try:
             self._settings = Settings.from_environment(environment)
         except SettingsError as error:
@@ -65,7 +74,13 @@ class Application:
             logger.critical("misconfigured, every delivery is answered with 500: %s", error)
             return
         self._github = Lazy(self._make_github)
+        self._credential = Lazy(self._make_credential)
+        self._session = Lazy(self._make_session)
+        self._runners = Lazy(self._make_runners)
+        self._jobs = Lazy(self._make_jobs)
+        self._tasks = Lazy(self._make_tasks)
         self._provisioner = Lazy(self._make_provisioner)
+        self._control_loop = Lazy(self._make_control_loop)
         self._queue = Lazy(self._make_queue)
         self._slow_lane = Lazy(self._make_slow_lane)
         self._identity = Lazy(self._make_identity)
@@ -94,6 +109,22 @@ class Application:
         if self._problem is not None:
             raise self._problem
         self._slow_lane().take(message)
+
+    def reconcile(self) -> None:
+        """Find and mend what deliveries and the queue have missed; see `ControlLoop`.
+
+        Raises:
+            SettingsError: App settings are wrong.
+        """
+        if self._problem is not None:
+            raise self._problem
+        self._control_loop().run()
+
+    @property
+    def schedule(self) -> str:
+        """When `reconcile` is due, as an NCRONTAB expression; also while app settings are wrong."""
+        minutes = 5 if self._problem is not None else self._settings.reconcile_minutes
+        return f"0 */{minutes} * * * *"
 
     async def revive(self) -> Answer:
         """Put every request that was given up back into the queue."""
@@ -124,34 +155,86 @@ class Application:
     def _make_github(self) -> "GitHubClient":
         from orchestrator.github.client import GitHubClient
 
-        return GitHubClient(self._settings.github_api_url)
+        return GitHubClient(self._settings.github_api_url, self._clock)
 
-    def _make_provisioner(self) -> "Provisioner":
+    def _make_credential(self) -> "Credential":
+        from orchestrator.github.credentials import AppCredential, TokenCredential
+
+        settings = self._settings
+        if settings.github_app_id is not None and settings.github_app_private_key is not None:
+            key = settings.github_app_private_key.get_secret_value()
+            return AppCredential(self._github(), settings.github_app_id, key)
+        if settings.github_token is not None:
+            return TokenCredential(settings.github_token.get_secret_value())
+        raise SettingsError([("GithubToken", "is missing")])
+
+    def _make_session(self) -> "GitHubSession":
+        from orchestrator.github.session import GitHubSession
+
+        return GitHubSession(self._github(), self._credential())
+
+    def _make_runners(self) -> "Runners":
+        from orchestrator.github.runners import Runners
+
+        return Runners(self._session())
+
+    def _make_jobs(self) -> "WorkflowJobs":
+        from orchestrator.github.workflow_jobs import WorkflowJobs
+
+        return WorkflowJobs(self._session())
+
+    def _make_tasks(self) -> "RunnerTasks":
         from azure.core.credentials import AzureNamedKeyCredential
 
         from orchestrator.batch import RunnerTasks
-        from orchestrator.github.credentials import AppCredential, Credential, TokenCredential
-        from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
-        from orchestrator.github.runners import Runners
-        from orchestrator.provisioning import Provisioner
 
         settings = self._settings
-        credential: Credential
-        if settings.github_app_id is not None and settings.github_app_private_key is not None:
-            key = settings.github_app_private_key.get_secret_value()
-            credential = AppCredential(self._github(), settings.github_app_id, key)
-        elif settings.github_token is not None:
-            credential = TokenCredential(settings.github_token.get_secret_value())
-        else:
-            raise SettingsError([("GithubToken", "is missing")])
-        runners = Runners(self._github(), credential)
-        registrar = JitRegistrar(runners) if settings.runner_registration == "jit" else TokenRegistrar(runners)
         if settings.batch_account_key is not None and settings.batch_account_name is not None:
             key = settings.batch_account_key.get_secret_value()
-            tasks = RunnerTasks(settings.batch_account_url, AzureNamedKeyCredential(settings.batch_account_name, key))
-        else:
-            tasks = RunnerTasks(settings.batch_account_url, self._identity())
-        return Provisioner(settings, registrar, tasks)
+            credential = AzureNamedKeyCredential(settings.batch_account_name, key)
+            return RunnerTasks(settings.batch_account_url, credential)
+        return RunnerTasks(settings.batch_account_url, self._identity())
+
+    def _make_provisioner(self) -> "Provisioner":
+        from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
+        from orchestrator.provisioning import Provisioner
+
+        registrar = (
+            JitRegistrar(self._runners(), self._clock)
+            if self._settings.runner_registration == "jit"
+            else TokenRegistrar(self._runners())
+        )
+        return Provisioner(
+            self._settings, registrar, self._tasks(), lambda job: self._jobs().is_queued(job), self._clock
+        )
+
+    def _make_control_loop(self) -> "ControlLoop":
+        from orchestrator.batch import RETENTION
+        from orchestrator.control_loop import ControlLoop
+        from orchestrator.github.app import GitHubApp
+        from orchestrator.github.credentials import AppCredential
+        from orchestrator.github.hook_deliveries import HookDeliveries
+        from orchestrator.reconciler import Reconciler
+        from orchestrator.redelivery import Redelivery
+
+        credential = self._credential()
+        app = credential if isinstance(credential, AppCredential) else None
+        return ControlLoop(
+            self._tasks(),
+            sorted({profile.pool for profile in self._settings.profiles}),
+            redelivery=Redelivery(HookDeliveries(self._github(), self._session(), app), app=app is not None),
+            reconciler=Reconciler(
+                self._settings,
+                tasks=self._tasks(),
+                jobs=self._jobs(),
+                runners=self._runners(),
+                starter=self._provisioner(),
+                installed=GitHubApp(self._github(), app).repositories if app is not None else dict,
+                retention=RETENTION,
+            ),
+            unexplained=lambda: self._queue().unexplained(),
+            clock=self._clock,
+        )
 
     def _make_queue(self) -> "RequestQueue":
         from orchestrator.request_queue import RequestQueue

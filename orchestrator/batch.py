@@ -4,7 +4,8 @@ Source: Azure Batch service REST API 2025-06-01.
 """
 
 import logging
-from datetime import timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import requests
 from azure.batch import BatchClient
@@ -15,6 +16,7 @@ from azure.batch.models import (
     BatchJobConstraints,
     BatchJobCreateOptions,
     BatchPoolInfo,
+    BatchTask,
     BatchTaskConstraints,
     BatchTaskContainerSettings,
     BatchTaskCreateOptions,
@@ -37,7 +39,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from requests.adapters import HTTPAdapter
 
 from orchestrator.errors import TransientError, UpstreamError, UpstreamRefused
-from orchestrator.provisioning import RunnerTask
+from orchestrator.runner_task import EXPIRES_AT, ORIGIN, Origin, RunnerTask, TaskState, is_task_id
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,14 @@ READ_TIMEOUT = 6
 CONNECTIONS = 32
 # A finished task stays to answer "done already" for as long as GitHub redelivers (3 days on github.com, 7 on GHES).
 RETENTION = timedelta(days=7)
+# How long a finished task tells of the repository that it was for: as long as GitHub lets a job wait.
+RECENT = timedelta(hours=24)
+
+# What a task's failure is called when somebody ended it.
+_ENDED = "TaskEnded"
+
+WAITING = "state eq 'active'"
+_READ = ["id", "state", "creationTime", "stateTransitionTime", "executionInfo", "constraints", "environmentSettings"]
 
 
 def job_id(pool: str) -> str:
@@ -90,21 +100,28 @@ class RunnerTasks:
             raise TransientError(f"the Batch job {job_id(task.pool)} disappeared as soon as it was created")
         return created
 
-    def exists(self, pool: str, task_id: str) -> bool:
-        """Whether there is a task of this id, in whatever state.
+    def state(self, pool: str, task_id: str) -> TaskState | None:
+        """Return what is known of a task; None if there is none.
 
         Raises:
             UpstreamError: Batch does not tell.
         """
         try:
-            self._client.get_task(job_id(pool), task_id, select=["id"])
+            return _task_state(pool, self._client.get_task(job_id(pool), task_id, select=_READ))
         except HttpResponseError as error:
             if _code(error) in {"TaskNotFound", "JobNotFound"}:
-                return False
+                return None
             raise _understood(error, "look for a task") from None
         except AzureError as error:
             raise _understood(error, "look for a task") from None
-        return True
+
+    def waiting(self, pool: str) -> Iterable[TaskState]:
+        """Return the tasks that wait for a node, the oldest first.
+
+        Raises:
+            UpstreamError: Batch does not tell, or not all.
+        """
+        return sorted(self._list(pool, WAITING), key=lambda task: task.created_at)
 
     def end_waiting(self, pool: str, task_id: str) -> bool:
         """End a task that still waits for a node; return False if there is none that does.
@@ -127,6 +144,67 @@ class RunnerTasks:
         except AzureError as error:
             raise _understood(error, "end a task") from None
         return True
+
+    def listed(self, pools: Iterable[str], now: datetime) -> Iterator[TaskState]:
+        """List the runner tasks that live or ended lately, and those that are past their retention.
+
+        Forward through a task's states, so that one which moves on meanwhile is seen twice rather than never.
+
+        Args:
+            pools: the pools to look at.
+            now: the time.
+
+        Raises:
+            UpstreamError: Batch does not tell, or not all.
+        """
+        filters = (
+            WAITING,
+            "state eq 'running'",
+            f"state eq 'completed' and stateTransitionTime ge {_date_time(now - RECENT)}",
+            f"state eq 'completed' and stateTransitionTime lt {_date_time(now - RETENTION)}",
+        )
+        for pool in pools:
+            for clause in filters:
+                yield from self._list(pool, clause)
+
+    def end(self, pool: str, task_id: str) -> None:
+        """End a task, whether it waits or runs; one that is over or gone already is fine.
+
+        Raises:
+            UpstreamError: Batch does not do it.
+        """
+        try:
+            self._client.terminate_task(job_id(pool), task_id)
+        except HttpResponseError as error:
+            if _code(error) not in {"TaskNotFound", "JobNotFound", "TaskCompleted"}:
+                raise _understood(error, "end a task") from None
+        except AzureError as error:
+            raise _understood(error, "end a task") from None
+
+    def delete(self, pool: str, task_id: str) -> None:
+        """Forget a task; one that is gone already is fine.
+
+        Raises:
+            UpstreamError: Batch does not do it.
+        """
+        try:
+            self._client.delete_task(job_id(pool), task_id)
+        except HttpResponseError as error:
+            if _code(error) not in {"TaskNotFound", "JobNotFound"}:
+                raise _understood(error, "delete a task") from None
+        except AzureError as error:
+            raise _understood(error, "delete a task") from None
+
+    def _list(self, pool: str, clause: str) -> Iterator[TaskState]:
+        try:
+            for task in self._client.list_tasks(job_id(pool), filter=clause, select=_READ):
+                if is_task_id(task.id or ""):
+                    yield _task_state(pool, task)
+        except HttpResponseError as error:
+            if _code(error) != "JobNotFound":  # then no runner was ever started on this pool
+                raise _understood(error, "list the tasks") from None
+        except AzureError as error:
+            raise _understood(error, "list the tasks") from None
 
     def _create_task(self, pool: str, options: BatchTaskCreateOptions) -> bool | None:
         """Create a task; return False if it exists already, None if the job does not exist yet."""
@@ -208,6 +286,46 @@ def _task_options(task: RunnerTask) -> BatchTaskCreateOptions:
         ),
         required_slots=task.slots,
     )
+
+
+def _task_state(pool: str, task: BatchTask) -> TaskState:
+    about = task.execution_info
+    limit = task.constraints.max_wall_clock_time if task.constraints else None
+    environment = {setting.name: setting.value or "" for setting in task.environment_settings or ()}
+    failure = about.failure_info if about else None
+    finished = task.state == BatchTaskState.COMPLETED
+    return TaskState(
+        task_id=task.id or "",
+        pool=pool,
+        state="finished" if finished else "waiting" if task.state == BatchTaskState.ACTIVE else "running",
+        created_at=_utc(task.creation_time) or datetime.min.replace(tzinfo=UTC),
+        started_at=_utc(about.start_time) if about else None,
+        ended_at=(_utc(about.end_time) if about else None) or (_utc(task.state_transition_time) if finished else None),
+        exit_code=about.exit_code if about else None,
+        ended_by_request=failure is not None and failure.code == _ENDED,
+        max_hours=limit.total_seconds() / 3600 if limit else None,
+        origin=Origin.read(environment.get(ORIGIN, "")),
+        url=environment.get("GHR_URL", ""),
+        labels=frozenset(label.lower() for label in environment.get("GHR_LABELS", "").split(",") if label),
+        expires_at=_utc(_moment(environment.get(EXPIRES_AT, ""))),
+        registered="GHR_JITCONFIG" in environment,
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+def _date_time(moment: datetime) -> str:
+    """A moment as Batch's OData filters take it."""
+    return f"DateTime'{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}'"
 
 
 def _code(error: HttpResponseError) -> str:

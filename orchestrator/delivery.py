@@ -29,6 +29,7 @@ from orchestrator.provisioning import Outcome
 from orchestrator.settings import Settings
 from orchestrator.source_address import caller_address, is_within
 from orchestrator.webhook import (
+    EVENT,
     DeliveryHeaders,
     WorkflowJobEvent,
     action_of,
@@ -40,7 +41,6 @@ from orchestrator.webhook import (
 
 logger = logging.getLogger(__name__)
 
-EVENT = "workflow_job"
 # GitHub gives a delivery 10 s. What is not done in 7 is kept for later, and that may take 2 more.
 DEADLINE = 7.0
 KEEP_DEADLINE = 2.0
@@ -133,6 +133,7 @@ class DeliveryReceiver:
         admission = admit(event, self._settings)
         if isinstance(admission, Ignored):
             return _ignored(admission.reason)
+        event = event.model_copy(update={"webhook": delivery.webhook_of(event)})
         return await self._serve_job(event, admission.profile, delivery.delivery)
 
     async def _check_source(self, headers: Mapping[str, str], body: bytes) -> None:
@@ -175,6 +176,8 @@ class DeliveryReceiver:
         except Exception:  # a mistake of ours must not cost a job its runner
             logger.exception("an unexpected error")
             return await self._keep_for_later(event, delivery, TransientError("an unexpected error: see the log"))
+        if done.result == "gone":
+            return _ignored("the delivery is old, and the job waits no longer")
         return Answer(
             201 if done.result == "created" else 200,
             {

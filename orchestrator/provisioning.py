@@ -5,45 +5,27 @@ no reason to take a waiting task away, whosever it was; only one that ends witho
 """
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
 from orchestrator.errors import RunnerNameTaken, SettingsError, UpstreamError
 from orchestrator.github.scope import Registrant, Scope
 from orchestrator.profiles import RunnerProfile
-from orchestrator.registration import Registrar, another_name
+from orchestrator.registration import Registrar, Registration, another_name
+from orchestrator.runner_task import EXPIRES_AT, ORIGIN, Origin, RunnerTask, TaskState, task_id
 from orchestrator.settings import Settings
-from orchestrator.webhook import WorkflowJob, WorkflowJobEvent
+from orchestrator.webhook import WorkflowJobEvent
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class RunnerTask:
-    """A runner's container as Batch shall run it.
-
-    Attributes:
-        task_id: unique for the workflow job and its attempt, which makes starting it again harmless.
-        pool: the pool's id.
-        display_name: what the portal shows.
-        image: full image reference.
-        os: what the pool's nodes run.
-        run_options: for creating the container, beside `--rm`.
-        slots: task slots on the node.
-        max_hours: wall-clock limit.
-        environment: what the runner image reads; holds secrets.
-    """
-
-    task_id: str
-    pool: str
-    display_name: str
-    image: str
-    os: Literal["linux", "windows"]
-    run_options: str
-    slots: int
-    max_hours: float
-    environment: Mapping[str, str] = field(repr=False)
+# A job that was queued longer ago is asked after before it gets a runner: it may be an old delivery, sent once more.
+STALE = timedelta(minutes=10)
+# Cancelled jobs that are remembered, see `_first_time`.
+REMEMBERED = 10_000
 
 
 class Tasks(Protocol):
@@ -52,11 +34,14 @@ class Tasks(Protocol):
     def add(self, task: RunnerTask) -> bool:
         """Create the task; return False if there is one of its id already."""
 
-    def exists(self, pool: str, task_id: str) -> bool:
-        """Whether there is a task of this id, in whatever state."""
-
     def end_waiting(self, pool: str, task_id: str) -> bool:
         """End a task that still waits for a node; return False if there is none that does."""
+
+    def state(self, pool: str, task_id: str) -> TaskState | None:
+        """Return what is known of a task; None if there is none."""
+
+    def waiting(self, pool: str) -> Iterable[TaskState]:
+        """Return the tasks that wait for a node, the oldest first."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +49,15 @@ class Outcome:
     """What was done about a job.
 
     Attributes:
-        result: its runner task was created, existed already, was removed, or is left alone.
+        result: its runner task was created, existed already, was removed, or is left alone; or the job is `gone`, and
+            needs none.
         task_id: the task.
         pool: where it runs.
         image: what it runs.
         profile: the profile that it came from.
     """
 
-    result: Literal["created", "exists", "removed", "left"]
+    result: Literal["created", "exists", "removed", "left", "gone"]
     task_id: str
     pool: str
     image: str
@@ -85,34 +71,56 @@ class Provisioner:
         settings: the app settings.
         registrar: gives a runner its registration.
         tasks: takes the runner's task.
+        is_queued: asks GitHub whether a job waits; None where it may not be asked.
+        clock: epoch seconds.
     """
 
-    def __init__(self, settings: Settings, registrar: Registrar, tasks: Tasks) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registrar: Registrar,
+        tasks: Tasks,
+        is_queued: Callable[[WorkflowJobEvent], bool | None],
+        clock: Callable[[], float],
+    ) -> None:
         self._settings = settings
         self._registrar = registrar
         self._tasks = tasks
+        self._is_queued = is_queued
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._taken_for: OrderedDict[str, None] = OrderedDict()
 
     def serve(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Outcome:
-        """Start a queued job's runner unless that was done before; take back that of a job that ended without one.
+        """Start a queued job's runner unless that was done before; take back one for a job that ended without.
 
         Raises:
             TransientError: GitHub or Batch is not answering; the same call later may succeed.
             UpstreamRefused: GitHub or Batch will not do it until somebody changes something.
         """
-        if event.action == "queued":
-            return self._start_runner(event, profile)
-        # The task ends but stays known, so that a late or repeated `queued` does not start it again. A runner that is
-        # starting already may serve another job, and leaves by itself if none comes.
-        task = task_id(event.workflow_job)
-        result: Literal["removed", "left"] = "removed" if self._tasks.end_waiting(profile.pool, task) else "left"
-        return Outcome(result, task, profile.pool, profile.image, profile.name)
+        if event.action == "completed":
+            return self._take_back(event, profile)
+        queued_at = event.workflow_job.created_at
+        if queued_at is not None and self._now() - queued_at > STALE and self._is_queued(event) is False:
+            return Outcome("gone", task_id(event.workflow_job), profile.pool, profile.image, profile.name)
+        return self.start(event, profile)
 
-    def _start_runner(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Outcome:
+    def start(self, event: WorkflowJobEvent, profile: RunnerProfile, replacement: int = 0) -> Outcome:
+        """Start a runner for a queued job unless there is a task of its id.
+
+        Args:
+            event: the job.
+            profile: what serves it.
+            replacement: 0 for its first runner; see `runner_task.task_id`.
+
+        Raises:
+            UpstreamError: as `serve`.
+        """
         job = event.workflow_job
         installation = event.installation.id if event.installation else None
         registrant = Registrant(runner_scope(event, self._settings), installation)
         labels = profile.runner_labels(job.labels)
-        created = Outcome("created", task_id(job), profile.pool, profile.image, profile.name)
+        created = Outcome("created", task_id(job, replacement), profile.pool, profile.image, profile.name)
         already = replace(created, result="exists")
 
         name = created.task_id
@@ -120,7 +128,7 @@ class Provisioner:
             registration = self._registrar.register(registrant, name, labels, profile.runner_group)
         except RunnerNameTaken:
             # Either the job has its runner, or an earlier try got no further than its registration.
-            if self._tasks.exists(profile.pool, created.task_id):
+            if self._tasks.state(profile.pool, created.task_id) is not None:
                 return already
             name = another_name(name)
             registration = self._registrar.register(registrant, name, labels, profile.runner_group)
@@ -132,20 +140,63 @@ class Provisioner:
             **({"GHR_GROUP": profile.runner_group} if profile.runner_group else {}),
             "GHR_EPHEMERAL": "true",
             "GHR_IDLE_MINUTES": f"{profile.idle_minutes:g}",
+            EXPIRES_AT: f"{registration.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            ORIGIN: Origin(event=event, profile=profile.name).model_dump_json(exclude_none=True),
             **registration.environment,
         }
-        if self._tasks.add(_runner_task(event, profile, environment)):
+        task = _runner_task(created.task_id, event, profile, environment)
+        if self._tasks.add(task):
             return created
+        self._withdraw(registrant, registration)
+        return already
+
+    def _take_back(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Outcome:
+        """Take one waiting task away for a job that ended without ever having had a runner: its own first.
+
+        The task ends but stays known, so that a late or repeated `queued` does not start it again. A runner that starts
+        already may serve another job, and leaves by itself if none comes.
+        """
+        own = task_id(event.workflow_job)
+        removed = Outcome("removed", own, profile.pool, profile.image, profile.name)
+        waiting = list(self._tasks.waiting(profile.pool))
+        for task in waiting:
+            if task.job_key == own and self._tasks.end_waiting(profile.pool, task.task_id):
+                return replace(removed, task_id=task.task_id)
+        return self._take_another(own, waiting, profile) or replace(removed, result="left")
+
+    def _take_another(self, own: str, waiting: Sequence[TaskState], profile: RunnerProfile) -> Outcome | None:
+        """End the youngest waiting task that is like the job's own, if that one serves or served another job."""
+        state = self._tasks.state(profile.pool, own)
+        if state is None or not (state.state == "running" or state.ran_a_job) or not self._first_time(own):
+            return None
+        for task in reversed(waiting):
+            if (task.url, task.labels) == (state.url, state.labels) and self._tasks.end_waiting(
+                task.pool, task.task_id
+            ):
+                return Outcome("removed", task.task_id, profile.pool, profile.image, profile.name)
+        return None
+
+    def _first_time(self, own: str) -> bool:
+        """Whether no other task was ended for this job yet, as far as this process knows.
+
+        A delivery that came twice to two processes ends one task too many: the next reconciliation starts it anew.
+        """
+        with self._lock:
+            if own in self._taken_for:
+                return False
+            self._taken_for[own] = None
+            if len(self._taken_for) > REMEMBERED:
+                self._taken_for.popitem(last=False)
+            return True
+
+    def _withdraw(self, registrant: Registrant, registration: Registration) -> None:
         try:
             self._registrar.withdraw(registrant, registration)
         except UpstreamError as error:
             logger.warning("a registration that nobody needs stays until GitHub forgets it: %s", error)
-        return already
 
-
-def task_id(job: WorkflowJob) -> str:
-    """Return the id of a job's runner task: the idempotency key of everything that starts runners."""
-    return f"runner-{job.id}-{job.run_attempt}"
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
 
 
 def runner_scope(event: WorkflowJobEvent, settings: Settings) -> Scope:
@@ -159,10 +210,12 @@ def runner_scope(event: WorkflowJobEvent, settings: Settings) -> Scope:
     return Scope("repository", event.repository.full_name)
 
 
-def _runner_task(event: WorkflowJobEvent, profile: RunnerProfile, environment: Mapping[str, str]) -> RunnerTask:
+def _runner_task(
+    name: str, event: WorkflowJobEvent, profile: RunnerProfile, environment: Mapping[str, str]
+) -> RunnerTask:
     job = event.workflow_job
     return RunnerTask(
-        task_id=task_id(job),
+        task_id=name,
         pool=profile.pool,
         display_name=f"{event.repository.full_name} run {job.run_id} job {job.id} attempt {job.run_attempt}",
         image=profile.image,

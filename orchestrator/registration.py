@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from orchestrator.github.scope import Registrant
@@ -14,10 +15,12 @@ class Registration:
 
     Attributes:
         environment: for the container; secret.
+        expires_at: until when the runner can start with it.
         runner_id: GitHub's id, where the runner is registered already.
     """
 
     environment: Mapping[str, str] = field(repr=False)
+    expires_at: datetime
     runner_id: int | None = None
 
 

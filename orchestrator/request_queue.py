@@ -3,14 +3,15 @@
 import base64
 import binascii
 import random
+from collections.abc import Iterator
 from typing import Any
 
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.storage.queue import QueueClient, TextBase64EncodePolicy
+from azure.storage.queue import QueueClient, QueueMessage, TextBase64EncodePolicy
 
 from orchestrator.errors import RequestMalformed, SettingsError, TransientError
-from orchestrator.runner_request import RunnerRequest, delay_before_retry
+from orchestrator.runner_request import RunnerRequest, delay_before_retry, put_aside, reason_put_aside
 from orchestrator.settings import STORAGE, QueueStorage
 
 QUEUE = "runner-requests"
@@ -19,6 +20,8 @@ POISON = f"{QUEUE}-poison"
 # Seconds to connect and between bytes of the answer: what is left of GitHub's patience after a delivery's deadline.
 TIMEOUT = 2
 FOR_EVER = -1
+PEEKED = 32  # the most that one look shows
+BRIEFLY = 5
 
 
 class RequestQueue:
@@ -50,13 +53,36 @@ class RequestQueue:
         _send(self._requests, request.model_dump_json(), visibility_timeout=int(delay))
         return delay
 
-    def give_up(self, message: bytes) -> None:
+    def give_up(self, message: bytes, reason: str) -> None:
         """Put a message aside, where it stays until somebody looks.
 
         Raises:
             TransientError: The queue does not take it.
         """
-        _send(self._poison, message.decode("utf-8", "replace"), time_to_live=FOR_EVER)
+        _send(self._poison, put_aside(message, reason), time_to_live=FOR_EVER)
+
+    def unexplained(self) -> Iterator[bytes]:
+        """Yield each given-up message that the Functions host put aside by itself, and write the reason to it.
+
+        Looks at the oldest 32 only: behind so many that wait for somebody, one more is no news.
+
+        Raises:
+            TransientError: The queue does not answer.
+        """
+        try:
+            if all(reason_put_aside(_body(message)) for message in self._poison.peek_messages(PEEKED)):
+                return
+            # Those that need no reason are hidden for these seconds too; nothing of them is lost.
+            for message in self._poison.receive_messages(max_messages=PEEKED, visibility_timeout=BRIEFLY):
+                body = _body(message)
+                if reason_put_aside(body) is None:
+                    explained = put_aside(body, "the function failed each time")
+                    self._poison.update_message(message, visibility_timeout=0, content=explained)
+                    yield body
+        except ResourceNotFoundError:
+            return  # nothing was ever given up
+        except AzureError as error:
+            raise _no_answer(self._poison, error) from None
 
     def revive(self) -> tuple[int, int]:
         """Put every request that was given up back into the queue; return how many, and how many messages were none.
@@ -68,8 +94,8 @@ class RequestQueue:
         try:
             for message in self._poison.receive_messages(messages_per_page=32, visibility_timeout=60):
                 try:
-                    request = RunnerRequest.parse(base64.b64decode(message.content))
-                except (RequestMalformed, binascii.Error):
+                    request = RunnerRequest.parse(_body(message))
+                except RequestMalformed:
                     foreign += 1
                     continue
                 self.keep(request.anew(), retry_after=0)
@@ -80,6 +106,15 @@ class RequestQueue:
         except AzureError as error:
             raise _no_answer(self._poison, error) from None
         return revived, foreign
+
+
+def _body(message: QueueMessage) -> bytes:
+    """The message's bytes; what is not base64 was written by somebody else, and stays as it is."""
+    content = str(message.content)
+    try:
+        return base64.b64decode(content, validate=True)
+    except binascii.Error:
+        return content.encode()
 
 
 def _client(storage: QueueStorage, credential: TokenCredential | None, queue: str) -> QueueClient:

@@ -4,6 +4,7 @@ A message is an envelope of ours and not GitHub's body: the Functions host rewri
 lets properties of theirs replace the queue's own (`id`, `dequeueCount`, …), so the envelope uses none of those names.
 """
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -26,6 +27,7 @@ class RunnerRequest(BaseModel):
         delivery: GitHub's id of the delivery, to find it in the log.
         kept_since: when it was first put into the queue.
         event: what GitHub said.
+        given_up: why it was put aside, if it was.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -35,6 +37,7 @@ class RunnerRequest(BaseModel):
     delivery: str
     kept_since: datetime = Field(default_factory=lambda: datetime.now(UTC))
     event: WorkflowJobEvent
+    given_up: str | None = None
 
     @classmethod
     def parse(cls, message: bytes) -> "RunnerRequest":
@@ -55,7 +58,29 @@ class RunnerRequest(BaseModel):
 
     def anew(self) -> "RunnerRequest":
         """Return the request as if it had been tried but once."""
-        return self.model_copy(update={"attempt": 1})
+        return self.model_copy(update={"attempt": 1, "given_up": None})
+
+
+def put_aside(message: bytes, reason: str) -> str:
+    """Return what stands in the queue of given-up requests for a message: the request, or its text if it is none.
+
+    Args:
+        message: as it stood in the queue.
+        reason: why it is given up.
+    """
+    try:
+        return RunnerRequest.parse(message).model_copy(update={"given_up": reason}).model_dump_json()
+    except RequestMalformed:
+        return json.dumps({"given_up": reason, "message": message.decode("utf-8", "replace")})
+
+
+def reason_put_aside(message: bytes) -> str | None:
+    """Return why a message was given up; None if it does not say, because the Functions host moved it."""
+    try:
+        reason = json.loads(message)["given_up"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None if reason is None else str(reason)
 
 
 def delay_before_retry(attempt: int, retry_after: float | None, jitter: float) -> float:

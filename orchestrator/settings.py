@@ -100,6 +100,13 @@ def _globs(text: str) -> tuple[str, ...]:
     return globs
 
 
+def _repositories(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not all(re.fullmatch(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+", name) for name in names):
+        raise ValueError("must be owner/name, separated by commas")
+    return names
+
+
 class QueueStorage(BaseModel):
     """Where the hand-over queue lives: a connection string, or an account that an identity may use.
 
@@ -173,6 +180,8 @@ class Settings(BaseModel):
     trusted_proxy_count: Annotated[int, Field(ge=0, le=10)] = 0
     allowed_repositories: Annotated[tuple[str, ...], BeforeValidator(_globs)] = ()
     allow_public_repositories: bool = False
+    reconcile_minutes: Annotated[int, Field(ge=1, le=10)] = 5
+    reconcile_repositories: Annotated[tuple[str, ...], BeforeValidator(_repositories)] = ()
     max_request_bytes: Annotated[int, Field(ge=1, le=100 * MIB)] = MIB
 
     azure_web_jobs_storage: QueueStorage

@@ -34,7 +34,7 @@ class SlowLane:
         settings: Settings,
         serve: Callable[[WorkflowJobEvent, RunnerProfile], Outcome],
         keep: Callable[[RunnerRequest, float | None], float],
-        give_up: Callable[[bytes], None],
+        give_up: Callable[[bytes, str], None],
     ) -> None:
         self._settings = settings
         self._serve = serve
@@ -84,7 +84,7 @@ class SlowLane:
         _log(logging.WARNING, result="kept", reason=str(trouble), next_try_in_s=round(wait), **about)
 
     def _alert(self, message: bytes, reason: str, **about: object) -> None:
-        self._give_up(message)
+        self._give_up(message, reason)
         _log(logging.CRITICAL, result="given up", reason=reason, **about)
 
 

@@ -7,13 +7,15 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 from urllib.parse import parse_qs
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from orchestrator.errors import ContentTypeUnknown, DeliveryMalformed, SignatureInvalid
 
+EVENT = "workflow_job"
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
@@ -21,6 +23,20 @@ FORM = "application/x-www-form-urlencoded"
 _NAME = r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100}"
 type Login = Annotated[str, Field(pattern=rf"^{_NAME}\Z")]
 type PositiveId = Annotated[int, Field(ge=1, lt=2**63)]
+
+
+def _moment(value: object) -> datetime | None:
+    """Read a time that is good to know; a job does not stay without a runner because it cannot be read."""
+    if isinstance(value, datetime):
+        return value
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+type Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 
 
 class _Payload(BaseModel):
@@ -39,6 +55,7 @@ class WorkflowJob(_Payload):
     conclusion: Annotated[str, Field(max_length=100)] | None = None
     runner_id: int | None = None
     runner_name: Annotated[str, Field(max_length=256)] | None = None
+    created_at: Moment = None
 
     @property
     def had_runner(self) -> bool:
@@ -74,13 +91,18 @@ class Installation(_Payload):
 
 
 class WorkflowJobEvent(_Payload):
-    """What the orchestrator reads of a `workflow_job` delivery."""
+    """What the orchestrator reads of a `workflow_job` delivery.
+
+    Attributes:
+        webhook: The REST path of the hook that told, where the headers name it (`DeliveryHeaders.webhook_of`).
+    """
 
     action: str
     workflow_job: WorkflowJob
     repository: Repository
     organization: Owner | None = None
     installation: Installation | None = None
+    webhook: Annotated[str, Field(pattern=r"^/(orgs|repos)/[A-Za-z0-9._/-]+/hooks/[0-9]+\Z")] | None = None
 
 
 class Hook(_Payload):
@@ -107,6 +129,8 @@ class DeliveryHeaders:
     delivery: str
     content_type: str
     signature: str
+    hook_id: str = ""
+    hook_target: str = ""
 
     @classmethod
     def parse(cls, headers: Mapping[str, str]) -> "DeliveryHeaders":
@@ -128,7 +152,27 @@ class DeliveryHeaders:
         signature = headers.get("x-hub-signature-256", "")
         if not signature:
             raise SignatureInvalid("the header X-Hub-Signature-256 is missing: give the webhook its secret")
-        return cls(event, delivery, content_type, signature)
+        return cls(
+            event,
+            delivery,
+            content_type,
+            signature,
+            headers.get("x-github-hook-id", ""),
+            headers.get("x-github-hook-installation-target-type", ""),
+        )
+
+    def webhook_of(self, event: WorkflowJobEvent) -> str | None:
+        """Return the REST path of the organization's or repository's hook that sent the event; None for an App's.
+
+        Source: GitHub docs, "Webhook events and payloads", delivery headers.
+        """
+        if not (self.hook_id.isascii() and self.hook_id.isdecimal()):
+            return None
+        if self.hook_target == "organization" and event.organization is not None:
+            return f"/orgs/{event.organization.login}/hooks/{self.hook_id}"
+        if self.hook_target == "repository":
+            return f"/repos/{event.repository.full_name}/hooks/{self.hook_id}"
+        return None
 
 
 def verify_signature(body: bytes, signature: str, secrets: Sequence[bytes]) -> None:

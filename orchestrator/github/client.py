@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -13,6 +14,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from orchestrator.errors import GitHubRefused, TransientError
+from orchestrator.github.budget import Budget
 
 API_VERSION = "2022-11-28"
 USER_AGENT = "azure-batch-actions-runners"
@@ -56,6 +58,7 @@ class GitHubClient:
     def __init__(self, api_url: str, clock: Callable[[], float] = time.time) -> None:
         self._api_url = api_url
         self._clock = clock
+        self._budget = Budget(clock)
         self._session = requests.Session()
         self._session.headers.update(
             {
@@ -69,6 +72,10 @@ class GitHubClient:
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
+    def now(self) -> datetime:
+        """Return the time, by the client's clock."""
+        return datetime.fromtimestamp(self._clock(), UTC)
+
     def call(
         self,
         method: str,
@@ -78,6 +85,7 @@ class GitHubClient:
         json: Mapping[str, object] | None = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        upkeep: bool = False,
     ) -> Answer:
         """Make one call and return a 2xx or 304 answer.
 
@@ -88,16 +96,19 @@ class GitHubClient:
             json: the request's body.
             params: the query.
             headers: further headers.
+            upkeep: whether the call serves no new runner; such calls leave a reserve of GitHub's limits.
 
         Raises:
             TransientError: No answer, a 5xx or a rate limit, with the time to wait where GitHub named it.
             GitHubRefused: Any other 4xx.
         """
+        self._budget.spend(authorization or "", method, upkeep=upkeep)
         response = self._send(method, path, authorization, json=json, params=params, headers=headers)
         what = f"{method} {path}"
+        wait = rate_limit_wait(response.status_code, response.headers, response.text, self._clock())
+        self._budget.learn(authorization or "", response.headers, wait)
         if response.ok or response.status_code == requests.codes.not_modified:
             return Answer(response.status_code, _json(response, what), response.headers)
-        wait = rate_limit_wait(response.status_code, response.headers, response.text, self._clock())
         if wait is not None:
             raise TransientError(f"GitHub's rate limit is used up ({what}: {response.status_code})", retry_after=wait)
         if response.status_code >= requests.codes.server_error or response.status_code == requests.codes.timeout:

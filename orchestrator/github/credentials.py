@@ -1,8 +1,6 @@
 """How the orchestrator proves to GitHub who it is: a token of somebody's, or a GitHub App."""
 
 import functools
-import time
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import jwt
@@ -58,18 +56,14 @@ class AppCredential:
         client: makes the calls.
         app_id: the App's id or client id.
         private_key: in PEM form.
-        clock: epoch seconds.
     """
 
-    def __init__(
-        self, client: GitHubClient, app_id: str, private_key: str, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, client: GitHubClient, app_id: str, private_key: str) -> None:
         self._client = client
         self._app_id = app_id
         self._pem = private_key
-        self._clock = clock
         self._installations: dict[Scope, int] = {}
-        self._tokens = TokenCache(self._new_token)
+        self._tokens = TokenCache(self._new_token, client.now)
 
     def authorization(self, scope: Scope, installation: int | None) -> str:
         """Return the installation's token.
@@ -86,7 +80,7 @@ class AppCredential:
 
     def app_authorization(self) -> str:
         """Return the header for calls that the App makes as itself: a JSON Web Token of nine minutes."""
-        now = int(self._clock())
+        now = int(self._client.now().timestamp())
         claims = {"iat": now - JWT_ISSUED_AGO, "exp": now + JWT_LIFE, "iss": self._app_id}
         return f"Bearer {jwt.encode(claims, self._key, algorithm='RS256')}"
 

@@ -1,10 +1,14 @@
 """The strategies of `RunnerRegistration`: what GitHub gives for one runner."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 
 from orchestrator.github.runners import Runners
 from orchestrator.github.scope import Registrant
 from orchestrator.registration import Registration
+
+# GitHub removes a JIT runner that does not come. It says of no period; an hour is what a registration token has.
+JIT_LIFE = timedelta(hours=1)
 
 
 class TokenRegistrar:
@@ -21,22 +25,30 @@ class TokenRegistrar:
         group: str | None,  # noqa: ARG002 - the container says it
     ) -> Registration:
         """Return the scope's registration token, mostly from the cache."""
-        return Registration({"GHR_TOKEN": self._runners.registration_token(registrant)})
+        token = self._runners.registration_token(registrant)
+        return Registration({"GHR_TOKEN": token.value}, token.expires_at)
 
     def withdraw(self, registrant: Registrant, registration: Registration) -> None:
         """Do nothing: nobody has registered yet."""
 
 
 class JitRegistrar:
-    """`RunnerRegistration=jit`: the runner is registered here, and the container gets no more than this one runner."""
+    """`RunnerRegistration=jit`: the runner is registered here, and the container gets no more than this one runner.
 
-    def __init__(self, runners: Runners) -> None:
+    Args:
+        runners: GitHub's runners.
+        clock: epoch seconds.
+    """
+
+    def __init__(self, runners: Runners, clock: Callable[[], float]) -> None:
         self._runners = runners
+        self._clock = clock
 
     def register(self, registrant: Registrant, name: str, labels: Sequence[str], group: str | None) -> Registration:
         """Register the runner and return its configuration."""
         config = self._runners.jit_config(registrant, name, labels, group)
-        return Registration({"GHR_JITCONFIG": config.encoded}, config.runner_id)
+        expires_at = datetime.fromtimestamp(self._clock(), UTC) + JIT_LIFE
+        return Registration({"GHR_JITCONFIG": config.encoded}, expires_at, config.runner_id)
 
     def withdraw(self, registrant: Registrant, registration: Registration) -> None:
         """Remove the runner again."""

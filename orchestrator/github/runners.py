@@ -1,22 +1,20 @@
-"""Runners as GitHub keeps them: registration tokens, JIT configurations, groups.
+"""Runners as GitHub keeps them: registration tokens, JIT configurations, groups, and who is there.
 
 Source: GitHub REST API, "Self-hosted runners" and "Self-hosted runner groups".
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from orchestrator.errors import GitHubRefused, RunnerNameTaken, UpstreamRefused
-from orchestrator.github.client import Answer, GitHubClient, understanding
-from orchestrator.github.credentials import UNAUTHORIZED, Credential
+from orchestrator.github.client import Answer, understanding
 from orchestrator.github.scope import Registrant, Scope
+from orchestrator.github.session import NOT_FOUND, GitHubSession
 from orchestrator.github.token_cache import ExpiringToken, TokenCache
 
-FORBIDDEN = 403
-NOT_FOUND = 404
 CONFLICT = 409
 DEFAULT_GROUP = 1  # the id of every scope's group "Default"
-PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -27,22 +25,42 @@ class JitConfig:
     encoded: str = field(repr=False)
 
 
-class Runners:
-    """The runners of any scope that the credential reaches."""
+@dataclass(frozen=True)
+class Runner:
+    """A registered runner.
 
-    def __init__(self, client: GitHubClient, credential: Credential) -> None:
-        self._client = client
-        self._credential = credential
-        self._tokens: TokenCache[Registrant] = TokenCache(self._new_registration_token)
+    Attributes:
+        labels: in lower case.
+    """
+
+    id: int
+    name: str
+    online: bool
+    busy: bool
+    labels: frozenset[str]
+
+    @classmethod
+    def read(cls, entry: Any) -> "Runner":
+        """Read one entry of GitHub's list."""
+        labels = frozenset(str(label["name"]).lower() for label in entry["labels"])
+        return cls(int(entry["id"]), str(entry["name"]), entry["status"] == "online", bool(entry["busy"]), labels)
+
+
+class Runners:
+    """The runners of any scope that the session's credential reaches."""
+
+    def __init__(self, session: GitHubSession) -> None:
+        self._session = session
+        self._tokens: TokenCache[Registrant] = TokenCache(self._new_registration_token, session.now)
         self._groups: dict[tuple[Scope, str], int] = {}
 
-    def registration_token(self, registrant: Registrant) -> str:
+    def registration_token(self, registrant: Registrant) -> ExpiringToken:
         """Return a token that registers any number of runners, with half an hour left at least.
 
         Raises:
             UpstreamError: GitHub does not give one.
         """
-        return self._tokens.get(registrant).value
+        return self._tokens.get(registrant)
 
     def jit_config(self, registrant: Registrant, name: str, labels: Sequence[str], group: str | None) -> JitConfig:
         """Register one runner and return what it starts with. Labels are taken literally, none is added.
@@ -61,14 +79,28 @@ class Runners:
         with understanding("GitHub's answer holds no JIT configuration"):
             return JitConfig(int(answer.json["runner"]["id"]), str(answer.json["encoded_jit_config"]))
 
-    def remove(self, registrant: Registrant, runner_id: int) -> None:
+    def listed(self, registrant: Registrant) -> list[Runner]:
+        """Return every runner that is registered in the scope, whoever registered it.
+
+        Raises:
+            UpstreamError: GitHub does not tell.
+        """
+        path = f"{registrant.scope.api_path}/actions/runners"
+        return list(self._session.listing(path, registrant, "runners", Runner.read))
+
+    def remove(self, registrant: Registrant, runner_id: int, *, upkeep: bool = False) -> None:
         """Remove a runner; one that is gone already is fine.
+
+        Args:
+            registrant: whose runner it is.
+            runner_id: GitHub's id of it.
+            upkeep: see `GitHubClient.call`.
 
         Raises:
             UpstreamError: GitHub does not remove it, for example while it runs a job.
         """
         try:
-            self._call("DELETE", f"runners/{runner_id}", registrant)
+            self._call("DELETE", f"runners/{runner_id}", registrant, upkeep=upkeep)
         except GitHubRefused as error:
             if error.status != NOT_FOUND:
                 raise
@@ -81,16 +113,14 @@ class Runners:
         if group is None or registrant.scope.kind == "repository":
             return DEFAULT_GROUP
         key = (registrant.scope, group.lower())
-        page = 1
-        while key not in self._groups:
-            params = {"per_page": str(PAGE), "page": str(page)}
-            answer = self._call("GET", "runner-groups", registrant, params=params)
-            with understanding("GitHub's answer holds no runner groups"):
-                found = answer.json["runner_groups"]
-                self._groups |= {(registrant.scope, entry["name"].lower()): int(entry["id"]) for entry in found}
-            if len(found) < PAGE and key not in self._groups:
+        if key not in self._groups:
+            path = f"{registrant.scope.api_path}/actions/runner-groups"
+            for name, number in self._session.listing(path, registrant, "runner_groups", _group, upkeep=False):
+                self._groups[registrant.scope, name] = number
+                if name == key[1]:
+                    break
+            else:
                 raise UpstreamRefused(f"RunnerGroup: {registrant.scope} has no runner group of that name")
-            page += 1
         return self._groups[key]
 
     def _call(
@@ -100,26 +130,11 @@ class Runners:
         registrant: Registrant,
         *,
         json: Mapping[str, object] | None = None,
-        params: Mapping[str, str] | None = None,
+        upkeep: bool = False,
     ) -> Answer:
-        """Call below the scope's `actions`; after a 401 once more with a new token, if there can be one."""
         path = f"{registrant.scope.api_path}/actions/{what}"
-        for last_try in (False, True):
-            authorization = self._credential.authorization(*registrant)
-            try:
-                return self._client.call(method, path, authorization=authorization, json=json, params=params)
-            except GitHubRefused as error:
-                retry = error.status == UNAUTHORIZED and self._credential.rejected(*registrant, authorization)
-                if last_try or not retry:
-                    raise _explained(error, registrant.scope) from None
-        raise AssertionError  # pragma: no cover - the loop returns or raises
+        return self._session.call(method, path, registrant, json=json, upkeep=upkeep)
 
 
-def _explained(error: GitHubRefused, scope: Scope) -> GitHubRefused:
-    """Add what an operator should look at."""
-    hint = {
-        UNAUTHORIZED: "has GithubToken expired?",
-        FORBIDDEN: f"may the credentials manage the runners of {scope}?",
-        NOT_FOUND: f"may the credentials see the runners of {scope}?",
-    }.get(error.status)
-    return GitHubRefused(f"{error}: {hint}" if hint else str(error), error.status)
+def _group(entry: Any) -> tuple[str, int]:
+    return str(entry["name"]).lower(), int(entry["id"])

@@ -33,10 +33,6 @@ class ExpiringToken:
             raise TransientError("GitHub's answer holds no token") from None
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 class TokenCache[K: Hashable]:
     """One token per key. Safe under threads: one fetches a key's new token while the others wait for it.
 
@@ -45,7 +41,7 @@ class TokenCache[K: Hashable]:
         clock: the current time.
     """
 
-    def __init__(self, fetch: Callable[[K], ExpiringToken], clock: Callable[[], datetime] = _now) -> None:
+    def __init__(self, fetch: Callable[[K], ExpiringToken], clock: Callable[[], datetime]) -> None:
         self._fetch = fetch
         self._clock = clock
         self._lock = threading.Lock()

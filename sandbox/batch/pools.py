@@ -104,21 +104,19 @@ class BatchPools:
     # Time ------------------------------------------------------------------------------------------------------------
 
     def step(self, now: float) -> list[Command]:
-        """Do what is due: forget deleted jobs and old tasks, enforce time limits, scale pools, start waiting tasks."""
+        """Do what is due: forget deleted jobs, enforce time limits, scale pools, start waiting tasks.
+
+        A finished task stays for as long as its job does: its retention time is about its folder on the node.
+        """
         commands: list[Command] = []
         for key, job in list(self.jobs.items()):
             if job.state == "deleting" and job.ended_at is not None and now >= job.ended_at:
                 del self.jobs[key]
                 continue
-            for name, task in list(job.tasks.items()):
-                limits = task.body.get("constraints", {})
-                kept = _seconds(limits.get("retentionTime", "P7D"))
-                if task.state == "running" and now - (task.started_at or now) >= _seconds(
-                    limits.get("maxWallClockTime")
-                ):
+            for task in job.tasks.values():
+                limit = _seconds(task.body.get("constraints", {}).get("maxWallClockTime"))
+                if task.state == "running" and now - (task.started_at or now) >= limit:
                     commands += self._end(task, now, "TaskEnded", code="TimeLimit")
-                elif task.state == "completed" and now - (task.ended_at or now) >= kept:
-                    del job.tasks[name]
         for pool in self.pools.values():
             self._scale(pool, now)
             commands += self._place(pool, now)

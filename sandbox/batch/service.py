@@ -357,7 +357,7 @@ def _page(request: web.Request, kind: str, rows: list[Json]) -> web.Response:
 
 
 def _matches(row: Json, expression: str | None) -> bool:
-    """Evaluate the filters that runner tasks are listed with: `eq` and `startswith`, joined by `and` or by `or`."""
+    """Evaluate the filters that tasks are listed with: equality, prefix and time, joined by `and` or by `or`."""
     if expression is None:
         return True
     if " or " in expression:
@@ -370,6 +370,9 @@ def _holds(row: Json, clause: str) -> bool:
         return str(row.get(found[1])) == found[2]
     if found := re.fullmatch(r"startswith\((\w+), ?'([^']*)'", clause):
         return str(row.get(found[1])).startswith(found[2])
+    if found := re.fullmatch(r"(\w+) (lt|ge) DateTime'([^']*)'", clause):
+        before = datetime.fromisoformat(str(row.get(found[1]))) < datetime.fromisoformat(found[3])
+        return before == (found[2] == "lt")
     raise BatchRefusal("InvalidQueryParameterValue", QueryParameterName="$filter")
 
 

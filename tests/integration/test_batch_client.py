@@ -1,9 +1,11 @@
 """The Batch client against a Batch that answers over a socket and checks its signatures."""
 
 import base64
+import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,11 +15,13 @@ from azure.core.exceptions import ClientAuthenticationError
 from orchestrator import batch as module
 from orchestrator.batch import RunnerTasks, job_id
 from orchestrator.errors import TransientError, UpstreamRefused
-from orchestrator.provisioning import RunnerTask
+from orchestrator.runner_task import EXPIRES_AT, ORIGIN, Origin, RunnerTask
+from orchestrator.webhook import workflow_job_event
 from sandbox.batch import Batch
 from sandbox.batch.model import Pool, TaskRun
 from sandbox.faults import Fault
 from sandbox.server import Server
+from tests.builders import queued_job
 
 ADD = "POST /jobs/github-runner-linux/tasks"
 
@@ -226,22 +230,35 @@ class TestAdd:
 JSON = {"Content-Type": "application/json;odata=minimalmetadata"}
 
 
-class TestExists:
-    """`RunnerTasks.exists`."""
+class TestState:
+    """`RunnerTasks.state`."""
 
-    def test_exists(self, tasks: RunnerTasks) -> None:
-        """A task is found whatever its state; no job or no task is no error."""
-        assert not tasks.exists("linux", "runner-1-1")
-        tasks.add(task())
-        assert tasks.exists("linux", "runner-1-1")
-        assert not tasks.exists("linux", "runner-2-1")
+    def test_what_is_known(self, tasks: RunnerTasks) -> None:
+        """A task is found with its notes, whatever its state; no job or no task is no error."""
+        assert tasks.state("still", "runner-1-1") is None
+        event = workflow_job_event(json.dumps(queued_job()).encode())
+        notes = {
+            "GHR_URL": "https://github.com/acme", "GHR_LABELS": "self-hosted,GPU", "GHR_TOKEN": "s3cret",
+            EXPIRES_AT: "2026-11-25T12:00:00Z", ORIGIN: Origin(event=event, profile="gpu").model_dump_json(),
+        }  # fmt: skip
+        tasks.add(task(pool="still", environment=notes, max_hours=1.5))
+        found = tasks.state("still", "runner-1-1")
+        assert found is not None
+        assert (found.state, found.pool, found.url) == ("waiting", "still", "https://github.com/acme")
+        assert found.labels == {"self-hosted", "gpu"}
+        assert found.expires_at == datetime(2026, 11, 25, 12, tzinfo=UTC)
+        assert found.origin == Origin(event=event, profile="gpu")
+        assert found.max_hours == 1.5
+        assert found.created_at.tzinfo is not None
+        assert "s3cret" not in repr(found)
+        assert tasks.state("still", "runner-2-1") is None
 
     def test_trouble(self, batch: Batch, tasks: RunnerTasks) -> None:
         """If Batch does not tell, that is trouble and not a no."""
         batch.faults.add(Fault("status", status=503), Fault("drop"))
         for _ in range(2):
             with pytest.raises(TransientError, match="look for a task"):
-                tasks.exists("linux", "runner-1-1")
+                tasks.state("linux", "runner-1-1")
 
 
 class TestEndWaiting:
@@ -284,6 +301,71 @@ class TestEndWaiting:
         for _ in range(2):
             with pytest.raises(TransientError, match="end a task"):
                 tasks.end_waiting("still", "runner-1-1")
+
+
+class TestListed:
+    """`RunnerTasks.listed`, `waiting`, `end` and `delete`."""
+
+    def test_states(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """Waiting, running and finished tasks are told apart; what is no runner's task is left out."""
+        for name in ("runner-1-1", "runner-2-1", "runner-3-1-r1", "by-hand"):
+            tasks.add(task(task_id=name, pool="still"))
+        tasks.add(task(task_id="runner-4-1"))
+        tasks.end("still", "runner-2-1")
+        deadline = time.monotonic() + 5
+        while batch.task_bodies()["runner-4-1"]["state"] != "running" and time.monotonic() < deadline:
+            time.sleep(0.02)
+        found = {one.task_id: one for one in tasks.listed(["still", "linux", "windows"], datetime.now(UTC))}
+        assert {name: one.state for name, one in found.items()} == {
+            "runner-1-1": "waiting", "runner-2-1": "finished", "runner-3-1-r1": "waiting", "runner-4-1": "running",
+        }  # fmt: skip
+        assert found["runner-2-1"].ended_by_request
+        assert not found["runner-2-1"].failed
+        assert found["runner-4-1"].started_at is not None
+        assert [one.task_id for one in tasks.waiting("still")] == ["runner-1-1", "runner-3-1-r1"]
+
+    def test_age(self, tasks: RunnerTasks) -> None:
+        """A finished task is listed for a day, and again when its retention is over."""
+        tasks.add(task(pool="still"))
+        tasks.end("still", "runner-1-1")
+        seen = [
+            bool(list(tasks.listed(["still"], datetime.now(UTC) + timedelta(days=days)))) for days in (0, 2, 6.9, 7.1)
+        ]
+        assert seen == [True, False, False, True]
+
+    def test_end_and_delete(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A task is ended and forgotten; doing it again, or without a job, is fine."""
+        tasks.end("still", "runner-1-1")
+        tasks.delete("still", "runner-1-1")
+        tasks.add(task(pool="still"))
+        for _ in range(2):
+            tasks.end("still", "runner-1-1")
+        assert batch.task_bodies()["runner-1-1"]["state"] == "completed"
+        for _ in range(2):
+            tasks.delete("still", "runner-1-1")
+        assert batch.task_bodies() == {}
+
+    @pytest.mark.parametrize(
+        ("what", "ask"),
+        [
+            ("list the tasks", lambda tasks: list(tasks.listed(["still"], datetime.now(UTC)))),
+            ("end a task", lambda tasks: tasks.end("still", "runner-1-1")),
+            ("delete a task", lambda tasks: tasks.delete("still", "runner-1-1")),
+        ],
+    )
+    def test_trouble(self, batch: Batch, tasks: RunnerTasks, what: str, ask: Callable[[RunnerTasks], object]) -> None:
+        """If Batch does not answer, that is transient trouble."""
+        tasks.add(task(pool="still"))
+        batch.faults.add(Fault("status", status=503), Fault("drop"))
+        for _ in range(2):
+            with pytest.raises(TransientError, match=what):
+                ask(tasks)
+
+    def test_notes_of_somebody_else(self, tasks: RunnerTasks) -> None:
+        """A task whose notes cannot be read is listed without them."""
+        tasks.add(task(pool="still", environment={ORIGIN: "{}", EXPIRES_AT: "soon"}))
+        (found,) = tasks.listed(["still"], datetime.now(UTC))
+        assert (found.origin, found.expires_at) == (None, None)
 
 
 class NoToken:

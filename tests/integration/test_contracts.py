@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from orchestrator.github.credentials import AppCredential, TokenCredential
 from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.runners import Runners
 from orchestrator.github.scope import Registrant, Scope
+from orchestrator.github.session import GitHubSession
 from sandbox.deployment import REPOSITORY, Deployment
 from sandbox.github import GitHub
 from sandbox.github.model import Scope as StandInScope
@@ -50,14 +52,15 @@ def test_github(github: GitHub, github_url: str, app_keys: tuple[str, str], tmp_
     github.install(app, "acme")
     client = GitHubClient(github_url)
     scopes = [Scope("organization", "acme"), Scope("repository", REPOSITORY)]
-    reach = [(Runners(client, TokenCredential("ghp_sandbox")), [*scopes, Scope("enterprise", "big")])]
-    reach.append((Runners(client, AppCredential(client, str(app.id), private)), scopes))
+    reach = [(Runners(GitHubSession(client, TokenCredential("ghp_sandbox"))), [*scopes, Scope("enterprise", "big")])]
+    reach.append((Runners(GitHubSession(client, AppCredential(client, str(app.id), private))), scopes))
     for number, (runners, own) in enumerate(reach):
         for scope in own:
             registrant = Registrant(scope, None)
             runners.registration_token(registrant)
             group = "Batch" if scope.kind == "organization" else None
             config = runners.jit_config(registrant, f"runner-{number}-{scope.kind}", ["self-hosted", "linux"], group)
+            assert config.runner_id in [runner.id for runner in runners.listed(registrant)]
             runners.remove(registrant, config.runner_id)
             runners.remove(registrant, config.runner_id)
     published = published_hook_ranges(client, None, None)
@@ -72,8 +75,9 @@ def test_batch(batch: Any, tasks: RunnerTasks, tmp_path: Path) -> None:  # noqa:
     for system, pool in (("linux", "linux"), ("windows", "windows")):
         for _ in range(2):
             tasks.add(task(pool=pool, os=system, run_options="--memory 2g"))
-        assert tasks.exists(pool, "runner-1-1")
-        assert not tasks.exists(pool, "runner-2-1")
+        assert tasks.state(pool, "runner-1-1")
+        assert not tasks.state(pool, "runner-2-1")
+    assert list(tasks.listed(["linux", "windows", "still"], datetime.now(UTC)))
     client = tasks._client
     list(client.list_tasks(job_id("linux"), max_results=1, filter="state eq 'active'", select=["id", "state"]))
     list(client.list_tasks(job_id("linux")))

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
 from orchestrator.github.runners import Runners
 from orchestrator.github.scope import Registrant, Scope
-from orchestrator.registration import Registration
+from orchestrator.github.session import GitHubSession
 from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.github.limits import Budget
@@ -35,7 +36,7 @@ def repository(github: GitHub) -> None:
 
 def with_token(url: str, token: str = "ghp_sandbox") -> Runners:
     """Return the runners as a personal access token reaches them."""
-    return Runners(GitHubClient(url), TokenCredential(token))
+    return Runners(GitHubSession(GitHubClient(url), TokenCredential(token)))
 
 
 class TestRegistrationToken:
@@ -46,13 +47,13 @@ class TestRegistrationToken:
         """Each kind of scope gives a token, and keeps giving the same one without a call."""
         runners = with_token(github_url)
         token = runners.registration_token(registrant)
-        assert token
+        assert token.value
         assert runners.registration_token(registrant) == token
         assert github.recorder.calls == [f"POST {registrant.scope.api_path}/actions/runners/registration-token -> 201"]
 
     def test_on_an_enterprise_server(self, github: GitHub, github_url: str) -> None:
         """The same calls work below /api/v3."""
-        assert with_token(f"{github_url}/api/v3").registration_token(ORGANIZATION)
+        assert with_token(f"{github_url}/api/v3").registration_token(ORGANIZATION).value
         assert github.recorder.calls[0].startswith("POST /api/v3/orgs/acme/")
 
     def test_headers(self, github: GitHub, github_url: str) -> None:
@@ -89,7 +90,7 @@ class TestApp:
         app = github.add_app(public)
         installation = github.install(app, "acme")
         client = GitHubClient(url)
-        return Runners(client, AppCredential(client, str(app.id), private)), installation.id
+        return Runners(GitHubSession(client, AppCredential(client, str(app.id), private))), installation.id
 
     def test_installation_from_the_delivery(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:
         """With the installation known, two calls give a registration token, and none the next time."""
@@ -107,7 +108,7 @@ class TestApp:
     ) -> None:
         """Without it, the installation of the scope is looked up, once."""
         runners, installation = self.runners(github, github_url, app_keys)
-        assert runners.registration_token(registrant)
+        assert runners.registration_token(registrant).value
         assert runners.jit_config(registrant, "r-1", ["self-hosted"], None).encoded
         assert github.recorder.calls == [
             f"GET {registrant.scope.api_path}/installation -> 200",
@@ -153,7 +154,7 @@ class TestApp:
         client = GitHubClient(github_url)
         app = github.add_app("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----")
         installation = github.install(app, "acme")
-        runners = Runners(client, AppCredential(client, str(app.id), app_keys[0]))
+        runners = Runners(GitHubSession(client, AppCredential(client, str(app.id), app_keys[0])))
         with pytest.raises(UpstreamRefused, match="belong together"):
             runners.registration_token(Registrant(ORGANIZATION.scope, installation.id))
 
@@ -244,11 +245,11 @@ class TestRegistrars:
 
     def test_jit(self, github: GitHub, github_url: str) -> None:
         """The container gets this one runner's configuration, and what is given back is removed."""
-        registrar = JitRegistrar(with_token(github_url))
+        registrar = JitRegistrar(with_token(github_url), time.time)
         registration = registrar.register(ORGANIZATION, "r-1", ["self-hosted"], None)
         assert list(registration.environment) == ["GHR_JITCONFIG"]
         assert len(github.runners) == 1
-        registrar.withdraw(ORGANIZATION, Registration({}))
+        registrar.withdraw(ORGANIZATION, replace(registration, runner_id=None))
         assert len(github.runners) == 1
         registrar.withdraw(ORGANIZATION, registration)
         assert github.runners == []
@@ -289,7 +290,7 @@ class TestTrouble:
     def test_dropped_connection_once(self, github: GitHub, github_url: str) -> None:
         """A kept connection that breaks as it is used again is replaced, and nobody notices."""
         github.faults.add(Fault("drop"))
-        assert with_token(github_url).registration_token(ORGANIZATION)
+        assert with_token(github_url).registration_token(ORGANIZATION).value
 
     def test_dropped_connection_twice(self, github: GitHub, github_url: str) -> None:
         """Twice in a row is transient trouble."""

@@ -188,11 +188,11 @@ class TestRequestQueue:
         queue = queue_of(connection)
         assert queue.revive() == (0, 0)
         given_up = request(attempt=20)
-        queue.give_up(given_up.model_dump_json().encode())
-        queue.give_up(b"\xff none of ours")
+        queue.give_up(given_up.model_dump_json().encode(), "Batch refused")
+        queue.give_up(b"\xff none of ours", "it is no request")
         QueueClient.from_connection_string(connection, POISON).send_message("not base64!")
         clock.now += 30 * 86_400
-        queue.give_up(given_up.model_dump_json().encode())
+        queue.give_up(given_up.model_dump_json().encode(), "Batch refused")
         assert len(service.texts(POISON)) == 3
         assert queue.revive() == (2, 1)
         clock.now += 2
@@ -201,10 +201,35 @@ class TestRequestQueue:
         assert found == [given_up.anew()] * 2
         assert len(service.texts(POISON)) == 1
 
+    def test_unexplained(self, connection: str, service: QueueService, clock: Clock) -> None:
+        """What the host put aside by itself is told of once, and then stands there with a reason like the others."""
+        queue = queue_of(connection)
+        assert list(queue.unexplained()) == []
+        queue.give_up(request().model_dump_json().encode(), "Batch refused")
+        assert list(queue.unexplained()) == []
+        moved = request().model_dump_json().encode()
+        host = QueueClient.from_connection_string(connection, POISON)
+        for content in (base64.b64encode(moved).decode(), "not base64!"):
+            host.send_message(content)
+        assert list(queue.unexplained()) == [moved, b"not base64!"]
+        clock.now += 10
+        assert list(queue.unexplained()) == []
+        reasons = [json.loads(base64.b64decode(text))["given_up"] for text in service.texts(POISON)]
+        assert sorted(reasons) == ["Batch refused"] + ["the function failed each time"] * 2
+        assert queue.revive() == (2, 1)
+
+    def test_unexplained_without_an_answer(self, connection: str, service: QueueService) -> None:
+        """If the queue of the given-up does not answer, that is said."""
+        queue = queue_of(connection)
+        queue.give_up(b"x", "it is no request")
+        service.faults.add(Fault("status", "GET *", status=503))
+        with pytest.raises(TransientError, match=f"{POISON} does not do its part: 503"):
+            list(queue.unexplained())
+
     def test_revival_without_an_answer(self, connection: str, service: QueueService) -> None:
         """If the queue of the given-up does not answer, that is said."""
         queue = queue_of(connection)
-        queue.give_up(b"x")
+        queue.give_up(b"x", "it is no request")
         service.faults.add(Fault("status", "GET *", status=503))
         with pytest.raises(TransientError, match=f"{POISON} does not do its part: 503"):
             queue.revive()

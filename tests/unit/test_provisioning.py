@@ -1,7 +1,9 @@
 """One queued workflow job -> one runner task."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,11 +11,15 @@ import pytest
 from orchestrator.admission import Admitted, admit
 from orchestrator.errors import RunnerNameTaken, SettingsError, TransientError
 from orchestrator.github.scope import Registrant, Scope
-from orchestrator.provisioning import Outcome, Provisioner, RunnerTask, runner_scope
+from orchestrator.provisioning import REMEMBERED, Outcome, Provisioner, runner_scope
 from orchestrator.registration import Registration, another_name
+from orchestrator.runner_task import Origin, RunnerTask, TaskState
 from orchestrator.settings import Settings
-from orchestrator.webhook import workflow_job_event
+from orchestrator.webhook import WorkflowJobEvent, workflow_job_event
 from tests.builders import queued_job, settings
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+OWN = "runner-29679449526-1"
 
 
 class Registry:
@@ -30,7 +36,7 @@ class Registry:
         self.asked.append((registrant, name, tuple(labels), group))
         if name in self.taken:
             raise RunnerNameTaken(name)
-        return Registration({"GHR_TOKEN": "s3cret"}, 7)
+        return Registration({"GHR_TOKEN": "s3cret"}, NOW + timedelta(hours=1), 7)
 
     def withdraw(self, registrant: Registrant, registration: Registration) -> None:
         """Note what was given back."""
@@ -45,8 +51,9 @@ class TaskList:
 
     def __init__(self, *existing: str) -> None:
         self.existing = set(existing)
-        self.waiting: set[str] = set()
+        self.states: dict[str, TaskState] = {}
         self.added: list[RunnerTask] = []
+        self.ended: list[str] = []
 
     def add(self, task: RunnerTask) -> bool:
         """Add one unless its id is known."""
@@ -56,15 +63,32 @@ class TaskList:
         self.added.append(task)
         return True
 
-    def exists(self, pool: str, task_id: str) -> bool:
+    def state(self, pool: str, task_id: str) -> TaskState | None:
         """Look for one."""
-        assert pool
-        return task_id in self.existing
+        known = TaskState(task_id, pool, "finished", NOW) if task_id in self.existing else None
+        return self.states.get(task_id, known)
+
+    def waiting(self, pool: str) -> Sequence[TaskState]:
+        """List those that wait."""
+        return [task for task in self.states.values() if task.state == "waiting" and task.pool == pool]
 
     def end_waiting(self, pool: str, task_id: str) -> bool:
         """End one that waits."""
-        assert pool
-        return task_id in self.waiting
+        if task_id not in [task.task_id for task in self.waiting(pool)]:
+            return False
+        self.ended.append(task_id)
+        del self.states[task_id]
+        return True
+
+
+def provisioner(
+    registry: Registry,
+    tasks: TaskList,
+    configured: Settings | None = None,
+    asked: Callable[[WorkflowJobEvent], bool | None] = lambda _event: True,
+) -> Provisioner:
+    """Return a provisioner whose clock stands still."""
+    return Provisioner(configured or settings(), registry, tasks, asked, NOW.timestamp)
 
 
 def provision(
@@ -75,7 +99,7 @@ def provision(
     event = workflow_job_event(json.dumps(queued_job(*labels, **changes)).encode())
     admission = admit(event, configured)
     assert isinstance(admission, Admitted)
-    return Provisioner(configured, registry, tasks).serve(event, admission.profile)
+    return provisioner(registry, tasks, configured).serve(event, admission.profile)
 
 
 def test_a_task_with_all_that_the_image_reads() -> None:
@@ -94,8 +118,13 @@ def test_a_task_with_all_that_the_image_reads() -> None:
         "GHR_GROUP": "Batch",
         "GHR_EPHEMERAL": "true",
         "GHR_IDLE_MINUTES": "4",
+        "GHR_EXPIRES_AT": "2026-11-25T13:00:00Z",
+        "GHR_ORIGIN": task.environment["GHR_ORIGIN"],
         "GHR_TOKEN": "s3cret",
     }
+    origin = Origin.read(task.environment["GHR_ORIGIN"])
+    assert origin is not None
+    assert (origin.profile, origin.event.workflow_job.id) == ("ubuntu-latest", 29679449526)
     assert registry.asked == [
         (
             Registrant(Scope("organization", "acme"), None),
@@ -124,15 +153,98 @@ def test_the_same_job_twice_makes_one_task() -> None:
     assert registry.withdrawn == [7]
 
 
-@pytest.mark.parametrize(("waiting", "result"), [({"runner-29679449526-1"}, "removed"), (set[str](), "left")])
-def test_a_job_that_ended_without_a_runner(waiting: set[str], result: str) -> None:
-    """Its own waiting task is ended; one that runs is left alone, and nothing is registered."""
-    registry, tasks = Registry(), TaskList("runner-29679449526-1")
-    tasks.waiting = waiting
-    done = provision(registry, tasks, action="completed")
-    assert (done.result, done.task_id, done.pool) == (result, "runner-29679449526-1", "batchLinux")
-    assert not registry.asked
-    assert not tasks.added
+class TestAJobThatEndedWithoutARunner:
+    """`completed`, and no runner ever had the job."""
+
+    def take_back(self, *states: TaskState, times: int = 1) -> tuple[TaskList, list[Outcome]]:
+        """Serve the event; return the tasks and what was done."""
+        registry, tasks = Registry(), TaskList()
+        tasks.states = {state.task_id: state for state in states}
+        event = workflow_job_event(json.dumps(queued_job(action="completed")).encode())
+        admission = admit(event, settings())
+        assert isinstance(admission, Admitted)
+        worker = provisioner(registry, tasks)
+        done = [worker.serve(event, admission.profile) for _ in range(times)]
+        assert not registry.asked
+        assert not tasks.added
+        return tasks, done
+
+    def state(self, name: str, state: Any = "waiting", **changes: Any) -> TaskState:
+        """Return a task of the pool."""
+        return TaskState(name, "batchLinux", state, NOW, url="u", labels=frozenset({"a"}), **changes)
+
+    @pytest.mark.parametrize("own", [OWN, f"{OWN}-r2"])
+    def test_its_own_task_first(self, own: str) -> None:
+        """The job's own waiting task is ended, and no other."""
+        tasks, (done,) = self.take_back(self.state("runner-1-1"), self.state(own), self.state("runner-2-1"))
+        assert (done.result, done.task_id, done.pool) == ("removed", own, "batchLinux")
+        assert tasks.ended == [own]
+
+    @pytest.mark.parametrize("taken", [("running", {}), ("finished", {"exit_code": 0})])
+    def test_another_took_its_runner(self, taken: tuple[str, dict[str, Any]]) -> None:
+        """Where another job has its runner, that one's task is left over: the youngest of the same labels is ended."""
+        state, changes = taken
+        others = [self.state("runner-1-1"), self.state("runner-2-1")]
+        foreign = replace(self.state("runner-3-1"), labels=frozenset({"b"}))
+        tasks, (done,) = self.take_back(self.state(OWN, state, **changes), *others, foreign)
+        assert (done.result, done.task_id) == ("removed", "runner-2-1")
+        assert tasks.ended == ["runner-2-1"]
+
+    @pytest.mark.parametrize("own", [None, ("finished", {"exit_code": 75}), ("finished", {"ended_by_request": True})])
+    def test_no_runner_was_lost(self, own: tuple[str, dict[str, Any]] | None) -> None:
+        """A job whose runner never came leaves nothing over: the tasks of others are left alone."""
+        known = [] if own is None else [self.state(OWN, own[0], **own[1])]
+        tasks, (done,) = self.take_back(self.state("runner-1-1"), *known)
+        assert (done.result, done.task_id) == ("left", OWN)
+        assert tasks.ended == []
+
+    def test_nothing_waits(self) -> None:
+        """A runner that starts already leaves by itself."""
+        _, (done,) = self.take_back(self.state(OWN, "running"))
+        assert done.result == "left"
+
+    def test_the_same_delivery_twice(self) -> None:
+        """A repeated delivery ends no second task."""
+        others = [self.state("runner-1-1"), self.state("runner-2-1")]
+        tasks, done = self.take_back(self.state(OWN, "running"), *others, times=2)
+        assert [one.result for one in done] == ["removed", "left"]
+        assert tasks.ended == ["runner-2-1"]
+
+    def test_memory(self) -> None:
+        """Only so many cancelled jobs are remembered."""
+        worker = provisioner(Registry(), TaskList())
+        assert all(worker._first_time(f"runner-{number}-1") for number in range(REMEMBERED + 5))
+        assert len(worker._taken_for) == REMEMBERED
+
+
+class TestAnOldDelivery:
+    """A delivery that is sent again long after the job was queued."""
+
+    def serve(self, answer: bool | None, **job: Any) -> tuple[Outcome, list[int]]:
+        """Serve a job; return what was done, and which jobs GitHub was asked after."""
+        asked: list[int] = []
+
+        def ask(event: WorkflowJobEvent) -> bool | None:
+            asked.append(event.workflow_job.id)
+            return answer
+
+        changed = queued_job()["workflow_job"] | job
+        event = workflow_job_event(json.dumps(queued_job(workflow_job=changed)).encode())
+        admission = admit(event, settings())
+        assert isinstance(admission, Admitted)
+        return provisioner(Registry(), TaskList(), asked=ask).serve(event, admission.profile), asked
+
+    @pytest.mark.parametrize(("answer", "result"), [(True, "created"), (False, "gone"), (None, "created")])
+    def test_github_is_asked(self, answer: bool | None, result: str) -> None:
+        """A job that waits no longer gets no runner; one that GitHub may not be asked after gets it."""
+        done, asked = self.serve(answer, created_at="2026-11-25T11:00:00Z")
+        assert (done.result, asked) == (result, [29679449526])
+
+    @pytest.mark.parametrize("created_at", ["2026-11-25T11:55:00Z", None, "soon"])
+    def test_github_is_not_asked(self, created_at: str | None) -> None:
+        """A fresh delivery, or one that does not say how old its job is, costs no call."""
+        done, asked = self.serve(False, created_at=created_at)
+        assert (done.result, asked) == ("created", [])
 
 
 def test_a_second_attempt_is_another_task() -> None:
@@ -209,7 +321,7 @@ def test_secrets_do_not_show() -> None:
     tasks = TaskList()
     provision(Registry(), tasks)
     assert "s3cret" not in repr(tasks.added[0])
-    assert "s3cret" not in repr(Registration({"GHR_TOKEN": "s3cret"}))
+    assert "s3cret" not in repr(Registration({"GHR_TOKEN": "s3cret"}, NOW))
 
 
 def test_another_name() -> None:

@@ -23,7 +23,8 @@ class World:
         self.created = True
         self.kept: list[tuple[RunnerRequest, float | None]] = []
         self.given_up: list[bytes] = []
-        self.lane = SlowLane(settings(), self.provision, self.keep, self.given_up.append)
+        self.reasons: list[str] = []
+        self.lane = SlowLane(settings(), self.provision, self.keep, self.give_up)
 
     def provision(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Outcome:
         """Start a runner."""
@@ -31,6 +32,11 @@ class World:
             raise self.trouble
         name = f"runner-{event.workflow_job.id}-1"
         return Outcome("created" if self.created else "exists", name, profile.pool, profile.image, profile.name)
+
+    def give_up(self, message: bytes, reason: str) -> None:
+        """Put a message aside."""
+        self.given_up.append(message)
+        self.reasons.append(reason)
 
     def keep(self, request: RunnerRequest, retry_after: float | None) -> float:
         """Keep a request."""
@@ -115,6 +121,7 @@ def test_permanent_trouble(world: World, caplog: pytest.LogCaptureFixture, troub
     assert len(world.given_up) == 1
     assert not world.kept
     assert line(caplog)[1]["reason"] == str(trouble)
+    assert world.reasons == [str(trouble)]
 
 
 def test_a_message_that_is_none_of_ours(world: World, caplog: pytest.LogCaptureFixture) -> None:

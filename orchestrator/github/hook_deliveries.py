@@ -1,0 +1,121 @@
+"""What became of a webhook's deliveries, and how to have one sent again.
+
+Source: GitHub REST API, "GitHub App webhooks", "Organization webhooks", "Repository webhooks"; GitHub docs,
+"Redelivering webhooks": GitHub keeps a delivery for three days and never sends one again by itself.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from requests.utils import parse_header_links
+
+from orchestrator.github.client import Answer, GitHubClient, understanding
+from orchestrator.github.credentials import AppCredential
+from orchestrator.github.scope import Registrant, Scope
+from orchestrator.github.session import PAGE, GitHubSession
+
+APP_HOOK = "/app/hook"
+# A listing goes no further back than this many pages.
+PAGES = 10
+_HOOK = re.compile(r"/(orgs|repos)/(.+)/hooks/\d+")
+
+
+@dataclass(frozen=True)
+class HookDelivery:
+    """One attempt to deliver an event.
+
+    Attributes:
+        id: the attempt's.
+        guid: the event's: the same for all attempts (`X-GitHub-Delivery`).
+    """
+
+    id: int
+    guid: str
+    delivered_at: datetime
+    event: str
+    action: str | None
+    succeeded: bool
+
+    @classmethod
+    def read(cls, entry: Any) -> "HookDelivery":
+        """Read one entry of GitHub's list."""
+        status = int(entry["status_code"])
+        return cls(
+            int(entry["id"]),
+            str(entry["guid"]),
+            datetime.fromisoformat(entry["delivered_at"]),
+            str(entry["event"]),
+            entry["action"],
+            200 <= status < 400,  # noqa: PLR2004 - GitHub's own rule
+        )
+
+
+class HookDeliveries:
+    """The deliveries of the webhooks that the credentials may see.
+
+    Args:
+        client: makes the calls of the App.
+        session: makes the others.
+        app: where the credentials are an App's.
+    """
+
+    def __init__(self, client: GitHubClient, session: GitHubSession, app: AppCredential | None) -> None:
+        self._client = client
+        self._session = session
+        self._app = app
+
+    def since(self, hook: str, moment: datetime) -> Iterator[HookDelivery]:
+        """List a hook's deliveries, newest first, back to a moment (or as far as `PAGES` go).
+
+        Args:
+            hook: `APP_HOOK`, or the REST path of an organization's or repository's hook.
+            moment: the time.
+
+        Raises:
+            UpstreamError: GitHub does not tell.
+        """
+        query = {"per_page": str(PAGE)}
+        for _ in range(PAGES):
+            answer = self._call("GET", hook, "deliveries", query)
+            with understanding("GitHub's answer holds no deliveries"):
+                page = [HookDelivery.read(entry) for entry in answer.json]
+            for delivery in page:
+                if delivery.delivered_at < moment:
+                    return
+                yield delivery
+            cursor = _next_cursor(answer)
+            if cursor is None:
+                return
+            query = {"per_page": str(PAGE), "cursor": cursor}
+
+    def redeliver(self, hook: str, delivery: HookDelivery) -> None:
+        """Have a delivery sent again, under the same guid.
+
+        Raises:
+            UpstreamError: GitHub does not do it.
+        """
+        self._call("POST", hook, f"deliveries/{delivery.id}/attempts")
+
+    def _call(self, method: str, hook: str, what: str, params: dict[str, str] | None = None) -> Answer:
+        path = f"{hook}/{what}"
+        if hook == APP_HOOK and self._app is not None:
+            authorization = self._app.app_authorization()
+            return self._client.call(method, path, authorization=authorization, params=params, upkeep=True)
+        return self._session.call(method, path, Registrant(_scope(hook), None), params=params, upkeep=True)
+
+
+def _scope(hook: str) -> Scope:
+    found = _HOOK.fullmatch(hook)
+    kind, name = found.groups() if found else ("orgs", "")
+    return Scope("organization" if kind == "orgs" else "repository", name)
+
+
+def _next_cursor(answer: Answer) -> str | None:
+    for link in parse_header_links(answer.headers.get("link", "")):
+        if link.get("rel") == "next":
+            return parse_qs(urlsplit(link["url"]).query).get("cursor", [None])[0]
+    return None

@@ -1,0 +1,87 @@
+"""The jobs of a repository that wait for a runner: GitHub's own truth, beside what its webhooks tell.
+
+Source: GitHub REST API, "Workflow runs" and "Workflow jobs".
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from orchestrator.errors import GitHubRefused
+from orchestrator.github.client import understanding
+from orchestrator.github.scope import Registrant, Scope
+from orchestrator.github.session import FORBIDDEN, NOT_FOUND, GitHubSession
+from orchestrator.webhook import Installation, Owner, Repository, WorkflowJob, WorkflowJobEvent
+
+# A run that works on some jobs, or waits for the approval of one, may have others that are queued. The jobs of a run
+# that has ended are not looked at: one that still says "queued" there will never run.
+UNFINISHED = ("queued", "in_progress", "waiting")
+
+
+class WorkflowJobs:
+    """The workflow jobs of any repository that the session's credential reaches (permission *Actions*: read)."""
+
+    def __init__(self, session: GitHubSession) -> None:
+        self._session = session
+
+    def queued(self, repository: str, installation: int | None) -> list[WorkflowJobEvent]:
+        """Return the queued jobs of a repository's unfinished runs, each as its webhook would have told of it.
+
+        Args:
+            repository: `owner/name`.
+            installation: the App's installation, where it is known.
+
+        Raises:
+            UpstreamError: GitHub does not tell, or not all.
+        """
+        registrant = Registrant(Scope("repository", repository), installation)
+        runs: dict[int, _Run] = {}
+        for status in UNFINISHED:
+            path = f"/repos/{repository}/actions/runs"
+            runs |= dict(self._session.listing(path, registrant, "workflow_runs", _run, params={"status": status}))
+        return [event for number, run in runs.items() for event in self._queued_of(registrant, number, run)]
+
+    def is_queued(self, event: WorkflowJobEvent) -> bool | None:
+        """Return whether a job of an event waits for a runner now; None where the credentials may not know.
+
+        Raises:
+            UpstreamError: GitHub does not tell.
+        """
+        repository = event.repository.full_name
+        registrant = Registrant(Scope("repository", repository), event.installation.id if event.installation else None)
+        path = f"/repos/{repository}/actions/jobs/{event.workflow_job.id}"
+        try:
+            answer = self._session.call("GET", path, registrant)
+        except GitHubRefused as error:
+            if error.status in (FORBIDDEN, NOT_FOUND):
+                return None
+            raise
+        with understanding(f"GitHub's answer to GET {path} is no job"):
+            return bool(answer.json["status"] == "queued")
+
+    def _queued_of(self, registrant: Registrant, run: int, about: "_Run") -> Iterator[WorkflowJobEvent]:
+        path = f"{registrant.scope.api_path}/actions/runs/{run}/jobs"
+        repository, organization = about
+        installation = Installation(id=registrant.installation) if registrant.installation else None
+        for job in self._session.listing(path, registrant, "jobs", _job, params={"filter": "latest"}):
+            if job is not None:
+                yield WorkflowJobEvent(
+                    action="queued",
+                    workflow_job=job,
+                    repository=repository,
+                    organization=organization,
+                    installation=installation,
+                )
+
+
+type _Run = tuple[Repository, Owner | None]
+
+
+def _run(entry: Any) -> tuple[int, _Run]:
+    repository = entry["repository"]
+    owner = repository["owner"]
+    organization = Owner(login=owner["login"]) if owner.get("type") == "Organization" else None
+    return int(entry["id"]), (Repository.model_validate(repository), organization)
+
+
+def _job(entry: Any) -> WorkflowJob | None:
+    return WorkflowJob.model_validate(entry) if entry["status"] == "queued" else None
