@@ -39,7 +39,7 @@ class Instance(Process):
         self.context = contextvars.copy_context()
         self.context.run(PROCESS.set, self)
         self.clock = clock
-        self.application = self.context.run(Application, settings)
+        self.application = self.context.run(Application, settings, clock)
         self.tasks: set[asyncio.Task[Answer]] = set()
 
     def kill(self) -> None:

@@ -5,7 +5,6 @@ import importlib
 import pkgutil
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
@@ -25,31 +24,20 @@ def virtual(threads: Threads) -> Iterator[None]:
     loop = threads.loop
 
     class VirtualDate(datetime.datetime):
-        """What the SDKs' own modules take for `datetime`."""
+        """What `azure-batch` takes for `datetime` when it dates a request."""
 
         @classmethod
         def utcnow(cls) -> Self:
             return cls.fromtimestamp(loop.now(), datetime.UTC).replace(tzinfo=None)
 
-        @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> Self:
-            return cls.fromtimestamp(loop.now(), tz)
-
-    locks = SimpleNamespace(Lock=threads.lock, local=threading.local)
-    clocks = SimpleNamespace(time=loop.now, monotonic=loop.time)
+    locks = SimpleNamespace(Lock=threads.lock)
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(azure_batch, "datetime", VirtualDate))
         for pool in (deadline.UPSTREAM, deadline.QUEUE):
             stack.enter_context(mock.patch.object(pool, "submit", threads.submit))
         for module in _modules():
-            replacements: tuple[tuple[str, Any, Any], ...] = (
-                ("threading", threading, locks),
-                ("time", time, clocks),
-                ("datetime", datetime.datetime, VirtualDate),
-            )
-            for name, real, virtual_one in replacements:
-                if getattr(module, name, None) is real:
-                    stack.enter_context(mock.patch.object(module, name, virtual_one))
+            if getattr(module, "threading", None) is threading:
+                stack.enter_context(mock.patch.object(module, "threading", locks))
         yield
 
 

@@ -117,7 +117,7 @@ class World:
         queue_url = await self.network.serve("queue", self.queue.application)
         storage = self.queue.connection_string(queue_url)
         settings = self._settings(batch_url, storage)
-        timers = tuple(name for name in ("reconcile", "redeliver") if name not in self.options.without)
+        timers = tuple(name for name in ("reconcile",) if name not in self.options.without)
         self.host = FunctionsHost(
             self.threads, settings, seed=self.options.seed, answered=self._answered,
             pending=lambda: bool(self.queue.texts(QUEUE)), timers=timers,
