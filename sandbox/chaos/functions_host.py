@@ -57,7 +57,7 @@ class FunctionsHost:
         settings: the app settings.
         seed: of restarts.
         answered: is told each answer of the application, with the delivery's headers.
-        pending: whether the queue holds anything; asking the service when it does not would only cost real time.
+        pending: whether a message is due; asking the service when it does not would only cost real time.
         timers: names of `Application` methods to call, each every five minutes.
     """
 

@@ -26,7 +26,7 @@ from sandbox.chaos.patches import virtual
 from sandbox.chaos.services import OURS, SimulatedBatch, Tally
 from sandbox.chaos.steps import Steps
 from sandbox.chaos.threads import Threads
-from sandbox.chaos.virtual_time import VirtualLoop
+from sandbox.chaos.virtual_time import START, VirtualLoop
 from sandbox.chaos.weather import RARE, Weather
 from sandbox.chaos.wire import Network
 from sandbox.chaos.workload import ORGANIZATION, PUBLIC, REPOSITORIES, Arrival, arrivals, is_served
@@ -42,6 +42,8 @@ SETTLES_IN = 3 * 3600.0
 CLEANS_UP_IN = 2 * 3600.0
 """Seconds after the last job was served in which nothing may be left over."""
 STEP = 2.0
+NETS = ("reconcile", "redelivery", "queue")
+"""What `Options.without` can switch off."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Options:
     Attributes:
         jobs: how many, re-runs not counted.
         seed: of everything that is drawn; its lowest bits choose the modes.
-        without: nets to switch off: `reconcile`, `redeliver`.
+        without: nets to switch off, for tests of the invariants; see `NETS`.
         trouble: whether anything goes wrong at all.
     """
 
@@ -93,7 +95,7 @@ class World:
         self.batch = SimulatedBatch(
             [
                 Pool("batchLinux", "linux", slots_per_node=4, start_delay_s=240, max_nodes=10, idle_s=900),
-                Pool("batchWindows", "windows", slots_per_node=2, start_delay_s=420, max_nodes=2, idle_s=900),
+                Pool("batchWindows", "windows", slots_per_node=2, start_delay_s=420, max_nodes=3, idle_s=900),
             ],
             executor=self.containers, clock=loop.now, changed=self._task_changed, soon=loop.call_soon,
         )  # fmt: skip
@@ -109,6 +111,7 @@ class World:
         self._deliveries: dict[str, int] = {}
         self._dirty = True
         self._expected = 0
+        self.settled_after = self.clean_after = 0.0
 
     async def run(self) -> None:
         """Live through it."""
@@ -120,7 +123,7 @@ class World:
         timers = tuple(name for name in ("reconcile",) if name not in self.options.without)
         self.host = FunctionsHost(
             self.threads, settings, seed=self.options.seed, answered=self._answered,
-            pending=lambda: bool(self.queue.texts(QUEUE)), timers=timers,
+            pending=lambda: self.queue.due(QUEUE), timers=timers,
         )  # fmt: skip
         self.steps = Steps(self.host, self.options.seed, self.faults)
         self.network.watcher = self.steps
@@ -157,6 +160,7 @@ class World:
             self.ledger.violate(
                 "every queued job is served", f"job {record.job_id} still waits", self.loop.now(), record
             )
+        self.settled_after = max(0.0, self.ledger.last_taken_at - START - self.calm_at)
         settled = self.loop.time()
         while self.left_over() and self.loop.time() < settled + CLEANS_UP_IN:
             await self._until(self.loop.time() + 60)
