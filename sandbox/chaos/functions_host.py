@@ -40,7 +40,7 @@ class Instance(Process):
         self.context.run(PROCESS.set, self)
         self.clock = clock
         self.application = self.context.run(Application, settings, clock)
-        self.tasks: set[asyncio.Task[Answer]] = set()
+        self.tasks: dict[asyncio.Task[Answer], None] = {}  # in order
 
     def kill(self) -> None:
         """End it at once: deliveries, messages and timers in work are left where they are."""
@@ -132,12 +132,12 @@ class FunctionsHost:
         resume: Callable[[], None],
     ) -> None:
         task = self._threads.loop.create_task(instance.application.receive(headers, body), context=instance.context)
-        instance.tasks.add(task)
+        instance.tasks[task] = None
         if not instance.alive:
             task.cancel()
 
         def done(task: asyncio.Task[Answer]) -> None:
-            instance.tasks.discard(task)
+            instance.tasks.pop(task, None)
             if task.cancelled() or isinstance(task.exception(), Killed):
                 take(hooks.Answer("failed to connect to host", 502))
             elif (error := task.exception()) is not None:

@@ -1,6 +1,7 @@
 """What of the process is put on virtual time while a simulation runs: the clock of an SDK, thread pools and locks."""
 
 import datetime
+import functools
 import importlib
 import pkgutil
 import sys
@@ -14,7 +15,7 @@ from unittest import mock
 import azure.batch._patch as azure_batch
 
 import orchestrator
-from orchestrator import deadline
+from orchestrator import application, deadline
 from sandbox.chaos.threads import Threads
 
 
@@ -33,6 +34,8 @@ def virtual(threads: Threads) -> Iterator[None]:
     locks = SimpleNamespace(Lock=threads.lock)
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(azure_batch, "datetime", VirtualDate))
+        hook_ranges = functools.partial(application.HookRanges, clock=loop.time)
+        stack.enter_context(mock.patch.object(application, "HookRanges", hook_ranges))
         for pool in (deadline.UPSTREAM, deadline.QUEUE):
             stack.enter_context(mock.patch.object(pool, "submit", threads.submit))
         for module in _modules():

@@ -141,8 +141,9 @@ class _Line:
 
     def close(self) -> None:
         """Hang up."""
+        # Whenever a session is forgotten the garbage collector may ask for this, so it must not draw a latency.
         if not self._network.loop.is_closed():
-            self._upwards(self._end.lose)
+            self._network.loop.call_at(self._sent_until + _ORDER, self._end.lose)
 
     def shutdown(self, _how: int) -> None:
         """Do nothing: `close` follows."""
