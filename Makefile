@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo run test check lint types format bench lock clean
+.PHONY: setup demo run test check lint types workflows format bench package lock clean
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -14,7 +14,8 @@ $(READY): requirements.txt requirements-dev.txt .python-version
 	  || { echo 'Python 3.13 is needed: make PYTHON=/path/to/python3.13' >&2; exit 1; }
 	@echo 'Setting up $(VENV) ...'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 demo: $(READY)          ## three queued jobs get three runners, on stand-ins for GitHub and Azure
@@ -26,7 +27,7 @@ run: $(READY)           ## the same, kept up, with a ready curl line
 test: $(READY)          ## all tests
 	@$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
-check: lint types       ## what CI runs beside the tests
+check: lint types workflows ## what CI runs beside the tests
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -34,14 +35,20 @@ lint: $(READY)
 types: $(READY)
 	@$(BIN)/mypy
 
+workflows: $(READY)
+	@$(BIN)/zizmor --offline --quiet .github
+
 format: $(READY)
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 bench: $(READY)         ## the benchmark table
 	@$(BIN)/python -m tests.benchmarks
 
+package: $(READY)       ## dist/orchestrator.zip: the code package that Azure Functions runs
+	@$(BIN)/python -m tools.package
+
 lock: $(READY)          ## pins of pyproject.toml -> requirements*.txt
-	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate pyproject.toml -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --group dev -c requirements.txt -o requirements-dev.txt
 
 clean:

@@ -141,7 +141,7 @@ class Provisioner:
             "GHR_EPHEMERAL": "true",
             "GHR_IDLE_MINUTES": f"{profile.idle_minutes:g}",
             EXPIRES_AT: f"{registration.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
-            ORIGIN: Origin(event=event, profile=profile.name).model_dump_json(exclude_none=True),
+            ORIGIN: Origin(event=event, profile=profile.name).text(),
             **registration.environment,
         }
         task = _runner_task(created.task_id, event, profile, environment)

@@ -165,10 +165,11 @@ def decide(view: ScopeView, now: datetime) -> list[Action]:
         meant_for=lambda supply: supply.job_key if isinstance(supply, TaskState) else None,
     )
     history = _History(view.tasks)
+    hurried = {task.task_id for task in expiring}
     starts: list[Action] = []
     for index, job in enumerate(jobs):
         supply = pairs.get(index)
-        if isinstance(supply, TaskState) and supply in expiring:
+        if isinstance(supply, TaskState) and supply.task_id in hurried:
             starts.append(ReplaceTask(supply, job, history.next(job), "its registration is about to expire"))
         elif supply is None and job.age(now) >= IN_FLIGHT:
             starts += _start(job, history, now)
@@ -193,15 +194,15 @@ def clean_up(tasks: Iterable[TaskState], now: datetime, retention: timedelta) ->
         now: the time.
         retention: how long a finished task is kept, to recognise its job.
     """
-    actions: list[Action] = []
+    overdue: list[Action] = []
+    old: list[Action] = []
     for task in tasks:
         if task.state == "running" and task.started_at is not None and task.max_hours is not None:
             if now - task.started_at >= timedelta(hours=task.max_hours) + OVERDUE:
-                actions.append(EndTask(task, "it is past its wall-clock limit"))
+                overdue.append(EndTask(task, "it is past its wall-clock limit"))
         elif task.state == "finished" and task.ended_at is not None and now - task.ended_at >= retention:
-            actions.append(DeleteTask(task, "it is past its retention"))
-    deletions = [action for action in actions if isinstance(action, DeleteTask)]
-    return [action for action in actions if action not in deletions] + list(deletions[:DELETIONS])
+            old.append(DeleteTask(task, "it is past its retention"))
+    return overdue + old[:DELETIONS]
 
 
 def _tiers(*tiers: Sequence[Runner | TaskState]) -> Sequence[Sequence[Runner | TaskState]]:
@@ -263,7 +264,7 @@ def _start(job: WaitingJob, history: _History, now: datetime) -> list[Action]:
     failed = [task for task in tasks if task.failed]
     spent = [task for task in tasks if task.failed or task.ran_a_job]
     if len(failed) > FAILURES or len(spent) >= RUNNERS_PER_JOB:
-        last = max(task.ended_at for task in spent if task.ended_at is not None)
+        last = max((task.ended_at for task in spent if task.ended_at is not None), default=now)
         # Said in the passes after the last one ended, not for as long as the job waits.
         return [GiveUp(job, _given_up(failed, len(spent)))] if now - last < UNWILLING else []
     reason = "no runner was started for it"

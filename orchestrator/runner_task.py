@@ -61,6 +61,10 @@ class Origin(BaseModel):
     event: WorkflowJobEvent
     profile: str
 
+    def text(self) -> str:
+        """Return the notes as they stand in a task: without the job's name, which may hold anything."""
+        return self.model_dump_json(exclude_none=True, exclude={"event": {"workflow_job": {"name"}}})
+
     @classmethod
     def read(cls, text: str) -> "Origin | None":
         """Read the notes; None if they are not ours."""

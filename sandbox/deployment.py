@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from sandbox.batch import Batch
 from sandbox.batch.model import Pool
@@ -26,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 ORGANIZATION = "acme"
 REPOSITORY = "acme/app"
 REGISTRY = "acme.azurecr.io"
+# Batch refuses signatures that are a quarter of an hour apart from its clock.
+MOST_BATCH_LAG = 600.0
 # Where GitHub's deliveries seem to come from: one of the ranges that the stand-in's /meta publishes.
 GITHUB_ADDRESS = "192.0.2.44"
 
@@ -38,6 +41,8 @@ class Deployment:
         pools: the Batch pools; a Linux and a Windows one without.
         connect_hook: whether GitHub's organization has the webhook from the beginning.
         host_port: the port of the function; 0 for any.
+        lag: seconds that GitHub's clock is behind (and Batch's, for as much as it takes): what happens there seems to
+            have happened so long ago.
     """
 
     def __init__(
@@ -47,12 +52,13 @@ class Deployment:
         pools: Sequence[Pool] = (),
         connect_hook: bool = True,
         host_port: int = 0,
+        lag: float = 0.0,
     ) -> None:
         self.secret = secrets.token_hex(16)
         self.key = secrets.token_hex(16)
-        self.github = GitHub()
+        self.github = GitHub(clock=lambda: time.time() - lag)
         self.github.add_repository(REPOSITORY)
-        self.batch = Batch(pools or default_pools())
+        self.batch = Batch(pools or default_pools(), clock=lambda: time.time() - min(lag, MOST_BATCH_LAG))
         self._skipped = 0.0
         self.queue = QueueService(clock=lambda: time.time() + self._skipped)
         self._changes = settings or {}
@@ -65,16 +71,8 @@ class Deployment:
             self.github.url = stack.enter_context(Server(self.github.application)).url
             self.batch_url = stack.enter_context(Server(self.batch.application)).url
             self.queue_url = stack.enter_context(Server(self.queue.application)).url
-            self.host = stack.enter_context(
-                FunctionsHost(
-                    ROOT,
-                    self.settings(),
-                    keys=[self.key],
-                    front_end=True,
-                    port=self._host_port,
-                    max_polling_interval=0.2,
-                )
-            )
+            self.start_host()
+            stack.callback(self.stop_host)
             if self._connect_hook:
                 self.connect_hook()
             self._stack = stack.pop_all()
@@ -102,6 +100,22 @@ class Deployment:
             **self._changes,
         }
         return {name: value for name, value in own.items() if value}
+
+    def start_host(self) -> None:
+        """Start the function; after a stop on the same port as before."""
+        self.host = FunctionsHost(
+            ROOT,
+            self.settings(),
+            keys=[self.key],
+            front_end=True,
+            port=self._host_port,
+            max_polling_interval=0.2,
+        ).start()
+        self._host_port = urlsplit(self.host.url).port or 0
+
+    def stop_host(self) -> None:
+        """Stop the function, as an outage does."""
+        self.host.stop()
 
     def skip(self, seconds: float) -> None:
         """Let the queue's clock jump ahead: what it keeps for later is due at once."""
