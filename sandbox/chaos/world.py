@@ -33,7 +33,7 @@ from sandbox.chaos.workload import ORGANIZATION, PUBLIC, REPOSITORIES, Arrival, 
 from sandbox.github import GitHub
 from sandbox.github import hooks as github_hooks
 from sandbox.github.hooks import Delivery
-from sandbox.github.model import Event, Job, Scope
+from sandbox.github.model import Event, Job, Runner, Scope
 from sandbox.storage_queue import QueueService
 
 HOOK_RANGES = ("140.82.112.0/20", "2a0a:a440::/29")
@@ -214,10 +214,26 @@ class World:
         found = [
             f"task {task} is {state}" for job, task, state in self.batch.live_tasks() if job in _OUR_BATCH_JOBS
         ]
-        found += [f"runner {runner.name} is registered" for runner in self.github.runners if OURS.match(runner.name)]
+        found += [
+            f"runner {runner.name} is registered"
+            for runner in self.github.runners
+            if OURS.match(runner.name) and runner not in self.left_to_github()
+        ]
         for queue in (QUEUE, POISON):
             found += [f"a message in {queue}" for _ in self.queue.texts(queue)]
         return found
+
+    def left_to_github(self) -> list[Runner]:
+        """Return the JIT registrations that no container ever came for: GitHub removes them within a day.
+
+        A process that dies between the registration and the task leaves one behind, and nothing that tells it from the
+        registration of another installation.
+        """
+        return [
+            runner
+            for runner in self.github.runners
+            if OURS.match(runner.name) and runner.registration.jit and runner.last_seen is None
+        ]
 
     # Jobs ------------------------------------------------------------------------------------------------------------
 
