@@ -13,8 +13,11 @@ type Key = tuple[str, str]
 
 ORPHAN_LIFE = 40 * 60.0
 """Seconds in which a runner that lost its purpose is gone: its start, ten idle minutes or two passes, and a retry."""
-SLACK = 3
-"""Runners above the jobs queued, per kind of runner, that need no cause: a pass may look just as a job is taken."""
+SLACK, SHARE = 3, 4
+"""Runners above the jobs queued, per kind of runner, that need no cause: three, and one for every four jobs that were
+taken lately. A pass asks for jobs and runners one after the other, and a request in the queue is older than the truth:
+both may start a runner for a job that was just taken by another one."""
+LATELY = 15 * 60.0
 
 
 @dataclass
@@ -59,6 +62,7 @@ class Ledger:
         self.last_taken_at = 0.0
         self._waiting: Counter[Key] = Counter()
         self._orphans: dict[Key, deque[float]] = {}
+        self._taken: dict[Key, deque[float]] = {}
         self._broken: Counter[str] = Counter()
 
     # What happens ----------------------------------------------------------------------------------------------------
@@ -100,6 +104,7 @@ class Ledger:
             record.queued_at = event.at
         elif event.kind == "in_progress":
             record.taken_at = self.last_taken_at = event.at
+            self._taken.setdefault(record.key, deque()).append(event.at)
             self._orphan_unless_ours(record, event.runner, event.at)
         elif event.kind == "completed":
             record.ended_at, record.conclusion = event.at, job.conclusion
@@ -152,14 +157,13 @@ class Ledger:
         for key, tasks in unused.items():
             above = len(tasks) - self._waiting[key]
             surplus += max(0, above)
-            orphans = self._orphans.get(key, deque())
-            while orphans and orphans[0] < at - ORPHAN_LIFE - pardon:
-                orphans.popleft()
-            if above > len(orphans) + SLACK:
+            orphans = _since(at - ORPHAN_LIFE - pardon, self._orphans.get(key, deque()))
+            taken = _since(at - LATELY - pardon, self._taken.get(key, deque()))
+            if above > orphans + SLACK + taken // SHARE:
                 self.violate(
                     "no more runners than jobs",
                     f"{len(tasks)} unused runners of {'/'.join(key)} for {self._waiting[key]} jobs, "
-                    f"{len(orphans)} lost their job: {', '.join(tasks[:5])} ...",
+                    f"{orphans} lost their job, {taken} jobs were taken lately: {', '.join(tasks[:5])} ...",
                     at,
                     self._story_of(tasks),
                 )
@@ -189,6 +193,13 @@ class Ledger:
             if record.wanted and record.queued_at is not None and ends:
                 found.append(max(0.0, min(ends) - record.queued_at))
         return sorted(found)
+
+
+def _since(moment: float, times: deque[float]) -> int:
+    """Forget the times before a moment, and count the others."""
+    while times and times[0] < moment:
+        times.popleft()
+    return len(times)
 
 
 def _told(event: Event, job: Job) -> str:

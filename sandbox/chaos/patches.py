@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any, Self
@@ -16,6 +16,9 @@ import azure.batch._patch as azure_batch
 
 import orchestrator
 from orchestrator import application, deadline
+from orchestrator.reconciler import Reconciler
+from orchestrator.redelivery import Redelivery
+from orchestrator.request_queue import RequestQueue
 from sandbox.chaos.threads import Threads
 
 
@@ -41,6 +44,19 @@ def virtual(threads: Threads) -> Iterator[None]:
         for module in _modules():
             if getattr(module, "threading", None) is threading:
                 stack.enter_context(mock.patch.object(module, "threading", locks))
+        yield
+
+
+@contextmanager
+def without(nets: Collection[str]) -> Iterator[None]:
+    """Switch nets of the orchestrator off: what they would have caught falls through."""
+    with ExitStack() as stack:
+        if "reconciliation" in nets:
+            stack.enter_context(mock.patch.object(Reconciler, "run", lambda *_: None))
+        if "redelivery" in nets:
+            stack.enter_context(mock.patch.object(Redelivery, "run", lambda *_: None))
+        if "queue" in nets:
+            stack.enter_context(mock.patch.object(RequestQueue, "keep", lambda *_: 0.0))
         yield
 
 

@@ -16,7 +16,7 @@ class Report:
         faults: what went wrong on purpose, by kind.
         lost: jobs that no runner took.
         left_over: what was there at the end and should not have been.
-        left_to_github: JIT registrations that no container came for; GitHub removes them within a day.
+        left_to_github: registrations that only GitHub can clear away; see `World.left_to_github`.
         surplus_peak: the most runners at once that had no job to wait for.
         surplus_minutes: how long they were there, added up.
         upstream_calls: of the application, by service.
@@ -96,7 +96,7 @@ class Report:
             *(f"    {number:6} {kind}" for kind, number in self.faults.items()),
             f"  queued to task       p50 {self.p50_s:.1f} s, p95 {self.p95_s:.1f} s",
             f"  surplus runners      {self.surplus_minutes:.0f} minutes in all, {self.surplus_peak} at most at once",
-            f"  left over            {self.left_over} ({self.left_to_github} unused JIT registrations are left to GitHub)",
+            f"  left over            {self.left_over} ({self.left_to_github} registrations are left to GitHub)",
             f"  upstream calls       {calls}: "
             + ", ".join(f"{service} {number}" for service, number in self.upstream_calls.items()),
             f"  passes, restarts     {self.passes}, {self.restarts}",

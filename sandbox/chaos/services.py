@@ -64,6 +64,10 @@ class SimulatedBatch(Batch):
             if task.state != "completed"
         ]
 
+    def known_tasks(self) -> set[str]:
+        """Return the ids of all tasks, whatever their state."""
+        return {task.id for job in self._state.jobs.values() for task in job.tasks.values()}
+
     def has_job(self, job: str) -> bool:
         """Whether there is such a job, in whatever state."""
         return job.lower() in self._state.jobs

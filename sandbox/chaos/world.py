@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from orchestrator.delivery import Answer
 from orchestrator.request_queue import POISON, QUEUE
+from orchestrator.runner_task import task_of_runner
 from sandbox.batch.model import Pool
 from sandbox.chaos.accidents import Accidents
 from sandbox.chaos.containers import Containers
@@ -22,7 +23,7 @@ from sandbox.chaos.foreign import Foreign
 from sandbox.chaos.functions_host import FunctionsHost, job_of
 from sandbox.chaos.ledger import Key, Ledger
 from sandbox.chaos.log_watch import LogWatch
-from sandbox.chaos.patches import virtual
+from sandbox.chaos.patches import virtual, without
 from sandbox.chaos.services import OURS, SimulatedBatch, Tally
 from sandbox.chaos.steps import Steps
 from sandbox.chaos.threads import Threads
@@ -37,12 +38,16 @@ from sandbox.github.model import Event, Job, Runner, Scope
 from sandbox.storage_queue import QueueService
 
 HOOK_RANGES = ("140.82.112.0/20", "2a0a:a440::/29")
-SETTLES_IN = 3 * 3600.0
-"""Seconds after the last trouble in which every job must be served."""
-CLEANS_UP_IN = 2 * 3600.0
-"""Seconds after the last job was served in which nothing may be left over."""
+SETTLES_IN = 2 * 3600.0
+"""Seconds after the last trouble in which every job must be served: two passes, the longest pause of the queue, an hour
+of work ahead on a full pool."""
+CLEANS_UP_IN = 3600.0
+"""Seconds after that in which nothing may be left over: the longest job, an idle limit, two passes."""
+CALLS_PER_JOB, CALLS_PER_PASS = 10, 50
+"""Calls to GitHub, Batch and the queue that are plenty, with everything that is tried again: two or three are needed for
+a job, and a pass asks Batch eight times, GitHub three times per repository and once per unfinished run."""
 STEP = 2.0
-NETS = ("reconcile", "redelivery", "queue")
+NETS = ("control loop", "reconciliation", "redelivery", "queue")
 """What `Options.without` can switch off."""
 
 
@@ -55,12 +60,14 @@ class Options:
         seed: of everything that is drawn; its lowest bits choose the modes.
         without: nets to switch off, for tests of the invariants; see `NETS`.
         trouble: whether anything goes wrong at all.
+        settles_in: seconds after the last trouble in which every job must be served.
     """
 
     jobs: int
     seed: int
     without: frozenset[str] = frozenset()
     trouble: bool = True
+    settles_in: float = SETTLES_IN
 
     @property
     def jit(self) -> bool:
@@ -120,7 +127,7 @@ class World:
         queue_url = await self.network.serve("queue", self.queue.application)
         storage = self.queue.connection_string(queue_url)
         settings = self._settings(batch_url, storage)
-        timers = tuple(name for name in ("reconcile",) if name not in self.options.without)
+        timers = tuple(name for name in ("reconcile",) if "control loop" not in self.options.without)
         self.host = FunctionsHost(
             self.threads, settings, seed=self.options.seed, answered=self._answered,
             pending=lambda: self.queue.due(QUEUE), timers=timers,
@@ -154,7 +161,7 @@ class World:
         await self._until(busy)
         self._calm()
         self.calm_at = self.loop.time()
-        while (self.ledger.waiting or self._expected) and self.loop.time() < self.calm_at + SETTLES_IN:
+        while (self.ledger.waiting or self._expected) and self.loop.time() < self.calm_at + self.options.settles_in:
             await self._until(self.loop.time() + 30)
         for record in self.ledger.waiting:
             self.ledger.violate(
@@ -169,6 +176,7 @@ class World:
             self._violate("nothing is left over", thing)
         for problem in self.foreign.problems():
             self._violate("nothing foreign is touched", problem)
+        self._check_calls()
         self.host.stop()
         self.threads.close()
 
@@ -183,6 +191,12 @@ class World:
                 self.github.tick()
             if turn % 15 == 0:
                 self._look()
+
+    def _check_calls(self) -> None:
+        calls, passes = sum(self.steps.calls.values()), self.host.passes["reconcile"]
+        budget = CALLS_PER_JOB * len(self.ledger.records) + CALLS_PER_PASS * passes
+        if calls > budget:
+            self._violate("calls stay within the budget", f"{calls} calls, where {budget} are plenty")
 
     def _trouble(self, seconds: float) -> None:
         self.troubled = True
@@ -224,15 +238,17 @@ class World:
         return found
 
     def left_to_github(self) -> list[Runner]:
-        """Return the JIT registrations that no container ever came for: GitHub removes them within a day.
+        """Return the registrations of ours that only GitHub can clear away, which it does within a day.
 
-        A process that dies between the registration and the task leaves one behind, and nothing that tells it from the
-        registration of another installation.
+        A process that dies between a JIT registration and its task leaves one behind, and so does a Batch job that is
+        deleted while its runners are gone: nothing tells these from the runners of another installation.
         """
+        known = self.batch.known_tasks()
         return [
             runner
             for runner in self.github.runners
-            if OURS.match(runner.name) and runner.registration.jit and runner.last_seen is None
+            if OURS.match(runner.name) and runner.ephemeral and not runner.online and not runner.busy
+            and task_of_runner(runner.name) not in known
         ]
 
     # Jobs ------------------------------------------------------------------------------------------------------------
@@ -392,7 +408,7 @@ _SECRETS = frozenset({"AzureWebJobsStorage", "BatchAccountKey", "GithubWebhookSe
 _DOCUMENTED: frozenset[tuple[int, object]] = frozenset(
     {
         (201, "created"), (200, "exists"), (200, "removed"), (200, "left"), (200, "ignored"), (200, "pong"),
-        (202, "kept"), (403, "refused"), (500, "failed"), (503, "failed"),
+        (200, "gone"), (202, "kept"), (403, "refused"), (500, "failed"), (503, "failed"),
     }
 )  # fmt: skip
 """What the README says that well-formed deliveries of GitHub's are answered with; 500 `failed` only by misuse."""
@@ -405,6 +421,7 @@ def simulate(options: Options) -> World:
     with ExitStack() as stack:
         world = World(options, loop)
         stack.enter_context(virtual(world.threads))
+        stack.enter_context(without(options.without))
         stack.enter_context(world.network.connected())
         runner = stack.enter_context(asyncio.Runner(loop_factory=lambda: loop))
         runner.run(world.run())
