@@ -5,8 +5,9 @@ import sys
 import time
 from collections.abc import Sequence
 
+from sandbox.chaos.options import NETS, Options
 from sandbox.chaos.report import Report, stories
-from sandbox.chaos.world import NETS, Options, simulate
+from sandbox.chaos.world import simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

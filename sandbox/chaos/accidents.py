@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from sandbox.chaos.foreign import Foreign
 from sandbox.chaos.functions_host import FunctionsHost
@@ -14,43 +15,45 @@ from sandbox.chaos.wire import Network
 KINDS = ("refused", "silent", "errors", "dropped")
 
 
+@dataclass(frozen=True)
+class Victims:
+    """What accidents happen to.
+
+    Attributes:
+        network: whose services become unreachable.
+        weathers: of each service.
+        host: whose process dies.
+        batch: whose nodes are lost and whose jobs somebody ends.
+        pools: where those nodes are.
+        lose_node: takes a node away.
+        foreign: whose runner comes by.
+    """
+
+    network: Network
+    weathers: Mapping[str, Weather]
+    host: FunctionsHost
+    batch: SimulatedBatch
+    pools: tuple[str, ...]
+    lose_node: Callable[[str], None]
+    foreign: Foreign
+
+
 class Accidents:
     """Lets things happen until it is told to stop.
 
     Args:
         loop: virtual time.
-        network: whose services become unreachable.
-        weathers: of each service.
-        host: whose process dies.
-        batch: whose nodes are lost and whose jobs somebody ends.
-        foreign: whose runner comes by.
-        lose_node: takes a node away.
-        seed: of all of it.
+        victims: what they happen to.
+        seed: of what happens when.
         faults: counts what happened.
+
+    Attributes:
+        outages: when each total outage began and ended, in epoch seconds.
     """
 
-    def __init__(
-        self,
-        loop: VirtualLoop,
-        network: Network,
-        weathers: Mapping[str, Weather],
-        *,
-        host: FunctionsHost,
-        batch: SimulatedBatch,
-        foreign: Foreign,
-        lose_node: Callable[[str], None],
-        pools: tuple[str, ...],
-        seed: int,
-        faults: "Counter[str]",
-    ) -> None:
+    def __init__(self, loop: VirtualLoop, victims: Victims, seed: int, faults: "Counter[str]") -> None:
         self._loop = loop
-        self._network = network
-        self._weathers = weathers
-        self._host = host
-        self._batch = batch
-        self._foreign = foreign
-        self._lose_node = lose_node
-        self._pools = pools
+        self._victims = victims
         self._random = random.Random(f"{seed}-accidents")  # noqa: S311 - a simulation
         self._faults = faults
         self._over = False
@@ -59,7 +62,7 @@ class Accidents:
     def begin(self, seconds: float) -> None:
         """Draw what happens within so many seconds."""
         draw = self._random
-        for service in self._weathers:
+        for service in self._victims.weathers:
             self._outage(service, draw.uniform(0.1, 0.9) * seconds, draw.uniform(300, 1200), draw.choice(KINDS))
         hours = seconds / 3600
         for action, per_hour in (
@@ -75,56 +78,56 @@ class Accidents:
     def end(self) -> None:
         """Let nothing more happen, and end what is under way."""
         self._over = True
-        for service, weather in self._weathers.items():
+        for service, weather in self._victims.weathers.items():
             weather.share, weather.outage = 0.0, None
-            self._network.set_down(service, down=False)
+            self._victims.network.set_down(service, down=False)
 
     def _unless_over(self, action: Callable[[], None]) -> None:
         if not self._over:
             action()
 
     def _outage(self, service: str, at: float, seconds: float, kind: str) -> None:
-        weather = self._weathers[service]
+        weather = self._victims.weathers[service]
 
         def begin() -> None:
             self._faults[f"{service}: total outage ({kind})"] += 1
             self.outages.append((self._loop.now(), self._loop.now() + seconds))
             weather.outage = kind
-            self._network.set_down(service, down=kind == "refused")
+            self._victims.network.set_down(service, down=kind == "refused")
 
         def end() -> None:
             weather.outage = None
-            self._network.set_down(service, down=False)
+            self._victims.network.set_down(service, down=False)
 
         self._loop.call_later(at, self._unless_over, begin)
         self._loop.call_later(at + seconds, end)
 
     def _storm(self) -> None:
-        weather = self._weathers[self._random.choice(sorted(self._weathers))]
+        weather = self._victims.weathers[self._random.choice(sorted(self._victims.weathers))]
         weather.share = STORMY
         self._faults["storm"] += 1
-        self._loop.call_later(
-            self._random.uniform(60, 600), self._unless_over, lambda: setattr(weather, "share", RARE)
-        )
+        self._loop.call_later(self._random.uniform(60, 600), self._unless_over, lambda: setattr(weather, "share", RARE))
 
     def _node(self) -> None:
-        nodes = [node for pool in self._pools for node in self._batch.node_ids(pool)]
+        nodes = [node for pool in self._victims.pools for node in self._victims.batch.node_ids(pool)]
         if nodes:
             self._faults["node taken away"] += 1
-            self._lose_node(self._random.choice(nodes))
+            self._victims.lose_node(self._random.choice(nodes))
 
     def _process(self) -> None:
         self._faults["process killed"] += 1
-        self._host.kill()
+        self._victims.host.kill()
 
     def _visitor(self) -> None:
         self._faults["foreign runner comes by"] += 1
-        system = self._random.choice((("Linux", "ubuntu-latest"), ("Linux", "ubuntu-22.04"), ("Windows", "windows-latest")))
-        self._foreign.visit(("self-hosted", "X64", *system))
+        system = self._random.choice(
+            (("Linux", "ubuntu-latest"), ("Linux", "ubuntu-22.04"), ("Windows", "windows-latest"))
+        )
+        self._victims.foreign.visit(("self-hosted", "X64", *system))
 
     def _batch_job(self) -> None:
-        job = f"github-runner-{self._random.choice(self._pools)}"
+        job = f"github-runner-{self._random.choice(self._victims.pools)}"
         delete_after = self._random.choice((None, 5.0, 120.0))
-        if self._batch.has_job(job):
+        if self._victims.batch.has_job(job):
             self._faults["Batch job ended" if delete_after is None else "Batch job deleted"] += 1
-            self._batch.end_job(job, delete_after=delete_after)
+            self._victims.batch.end_job(job, delete_after=delete_after)

@@ -3,8 +3,9 @@
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 from sandbox.batch.model import TaskRun
 from sandbox.chaos.virtual_time import VirtualLoop
@@ -12,7 +13,7 @@ from sandbox.github.core import GitHubCore
 from sandbox.github.model import Event, Label, Refusal, Registration, Runner, Scope
 
 JOB_RAN, BROKEN, NO_JOB, NOT_REGISTERED, KILLED, STOPPED = 0, 1, 69, 75, 137, 143
-NEVER_STARTS, DIES_IDLE, DIES_WORKING = 0.02, 0.01, 0.01
+NEVER_STARTS, DIES_IDLE, DIES_WORKING, LATE = 0.02, 0.01, 0.01, 0.005
 """Shares of the containers that go wrong of themselves, while trouble is on."""
 
 
@@ -33,8 +34,6 @@ class Container:
     finished: Callable[[TaskRun, int], None]
     stage: Stage = Stage.STARTING
     runner: Runner | None = None
-    waits_since: float = 0.0
-    timers: list[object] = field(default_factory=list)
 
 
 class Containers:
@@ -75,11 +74,11 @@ class Containers:
         self._live[run.job_id, run.task_id, run.attempt] = container
         self._tell(run.task_id, f"container starts on {run.node_id}")
         if "GHR_URL" not in run.environment:  # not a runner: somebody else's task
-            self._later(container, 300.0, lambda: self._exit(container, JOB_RAN))
+            self._later(container, 300.0, self._exit, container, JOB_RAN)
         elif self._bad_luck("container never starts", NEVER_STARTS):
-            self._later(container, self._random.uniform(5, 60), lambda: self._exit(container, BROKEN))
+            self._later(container, self._random.uniform(5, 60), self._exit, container, BROKEN)
         else:
-            self._later(container, self._random.uniform(5, 45), lambda: self._register(container))
+            self._later(container, self._random.uniform(5, 45), self._register, container)
 
     def stop(self, run: TaskRun) -> None:
         """End a run: by SIGTERM, or with its node, which leaves it no time to say goodbye."""
@@ -136,11 +135,10 @@ class Containers:
             return
         container.runner, container.stage = runner, Stage.IDLE
         self._tell(container.run.task_id, f"runner {runner.name} listens")
-        container.waits_since = self._loop.time()
         idle = 60 * float(given["GHR_IDLE_MINUTES"])
-        self._later(container, idle, lambda: self._idle_limit(container))
+        self._later(container, idle, self._idle_limit, container)
         if self._bad_luck("runner dies while idle", DIES_IDLE):
-            self._later(container, self._random.uniform(0, 20), lambda: self._die(container, Stage.IDLE))
+            self._later(container, self._random.uniform(0, 20), self._die, container, Stage.IDLE)
         self._listen(container)
 
     def _listen(self, container: Container) -> None:
@@ -152,25 +150,22 @@ class Containers:
                 self._github.state.assign(now)
 
     def _hear(self, event: Event) -> None:
-        if event.runner is not None and event.kind in ("assigned", "runner_removed", "requeued"):
-            container = self._of_runner(event.runner.id)
-            if container is None:
-                return
-            if event.kind == "assigned" and event.job is not None:
-                job_id = event.job.id
-                delay = self._random.uniform(0.5, 3)
-                if self._bad_luck("runner picks up too late", 0.005):
-                    delay = 90.0
-                self._later(container, delay, lambda: self._pick_up(container, job_id))
-            elif event.kind == "requeued":
-                self._later(container, 1.0, lambda: self._listen(container))
-            elif container.stage is Stage.IDLE:
-                self._later(container, 5.0, lambda: self._exit(container, NO_JOB))
-        if event.kind == "completed" and event.job is not None and event.job.runner_id is not None:
-            container = self._of_runner(event.job.runner_id)
-            if container is not None and container.stage is Stage.WORKING and event.job.conclusion == "cancelled":
-                job_id = event.job.id
-                self._later(container, 5.0, lambda: self._done(container, job_id))
+        """Take what GitHub tells a runner, or what a runner would notice by itself."""
+        job = event.job
+        told = event.runner.id if event.runner is not None else job.runner_id if job is not None else None
+        container = self._of_runner(told)
+        if container is None:
+            return
+        if event.kind == "assigned" and job is not None:
+            late = self._bad_luck("runner picks up too late", LATE)
+            delay = 90.0 if late else self._random.uniform(0.5, 3)
+            self._later(container, delay, self._pick_up, container, job.id)
+        elif event.kind == "requeued":
+            self._later(container, 1.0, self._listen, container)
+        elif event.kind == "runner_removed" and container.stage is Stage.IDLE:
+            self._later(container, 5.0, self._exit, container, NO_JOB)
+        elif event.kind == "completed" and job is not None and job.conclusion == "cancelled":
+            self._later(container, 5.0, self._done, container, job.id)
 
     def _pick_up(self, container: Container, job_id: int) -> None:
         runner = container.runner
@@ -185,9 +180,9 @@ class Containers:
             return
         container.stage = Stage.WORKING
         self._tell(container.run.task_id, f"runner {runner.name} works on job {job_id}")
-        self._later(container, job.plan.duration_s, lambda: self._done(container, job_id))
+        self._later(container, job.plan.duration_s, self._done, container, job_id)
         if self._bad_luck("runner dies while working", DIES_WORKING):
-            self._later(container, job.plan.duration_s / 2, lambda: self._die(container, Stage.WORKING))
+            self._later(container, job.plan.duration_s / 2, self._die, container, Stage.WORKING)
 
     def _done(self, container: Container, job_id: int) -> None:
         if container.stage is Stage.WORKING and container.runner is not None and container.runner.job_id == job_id:
@@ -208,7 +203,7 @@ class Containers:
         if container.stage is not Stage.IDLE or container.runner is None:
             return
         if container.runner.busy:  # a job is on its way
-            self._later(container, 60.0, lambda: self._idle_limit(container))
+            self._later(container, 60.0, self._idle_limit, container)
             return
         self._leave(container)
         self._exit(container, NO_JOB)
@@ -251,13 +246,13 @@ class Containers:
         self._live.pop((container.run.job_id, container.run.task_id, container.run.attempt), None)
         self._tell(container.run.task_id, f"container ended: {why}")
 
-    def _of_runner(self, runner_id: int) -> Container | None:
+    def _of_runner(self, runner_id: int | None) -> Container | None:
         return next((c for c in self._live.values() if c.runner is not None and c.runner.id == runner_id), None)
 
-    def _later(self, container: Container, seconds: float, action: Callable[[], None]) -> None:
+    def _later(self, container: Container, seconds: float, action: Callable[..., None], *arguments: Any) -> None:
         def act() -> None:
             if container.stage is not Stage.OVER:
-                action()
+                action(*arguments)
 
         self._loop.call_later(seconds, act)
 

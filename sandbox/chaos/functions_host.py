@@ -56,7 +56,7 @@ class FunctionsHost:
         threads: the workers.
         settings: the app settings.
         seed: of restarts.
-        answered: is told each answer of the application, with the delivery's headers.
+        answered: is told each answer of the application.
         pending: whether a message is due; asking the service when it does not would only cost real time.
         timers: names of `Application` methods to call, each every five minutes.
     """
@@ -67,7 +67,7 @@ class FunctionsHost:
         settings: Mapping[str, str],
         *,
         seed: int,
-        answered: Callable[[Mapping[str, str], Answer], None],
+        answered: Callable[[Answer], None],
         pending: Callable[[], bool],
         timers: tuple[str, ...],
     ) -> None:
@@ -76,7 +76,8 @@ class FunctionsHost:
         self._random = random.Random(f"{seed}-host")  # noqa: S311 - a simulation
         self._answered = answered
         self._pending = pending
-        storage, options = settings["AzureWebJobsStorage"], {"retry_total": 0, "read_timeout": 5}
+        storage = settings["AzureWebJobsStorage"]
+        options: dict[str, Any] = {"retry_total": 0, "read_timeout": 5}
         self._queue = QueueClient.from_connection_string(storage, QUEUE, **options)
         self._poison = QueueClient.from_connection_string(storage, POISON, **options)
         self._in_work = 0
@@ -145,7 +146,7 @@ class FunctionsHost:
                 take(hooks.Answer("Invalid HTTP Response: 500", 500))
             else:
                 answer = task.result()
-                self._answered(headers, answer)
+                self._answered(answer)
                 fine = answer.status < 300  # noqa: PLR2004 - HTTP
                 status = "OK" if fine else f"Invalid HTTP Response: {answer.status}"
                 take(hooks.Answer(status, answer.status, {}, answer.text))

@@ -205,7 +205,9 @@ def _since(moment: float, times: deque[float]) -> int:
 def _told(event: Event, job: Job) -> str:
     parts = [f"GitHub: {event.kind}"]
     if event.kind == "queued":
-        parts.append(f"(run {job.run_id} attempt {job.run_attempt}, {job.repository.full_name}, {', '.join(job.labels)})")
+        parts.append(
+            f"(run {job.run_id} attempt {job.run_attempt}, {job.repository.full_name}, {', '.join(job.labels)})"
+        )
     if event.runner is not None:
         parts.append(f"(runner {event.runner.name})")
     if event.kind == "completed":

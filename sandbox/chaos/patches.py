@@ -1,6 +1,6 @@
 """What of the process is put on virtual time while a simulation runs: the clock of an SDK, thread pools and locks."""
 
-import datetime
+import datetime as dt
 import functools
 import importlib
 import pkgutil
@@ -16,6 +16,7 @@ import azure.batch._patch as azure_batch
 
 import orchestrator
 from orchestrator import application, deadline
+from orchestrator.hook_ranges import HookRanges
 from orchestrator.reconciler import Reconciler
 from orchestrator.redelivery import Redelivery
 from orchestrator.request_queue import RequestQueue
@@ -27,17 +28,17 @@ def virtual(threads: Threads) -> Iterator[None]:
     """Put the orchestrator's threads and locks, and the date that `azure-batch` signs, on virtual time."""
     loop = threads.loop
 
-    class VirtualDate(datetime.datetime):
+    class VirtualDate(dt.datetime):
         """What `azure-batch` takes for `datetime` when it dates a request."""
 
         @classmethod
         def utcnow(cls) -> Self:
-            return cls.fromtimestamp(loop.now(), datetime.UTC).replace(tzinfo=None)
+            return cls.fromtimestamp(loop.now(), dt.UTC).replace(tzinfo=None)
 
     locks = SimpleNamespace(Lock=threads.lock)
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(azure_batch, "datetime", VirtualDate))
-        hook_ranges = functools.partial(application.HookRanges, clock=loop.time)
+        hook_ranges = functools.partial(HookRanges, clock=loop.time)
         stack.enter_context(mock.patch.object(application, "HookRanges", hook_ranges))
         for pool in (deadline.UPSTREAM, deadline.QUEUE):
             stack.enter_context(mock.patch.object(pool, "submit", threads.submit))
@@ -52,11 +53,11 @@ def without(nets: Collection[str]) -> Iterator[None]:
     """Switch nets of the orchestrator off: what they would have caught falls through."""
     with ExitStack() as stack:
         if "reconciliation" in nets:
-            stack.enter_context(mock.patch.object(Reconciler, "run", lambda *_: None))
+            stack.enter_context(mock.patch.object(Reconciler, "run"))
         if "redelivery" in nets:
-            stack.enter_context(mock.patch.object(Redelivery, "run", lambda *_: None))
+            stack.enter_context(mock.patch.object(Redelivery, "run"))
         if "queue" in nets:
-            stack.enter_context(mock.patch.object(RequestQueue, "keep", lambda *_: 0.0))
+            stack.enter_context(mock.patch.object(RequestQueue, "keep", return_value=0.0))
         yield
 
 

@@ -89,6 +89,7 @@ class Report:
     def as_text(self) -> str:
         """Return the figures for a person."""
         calls = sum(self.upstream_calls.values())
+        each = ", ".join(f"{service} {number}" for service, number in self.upstream_calls.items())
         lines = [
             f"seed {self.seed} ({', '.join(self.modes)})",
             f"  jobs                 {self.jobs}, of which lost {self.lost}",
@@ -97,11 +98,10 @@ class Report:
             f"  queued to task       p50 {self.p50_s:.1f} s, p95 {self.p95_s:.1f} s",
             f"  surplus runners      {self.surplus_minutes:.0f} minutes in all, {self.surplus_peak} at most at once",
             f"  left over            {self.left_over} ({self.left_to_github} registrations are left to GitHub)",
-            f"  upstream calls       {calls}: "
-            + ", ".join(f"{service} {number}" for service, number in self.upstream_calls.items()),
+            f"  upstream calls       {calls}: {each}",
             f"  passes, restarts     {self.passes}, {self.restarts}",
-            f"  after all trouble    {_minutes(self.settled_s)} until every job had a runner, "
-            f"{_minutes(self.clean_s)} more until nothing was left over",
+            f"  after all trouble    {_minutes(self.settled_s)} until every job had a runner",
+            f"                       {_minutes(self.clean_s)} more until nothing was left over",
             f"  duration             {self.virtual_s / 3600:.1f} h virtual, {self.real_s:.0f} s real",
         ]
         return "\n".join(lines)

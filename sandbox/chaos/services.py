@@ -38,7 +38,7 @@ class SimulatedBatch(Batch):
         pools: its pools.
         executor: plays the containers.
         clock: virtual epoch seconds.
-        changed: is called when a task came or went, with the job's and the task's id and what happened.
+        changed: is called when a task came or went, with its id and what happened.
         soon: lets something happen as soon as the current request is done.
     """
 
@@ -48,7 +48,7 @@ class SimulatedBatch(Batch):
         *,
         executor: Executor,
         clock: Callable[[], float],
-        changed: Callable[[str, str, str], None],
+        changed: Callable[[str, str], None],
         soon: Callable[[Callable[[], None]], object],
     ) -> None:
         super().__init__(pools, executor=executor, clock=clock)
@@ -96,15 +96,15 @@ class SimulatedBatch(Batch):
 
     def _add_task(self, request: web.Request, body: Json) -> web.Response:
         response = super()._add_task(request, body)
-        self._changed(request.match_info["job"], str(body["id"]), "created")
+        self._changed(str(body["id"]), "created")
         return response
 
     def _terminate_task(self, request: web.Request, body: Json) -> web.Response:
         response = super()._terminate_task(request, body)
-        self._changed(request.match_info["job"], request.match_info["task"], "ended from outside")
+        self._changed(request.match_info["task"], "ended from outside")
         return response
 
     def _delete_task(self, request: web.Request, body: Json) -> web.Response:
         response = super()._delete_task(request, body)
-        self._changed(request.match_info["job"], request.match_info["task"], "deleted")
+        self._changed(request.match_info["task"], "deleted")
         return response

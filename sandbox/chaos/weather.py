@@ -27,15 +27,15 @@ class Weather(FaultPlan):
         service: whose.
         seed: of what is drawn.
         now: virtual epoch seconds.
-        faults: counts what happened, by its name.
+        counts: counts what happened, by its name.
     """
 
-    def __init__(self, service: str, seed: int, now: Callable[[], float], faults: "Counter[str]") -> None:
+    def __init__(self, service: str, seed: int, now: Callable[[], float], counts: "Counter[str]") -> None:
         super().__init__()
         self._service = service
         self._random = random.Random(f"{seed}-{service}")  # noqa: S311 - a simulation
         self._now = now
-        self._faults = faults
+        self._counts = counts
         self.share = RARE
         self.outage: str | None = None
 
@@ -56,7 +56,7 @@ class Weather(FaultPlan):
 
     def _count(self, name: str) -> None:
         self.hits += 1
-        self._faults[f"{self._service}: {name}"] += 1
+        self._counts[f"{self._service}: {name}"] += 1
 
     def _kinds(self) -> dict[str, Fault]:
         """Every kind of trouble that this service knows."""

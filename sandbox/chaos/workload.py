@@ -56,9 +56,9 @@ def arrivals(jobs: int, seed: int) -> list[Arrival]:
 
 
 def _arrival(rng: random.Random, at: float, size: int, *, burst: bool) -> Arrival:
-    fate = rng.choices(
-        ("runs", "cancelled", "approved", "never approved", "rerun", "not served"), (78, 9, 4, 1, 4, 4)
-    )[0]
+    fate = rng.choices(("runs", "cancelled", "approved", "never approved", "rerun", "not served"), (78, 9, 4, 1, 4, 4))[
+        0
+    ]
     if burst and fate in ("not served", "never approved"):
         fate = "runs"
     repository = PUBLIC if fate == "not served" and rng.random() < 0.25 else rng.choice(REPOSITORIES)  # noqa: PLR2004

@@ -3,34 +3,30 @@
 import asyncio
 import functools
 import random
-import secrets
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from orchestrator.delivery import Answer
 from orchestrator.request_queue import POISON, QUEUE
 from orchestrator.runner_task import task_of_runner
 from sandbox.batch.model import Pool
-from sandbox.chaos.accidents import Accidents
+from sandbox.chaos.accidents import Accidents, Victims
 from sandbox.chaos.containers import Containers
 from sandbox.chaos.foreign import Foreign
 from sandbox.chaos.functions_host import FunctionsHost, job_of
 from sandbox.chaos.ledger import Key, Ledger
 from sandbox.chaos.log_watch import LogWatch
+from sandbox.chaos.options import Options
 from sandbox.chaos.patches import virtual, without
 from sandbox.chaos.services import OURS, SimulatedBatch, Tally
+from sandbox.chaos.settings import LINUX_POOL, SECRET_SETTINGS, WINDOWS_POOL, set_up
 from sandbox.chaos.steps import Steps
 from sandbox.chaos.threads import Threads
 from sandbox.chaos.virtual_time import START, VirtualLoop
 from sandbox.chaos.weather import RARE, Weather
 from sandbox.chaos.wire import Network
-from sandbox.chaos.workload import ORGANIZATION, PUBLIC, REPOSITORIES, Arrival, arrivals, is_served
+from sandbox.chaos.workload import ORGANIZATION, Arrival, arrivals, is_served
 from sandbox.github import GitHub
 from sandbox.github import hooks as github_hooks
 from sandbox.github.hooks import Delivery
@@ -38,51 +34,12 @@ from sandbox.github.model import Event, Job, Runner, Scope
 from sandbox.storage_queue import QueueService
 
 HOOK_RANGES = ("140.82.112.0/20", "2a0a:a440::/29")
-SETTLES_IN = 2 * 3600.0
-"""Seconds after the last trouble in which every job must be served: two passes, the longest pause of the queue, an hour
-of work ahead on a full pool."""
 CLEANS_UP_IN = 3600.0
 """Seconds after that in which nothing may be left over: the longest job, an idle limit, two passes."""
 CALLS_PER_JOB, CALLS_PER_PASS = 10, 50
-"""Calls to GitHub, Batch and the queue that are plenty, with everything that is tried again: two or three are needed for
-a job, and a pass asks Batch eight times, GitHub three times per repository and once per unfinished run."""
+"""Calls to GitHub, Batch and the queue that are plenty, with everything that is tried again. A job needs two or
+three; a pass asks Batch eight times, GitHub three times per repository and once per unfinished run."""
 STEP = 2.0
-NETS = ("control loop", "reconciliation", "redelivery", "queue")
-"""What `Options.without` can switch off."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to simulate.
-
-    Attributes:
-        jobs: how many, re-runs not counted.
-        seed: of everything that is drawn; its lowest bits choose the modes.
-        without: nets to switch off, for tests of the invariants; see `NETS`.
-        trouble: whether anything goes wrong at all.
-        settles_in: seconds after the last trouble in which every job must be served.
-    """
-
-    jobs: int
-    seed: int
-    without: frozenset[str] = frozenset()
-    trouble: bool = True
-    settles_in: float = SETTLES_IN
-
-    @property
-    def jit(self) -> bool:
-        """Whether runners get a JIT configuration instead of a token."""
-        return bool(self.seed & 1)
-
-    @property
-    def per_repository(self) -> bool:
-        """Whether runners register at their repository instead of the organization."""
-        return bool(self.seed & 2)
-
-    @property
-    def app(self) -> bool:
-        """Whether a GitHub App is used instead of a token."""
-        return bool(self.seed & 4)
 
 
 class World:
@@ -101,18 +58,17 @@ class World:
         self.containers = Containers(loop, self.github, options.seed, self.faults, self._tell_task)
         self.batch = SimulatedBatch(
             [
-                Pool("batchLinux", "linux", slots_per_node=4, start_delay_s=240, max_nodes=10, idle_s=900),
-                Pool("batchWindows", "windows", slots_per_node=2, start_delay_s=420, max_nodes=3, idle_s=900),
+                Pool(LINUX_POOL, "linux", slots_per_node=4, start_delay_s=240, max_nodes=10, idle_s=900),
+                Pool(WINDOWS_POOL, "windows", slots_per_node=2, start_delay_s=420, max_nodes=3, idle_s=900),
             ],
             executor=self.containers, clock=loop.now, changed=self._task_changed, soon=loop.call_soon,
         )  # fmt: skip
         self.queue = QueueService(clock=loop.now)
         self.weathers: dict[str, Weather] = {}
         for name, service in (("github", self.github), ("batch", self.batch), ("queue", self.queue)):
-            self.weathers[name] = service.faults = Weather(name, options.seed, loop.now, self.faults)  # type: ignore[attr-defined]
+            self.weathers[name] = service.faults = Weather(name, options.seed, loop.now, self.faults)
             self.weathers[name].share = 0.0
-            service.recorder = Tally(name)  # type: ignore[attr-defined, arg-type]
-        self.secret = secrets.token_hex(16)
+            service.recorder = Tally(name)  # type: ignore[arg-type]
         self.troubled = False
         self._dropped = False
         self._deliveries: dict[str, int] = {}
@@ -126,7 +82,7 @@ class World:
         batch_url = await self.network.serve("batch", self.batch.application)
         queue_url = await self.network.serve("queue", self.queue.application)
         storage = self.queue.connection_string(queue_url)
-        settings = self._settings(batch_url, storage)
+        settings = set_up(self.options, self.github, self.batch, batch_url=batch_url, storage=storage)
         timers = tuple(name for name in ("reconcile",) if "control loop" not in self.options.without)
         self.host = FunctionsHost(
             self.threads, settings, seed=self.options.seed, answered=self._answered,
@@ -134,15 +90,18 @@ class World:
         )  # fmt: skip
         self.steps = Steps(self.host, self.options.seed, self.faults)
         self.network.watcher = self.steps
-        self.foreign = Foreign(self.loop, self.github, self.batch, self.queue, scope=Scope("organization", ORGANIZATION),
-                               seed=self.options.seed)  # fmt: skip
-        self.accidents = Accidents(
-            self.loop, self.network, self.weathers, host=self.host, batch=self.batch, foreign=self.foreign,
-            lose_node=self._lose_node, pools=("batchLinux", "batchWindows"), seed=self.options.seed, faults=self.faults,
+        self.foreign = Foreign(
+            self.loop, self.github, self.batch, self.queue, scope=Scope("organization", ORGANIZATION),
+            seed=self.options.seed,
         )  # fmt: skip
+        victims = Victims(
+            self.network, self.weathers, self.host, self.batch, (LINUX_POOL, WINDOWS_POOL), self._lose_node,
+            self.foreign,
+        )  # fmt: skip
+        self.accidents = Accidents(self.loop, victims, self.options.seed, self.faults)
         self.github.subscribe(self._hear)
         watch = LogWatch(
-            tuple(value for name, value in settings.items() if name in _SECRETS), self._tell, self._violate
+            tuple(value for name, value in settings.items() if name in SECRET_SETTINGS), self._tell, self._violate
         )
         with watch.reading():
             await asyncio.wrap_future(self.threads.submit(self.foreign.settle_in, storage))
@@ -225,9 +184,7 @@ class World:
 
     def left_over(self) -> list[str]:
         """Name everything of ours that is still there."""
-        found = [
-            f"task {task} is {state}" for job, task, state in self.batch.live_tasks() if job in _OUR_BATCH_JOBS
-        ]
+        found = [f"task {task} is {state}" for job, task, state in self.batch.live_tasks() if job in _OUR_BATCH_JOBS]
         found += [
             f"runner {runner.name} is registered"
             for runner in self.github.runners
@@ -247,7 +204,10 @@ class World:
         return [
             runner
             for runner in self.github.runners
-            if OURS.match(runner.name) and runner.ephemeral and not runner.online and not runner.busy
+            if OURS.match(runner.name)
+            and runner.ephemeral
+            and not runner.online
+            and not runner.busy
             and task_of_runner(runner.name) not in known
         ]
 
@@ -255,7 +215,7 @@ class World:
 
     def _begin(self, arrival: Arrival) -> None:
         run = self.github.queue_run(arrival.repository, arrival.plans)
-        if arrival.fate == "runs" or arrival.fate == "not served":
+        if arrival.fate in ("runs", "not served"):
             return
         self._expected += 1
 
@@ -311,7 +271,9 @@ class World:
                 self.faults["webhook: minutes late"] += 1
                 delays[0] = draw.uniform(60, 900)
         for delay in delays:
-            self.loop.call_later(delay, self.threads.submit, functools.partial(self._attempt, attempt, job, name, dropped))
+            self.loop.call_later(
+                delay, self.threads.submit, functools.partial(self._attempt, attempt, job, name, dropped)
+            )
 
     def _attempt(self, attempt: Callable[[], None], job: int, name: str, dropped: bool) -> None:
         self._tell(job, f"{name}: sent{', but the connection fails' if dropped else ''}")
@@ -323,10 +285,12 @@ class World:
         if dropped:
             return github_hooks.Answer("failed to connect to host", 502)
         answer = self.host.post(url, headers, body, seconds)
-        self._tell(job_of(body) or 0, f"delivery {headers['X-GitHub-Delivery'][:8]} answered: {answer.code} {answer.body}")
+        self._tell(
+            job_of(body) or 0, f"delivery {headers['X-GitHub-Delivery'][:8]} answered: {answer.code} {answer.body}"
+        )
         return answer
 
-    def _answered(self, headers: Mapping[str, str], answer: Answer) -> None:
+    def _answered(self, answer: Answer) -> None:
         result = answer.body.get("result")
         if (answer.status, result) not in _DOCUMENTED:
             self._violate("answers are documented", f"{answer.status} {answer.text}")
@@ -344,7 +308,7 @@ class World:
         self.batch.preempt(node)
         self._dirty = True
 
-    def _task_changed(self, job: str, task: str, what: str) -> None:
+    def _task_changed(self, task: str, what: str) -> None:
         self._dirty = True
         if what == "created":
             self.ledger.task_created(task, self.loop.now())
@@ -362,49 +326,8 @@ class World:
     def _violate(self, invariant: str, what: str) -> None:
         self.ledger.violate(invariant, what, self.loop.now())
 
-    # Settings --------------------------------------------------------------------------------------------------------
 
-    def _settings(self, batch_url: str, storage: str) -> dict[str, str]:
-        settings = {
-            "AzureWebJobsStorage": storage,
-            "BatchAccountUrl": batch_url,
-            "BatchAccountName": self.batch.account,
-            "BatchAccountKey": self.batch.key,
-            "ContainerRegistryServer": "acme.azurecr.io",
-            "UbuntuPool": "batchLinux",
-            "WindowsPool": "batchWindows",
-            "GithubApiUrl": self.github.url,
-            "GithubWebhookSecret": self.secret,
-            "RunnerRegistration": "jit" if self.options.jit else "token",
-            "RunnerScope": "repository" if self.options.per_repository else "organization",
-        }
-        for name in (*REPOSITORIES, PUBLIC):
-            self.github.add_repository(name, private=name != PUBLIC)
-        organization = Scope("organization", ORGANIZATION)
-        if not self.options.per_repository:
-            # Like GitHub's own default group, and unlike the stand-in's: not for public repositories.
-            self.github.add_runner_group(organization, "internal", public=False)
-            settings["RunnerGroup"] = "internal"
-        if self.options.app:
-            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-            public = key.public_key().public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-            app = self.github.add_app(public.decode())
-            self.github.install(app, ORGANIZATION)
-            self.github.add_hook("http://function", self.secret, app=app)
-            pem = key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            return settings | {"GithubAppId": str(app.id), "GithubAppPrivateKey": pem.decode()}
-        token = f"ghp_{secrets.token_hex(18)}"
-        self.github.add_token(token)
-        self.github.add_hook("http://function", self.secret, scope=organization)
-        return settings | {"GithubToken": token}
-
-
-_OUR_BATCH_JOBS = frozenset({"github-runner-batchLinux", "github-runner-batchWindows"})
-_SECRETS = frozenset({"AzureWebJobsStorage", "BatchAccountKey", "GithubWebhookSecret", "GithubToken", "GithubAppPrivateKey"})
+_OUR_BATCH_JOBS = frozenset({f"github-runner-{LINUX_POOL}", f"github-runner-{WINDOWS_POOL}"})
 _DOCUMENTED: frozenset[tuple[int, object]] = frozenset(
     {
         (201, "created"), (200, "exists"), (200, "removed"), (200, "left"), (200, "ignored"), (200, "pong"),

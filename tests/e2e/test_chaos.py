@@ -17,8 +17,9 @@ from orchestrator.reconciliation import RemoveRunner, ScopeView
 from orchestrator.runner_task import task_id
 from orchestrator.webhook import WorkflowJob
 from sandbox.chaos.__main__ import main
+from sandbox.chaos.options import Options
 from sandbox.chaos.report import Report, stories
-from sandbox.chaos.world import Options, World, simulate
+from sandbox.chaos.world import World, simulate
 
 SERVED = "every queued job is served"
 SURPLUS = "no more runners than jobs"
@@ -149,7 +150,9 @@ class TestEachCheckCanFail:
 
     def test_mistakes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """An unexpected exception in the application is seen, and yet loses no job."""
-        monkeypatch.setattr(orchestrator.provisioning, "_runner_task", _broken_once(orchestrator.provisioning._runner_task))
+        monkeypatch.setattr(
+            orchestrator.provisioning, "_runner_task", _broken_once(orchestrator.provisioning._runner_task)
+        )
         broken = simulate(Options(10, 0, trouble=False)).ledger.broken
         assert MISTAKES in broken
         assert SERVED not in broken
