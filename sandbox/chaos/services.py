@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from aiohttp import web
 
@@ -64,9 +64,9 @@ class SimulatedBatch(Batch):
             if task.state != "completed"
         ]
 
-    def known_tasks(self) -> set[str]:
-        """Return the ids of all tasks, whatever their state."""
-        return {task.id for job in self._state.jobs.values() for task in job.tasks.values()}
+    def known_tasks(self, jobs: Collection[str]) -> set[str]:
+        """Return the ids of all tasks of these jobs, whatever their state."""
+        return {task.id for job in self._state.jobs.values() if job.id in jobs for task in job.tasks.values()}
 
     def has_job(self, job: str) -> bool:
         """Whether there is such a job, in whatever state."""

@@ -11,7 +11,7 @@ ORGANIZATION = "acme"
 REPOSITORIES = tuple(f"{ORGANIZATION}/{name}" for name in ("app", "web", "infra", "data"))
 PUBLIC = f"{ORGANIZATION}/open-source"
 """A repository that may have no runners (`AllowPublicRepositories` is off)."""
-JOBS_PER_HOUR = 600
+JOBS_PER_HOUR = 900
 
 LINUX, OLD_LINUX, WINDOWS = ("ubuntu-latest",), ("ubuntu-22.04",), ("windows-latest",)
 NOT_SERVED: tuple[tuple[str, ...], ...] = (("self-hosted", "gpu-h100"), ("macos-14",), ("self-hosted", "bad label!"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -39,6 +40,8 @@ CLEANS_UP_IN = 3600.0
 CALLS_PER_JOB, CALLS_PER_PASS = 10, 50
 """Calls to GitHub, Batch and the queue that are plenty, with everything that is tried again. A job needs two or
 three; a pass asks Batch eight times, GitHub three times per repository and once per unfinished run."""
+TROUBLE_AFTER = 900.0
+"""Seconds for which trouble goes on when the last job has come."""
 STEP = 2.0
 
 
@@ -58,8 +61,8 @@ class World:
         self.containers = Containers(loop, self.github, options.seed, self.faults, self._tell_task)
         self.batch = SimulatedBatch(
             [
-                Pool(LINUX_POOL, "linux", slots_per_node=4, start_delay_s=240, max_nodes=10, idle_s=900),
-                Pool(WINDOWS_POOL, "windows", slots_per_node=2, start_delay_s=420, max_nodes=3, idle_s=900),
+                Pool(LINUX_POOL, "linux", slots_per_node=4, start_delay_s=240, max_nodes=14, idle_s=900),
+                Pool(WINDOWS_POOL, "windows", slots_per_node=2, start_delay_s=420, max_nodes=4, idle_s=900),
             ],
             executor=self.containers, clock=loop.now, changed=self._task_changed, soon=loop.call_soon,
         )  # fmt: skip
@@ -114,7 +117,7 @@ class World:
         todo = arrivals(self.options.jobs, self.options.seed)
         for arrival in todo:
             self.loop.call_later(60 + arrival.at, self._begin, arrival)
-        busy = 60 + todo[-1].at + 1800
+        busy = 60 + todo[-1].at + TROUBLE_AFTER
         if self.options.trouble:
             self._trouble(busy)
         await self._until(busy)
@@ -200,7 +203,7 @@ class World:
         A process that dies between a JIT registration and its task leaves one behind, and so does a Batch job that is
         deleted while its runners are gone: nothing tells these from the runners of another installation.
         """
-        known = self.batch.known_tasks()
+        known = self.batch.known_tasks(_OUR_BATCH_JOBS)
         return [
             runner
             for runner in self.github.runners
@@ -341,7 +344,9 @@ def simulate(options: Options) -> World:
     """Run one simulation from its beginning to its end."""
     loop = VirtualLoop()
     random.seed(options.seed)
+    gc.freeze()  # what is there already need not be looked at again and again
     with ExitStack() as stack:
+        stack.callback(gc.unfreeze)
         world = World(options, loop)
         stack.enter_context(virtual(world.threads))
         stack.enter_context(without(options.without))
