@@ -59,6 +59,7 @@ class FunctionsHost:
         answered: is told each answer of the application.
         pending: whether a message is due; asking the service when it does not would only cost real time.
         timers: names of `Application` methods to call, each every five minutes.
+        passing: is called before each of those calls.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class FunctionsHost:
         answered: Callable[[Answer], None],
         pending: Callable[[], bool],
         timers: tuple[str, ...],
+        passing: Callable[[], None],
     ) -> None:
         self._threads = threads
         self._settings = settings
@@ -87,6 +89,7 @@ class FunctionsHost:
         self.passes: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self._timers = timers
+        self._passing = passing
 
     def start(self) -> None:
         """Begin to work."""
@@ -210,6 +213,7 @@ class FunctionsHost:
 
         def fire() -> None:
             due = self._threads.loop.time() + TIMER
+            self._passing()
             outcome = self._run(instance, method)
             self.passes[name] += 1
             if outcome is not None and not isinstance(outcome, Killed):
