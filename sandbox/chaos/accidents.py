@@ -63,7 +63,7 @@ class Accidents:
         """Draw what happens within so many seconds."""
         draw = self._random
         for service in self._victims.weathers:
-            self._outage(service, draw.uniform(0.1, 0.9) * seconds, draw.uniform(300, 1200), draw.choice(KINDS))
+            self._outage(service, draw.uniform(0.1, 0.9) * seconds, draw.uniform(180, 600), draw.choice(KINDS))
         hours = seconds / 3600
         for action, per_hour in (
             (self._storm, 2.0),
