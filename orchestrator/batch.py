@@ -38,6 +38,7 @@ from azure.core.exceptions import (
 from azure.core.pipeline.transport import RequestsTransport
 from requests.adapters import HTTPAdapter
 
+from orchestrator.docker_launch import docker_command, docker_environment
 from orchestrator.errors import TransientError, UpstreamError, UpstreamRefused
 from orchestrator.runner_task import EXPIRES_AT, ORIGIN, Origin, RunnerTask, TaskState, is_task_id
 
@@ -260,11 +261,15 @@ class RunnerTasks:
 
 
 def _task_options(task: RunnerTask) -> BatchTaskCreateOptions:
+    by_docker = task.launch == "docker"
+    environment = docker_environment(task) if by_docker else task.environment
     return BatchTaskCreateOptions(
         id=task.task_id,
         display_name=task.display_name,
-        command_line="",  # the image's entrypoint
-        container_settings=BatchTaskContainerSettings(
+        command_line=docker_command(task) if by_docker else "",  # the image's entrypoint
+        container_settings=None
+        if by_docker
+        else BatchTaskContainerSettings(
             image_name=task.image,
             container_run_options=f"--rm {task.run_options}".strip(),
             working_directory=ContainerWorkingDirectory.CONTAINER_IMAGE_DEFAULT,
@@ -274,11 +279,11 @@ def _task_options(task: RunnerTask) -> BatchTaskCreateOptions:
         user_identity=UserIdentity(
             auto_user=AutoUserSpecification(
                 scope=AutoUserScope.POOL,
-                # Batch starts Windows containers for administrators only.
-                elevation_level=ElevationLevel.ADMIN if task.os == "windows" else ElevationLevel.NON_ADMIN,
+                # Batch starts Windows containers for administrators only, and Docker obeys nobody else.
+                elevation_level=ElevationLevel.ADMIN if task.os == "windows" or by_docker else ElevationLevel.NON_ADMIN,
             )
         ),
-        environment_settings=[EnvironmentSetting(name=name, value=value) for name, value in task.environment.items()],
+        environment_settings=[EnvironmentSetting(name=name, value=value) for name, value in environment.items()],
         constraints=BatchTaskConstraints(
             max_wall_clock_time=timedelta(hours=task.max_hours),
             retention_time=RETENTION,

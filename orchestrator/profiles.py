@@ -12,6 +12,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from orchestrator.runner_version import RunnerVersion
+
 SELF_HOSTED = "self-hosted"
 
 # Labels are chosen by whoever writes a workflow and end up in environment variables and command lines, so only
@@ -32,6 +34,7 @@ _DEFAULTS: tuple[tuple[Literal["linux", "windows"], str, tuple[str, ...]], ...] 
 # (A length in the pattern itself, like {0,99}, would make compiling it the longest part of a cold start.)
 type ProfileLabel = Annotated[str, Field(pattern=r"^[A-Za-z0-9*?][A-Za-z0-9._:=+/@*?-]*$", max_length=100)]
 type PoolId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=50)]
+type Launch = Literal["batch", "docker"]
 type GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_ .()+-]*$", max_length=100)]
 
 
@@ -45,11 +48,14 @@ class RunnerProfile(BaseModel):
         image: container image; without a registry it is taken from `ContainerRegistryServer`.
         os: `linux` or `windows`: how Batch must start the container, and a label of every runner.
         arch: a label of every runner.
+        launch: who starts the container: `batch`, on a pool made for containers, or the task itself with `docker`; None
+            for `WindowsLaunch` on Windows and `batch` on Linux.
         run_options: options for creating the container, beside `--rm`.
         slots: task slots that one runner takes on its node.
         max_hours: wall-clock limit of one runner; None for `JobMaxHours`.
         idle_minutes: how long a runner waits for a job; None for `RunnerIdleMinutes`.
         runner_group: None for `RunnerGroup`.
+        runner_version: of the runner in the image; None for `RunnerVersion`.
     """
 
     model_config = ConfigDict(
@@ -62,11 +68,13 @@ class RunnerProfile(BaseModel):
     image: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", max_length=255)]
     os: Literal["linux", "windows"] = "linux"
     arch: Literal["x64", "arm64"] = "x64"
+    launch: Launch | None = None
     run_options: Annotated[str, Field(max_length=1000)] = ""
     slots: Annotated[int, Field(ge=1, le=256)] = 1
     max_hours: Annotated[float, Field(gt=0, le=120)] | None = None
     idle_minutes: Annotated[float, Field(gt=0, le=1440)] | None = None
     runner_group: GroupName | None = None
+    runner_version: RunnerVersion | None = None
 
     @model_validator(mode="after")
     def _has_something_to_match(self) -> Self:

@@ -17,6 +17,7 @@ from orchestrator.github.scope import Registrant, Scope
 from orchestrator.profiles import RunnerProfile
 from orchestrator.registration import Registrar, Registration, another_name
 from orchestrator.runner_task import EXPIRES_AT, ORIGIN, Origin, RunnerTask, TaskState, task_id
+from orchestrator.runner_version import is_behind, require_accepted
 from orchestrator.settings import Settings
 from orchestrator.webhook import WorkflowJobEvent
 
@@ -97,6 +98,7 @@ class Provisioner:
         Raises:
             TransientError: GitHub or Batch is not answering; the same call later may succeed.
             UpstreamRefused: GitHub or Batch will not do it until somebody changes something.
+            SettingsError: GitHub refuses the runner in the profile's image.
         """
         if event.action == "completed":
             return self._take_back(event, profile)
@@ -116,6 +118,7 @@ class Provisioner:
         Raises:
             UpstreamError: as `serve`.
         """
+        self._check_runner_version(profile)
         job = event.workflow_job
         installation = event.installation.id if event.installation else None
         registrant = Registrant(runner_scope(event, self._settings), installation)
@@ -195,6 +198,14 @@ class Provisioner:
         except UpstreamError as error:
             logger.warning("a registration that nobody needs stays until GitHub forgets it: %s", error)
 
+    def _check_runner_version(self, profile: RunnerProfile) -> None:
+        version = profile.runner_version or self._settings.runner_version
+        own = profile.runner_version not in (None, self._settings.runner_version)
+        setting = f"RunnerProfiles[{profile.name}].runnerVersion" if own else "RunnerVersion"
+        require_accepted(version, setting)
+        if is_behind(version):
+            logger.warning("%s: %s is behind; GitHub stops a runner 30 days after its successor", setting, version)
+
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
 
@@ -224,4 +235,5 @@ def _runner_task(
         slots=profile.slots,
         max_hours=profile.max_hours or 0,
         environment=environment,
+        launch=profile.launch or "batch",
     )

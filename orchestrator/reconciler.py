@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from orchestrator.admission import Admitted, admit
-from orchestrator.errors import GitHubRefused, RepositoryNotAllowed, UpstreamError
+from orchestrator.errors import GitHubRefused, OrchestratorError, RepositoryNotAllowed, UpstreamError
 from orchestrator.github.runners import Runner
 from orchestrator.github.scope import Registrant, Scope
 from orchestrator.profiles import RunnerProfile
@@ -137,7 +137,7 @@ class Reconciler:
         for url, place in places.items():
             self._reconcile(url, place, [task for task in tasks if task.url == url], now, done)
         for action in clean_up(tasks, now, self._retention):
-            done[self._carry_out(action, None)] += 1
+            done[self._carry_out(action)] += 1
         _log(
             logging.INFO,
             result="done",
@@ -233,23 +233,23 @@ class Reconciler:
             _log(logging.WARNING, result="skipped", scope=str(place.scope), reason=place.trouble)
             done["skipped"] += 1
             return
-        view = ScopeView(place.scope, url, list(place.jobs.values()), runners, tasks, place.complete, self._period)
+        view = ScopeView(registrant, url, list(place.jobs.values()), runners, tasks, place.complete, self._period)
         for action in decide(view, now):
-            done[self._carry_out(action, registrant)] += 1
+            done[self._carry_out(action)] += 1
 
-    def _carry_out(self, action: Action, registrant: Registrant | None) -> str:
+    def _carry_out(self, action: Action) -> str:
         """Do one thing and log it with its reason; return what it is called."""
         name, about = _described(action)
         try:
-            outcome = self._do(action, registrant)
-        except UpstreamError as error:
+            outcome = self._do(action)
+        except OrchestratorError as error:
             _log(logging.WARNING, result="failed", action=name, why=action.reason, reason=str(error), **about)
             return "failed"
         level = logging.CRITICAL if isinstance(action, GiveUp) else logging.INFO
         _log(level, result=outcome, action=name, reason=action.reason, **about)
         return name
 
-    def _do(self, action: Action, registrant: Registrant | None) -> str:  # noqa: PLR0911 - one per action
+    def _do(self, action: Action) -> str:  # noqa: PLR0911 - one per action
         match action:
             case StartRunner(job, replacement):
                 return self._starter.start(job.event, job.profile, replacement).result
@@ -263,11 +263,10 @@ class Reconciler:
             case DeleteTask(task):
                 self._tasks.delete(task.pool, task.task_id)
                 return "deleted"
-            case RemoveRunner(runner):
-                if registrant is not None:
-                    self._runners.remove(registrant, runner.id, upkeep=True)
+            case RemoveRunner(registrant, runner):
+                self._runners.remove(registrant, runner.id, upkeep=True)
                 return "removed"
-            case GiveUp():
+            case _:
                 return "given up"
 
     def _replace(self, task: TaskState, job: WaitingJob, replacement: int) -> str:
@@ -291,8 +290,8 @@ def _described(action: Action) -> tuple[str, dict[str, object]]:
             return "end task", {"task": task.task_id, "pool": task.pool}
         case DeleteTask(task):
             return "delete task", {"task": task.task_id, "pool": task.pool}
-        case RemoveRunner(runner):
-            return "remove runner", {"runner": runner.name}
+        case _:
+            return "remove runner", {"runner": action.runner.name}
 
 
 def _about(job: WaitingJob) -> dict[str, object]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from orchestrator.github.runners import Runner
-from orchestrator.github.scope import Scope
+from orchestrator.github.scope import Registrant
 from orchestrator.matching import match
 from orchestrator.profiles import RunnerProfile
 from orchestrator.runner_task import TaskState, replacement_of, task_id, task_of_runner
@@ -73,7 +73,7 @@ class ScopeView:
     """What GitHub and Batch say of one place where runners register.
 
     Attributes:
-        scope: the place.
+        registrant: the place.
         url: the same as a runner knows it.
         jobs: the queued jobs of its repositories in view.
         runners: every runner registered there.
@@ -82,7 +82,7 @@ class ScopeView:
         period: the time between two passes.
     """
 
-    scope: Scope
+    registrant: Registrant
     url: str
     jobs: Sequence[WaitingJob]
     runners: Sequence[Runner]
@@ -130,6 +130,7 @@ class DeleteTask:
 class RemoveRunner:
     """Remove a runner of ours from GitHub."""
 
+    registrant: Registrant
     runner: Runner
     reason: str
 
@@ -295,4 +296,4 @@ def _removals(view: ScopeView, now: datetime) -> list[Action]:
         if task.state == "finished" and task.ended_at is not None and now - task.ended_at >= SETTLED
     }
     found = [r for r in view.runners if not r.online and not r.busy and task_of_runner(r.name) in over]
-    return [RemoveRunner(runner, "its task is over") for runner in found[:REMOVALS]]
+    return [RemoveRunner(view.registrant, runner, "its task is over") for runner in found[:REMOVALS]]

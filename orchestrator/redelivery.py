@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 # How long after the first, second and third failed attempt the next is made. After that a person must look.
 PAUSES = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 LOOK_BACK = timedelta(hours=6)
-# What one pass sends again for one hook, the oldest first.
+# What one pass sends again. What was refused comes last, because it mostly is again (a public repository,
+# for example), and a burst of it must not hold up the rest.
 MOST = 50
 ACTIONS = ("queued", "completed")
 
@@ -36,7 +37,7 @@ class Deliveries(Protocol):
 
 
 def due(deliveries: Iterable[HookDelivery], now: datetime) -> Sequence[HookDelivery]:
-    """Return which attempts to repeat now, the oldest first.
+    """Return which attempts to repeat now: those that were not refused before the others, the oldest first.
 
     Args:
         deliveries: every attempt of the last hours.
@@ -48,12 +49,13 @@ def due(deliveries: Iterable[HookDelivery], now: datetime) -> Sequence[HookDeliv
             attempts.setdefault(delivery.guid, []).append(delivery)
     found = []
     for tries in attempts.values():
-        if len(tries) > len(PAUSES) or any(one.succeeded for one in tries):
+        # Where the first attempt is out of sight, so may be others: they cannot be counted any more.
+        if len(tries) > len(PAUSES) or all(one.again for one in tries) or any(one.succeeded for one in tries):
             continue
-        last = max(tries, key=lambda one: one.delivered_at)
+        last = max(tries, key=lambda one: (one.delivered_at, one.id))
         if now - last.delivered_at >= PAUSES[len(tries) - 1]:
             found.append(last)
-    return sorted(found, key=lambda one: one.delivered_at)[:MOST]
+    return sorted(found, key=lambda one: (one.refused, one.delivered_at, one.id))[:MOST]
 
 
 class Redelivery:
@@ -76,24 +78,24 @@ class Redelivery:
             now: the time.
         """
         named = {task.origin.event.webhook: None for task in tasks if task.origin and task.origin.event.webhook}
+        turns = iter(range(MOST))
         for hook in ([APP_HOOK] if self._app else []) + [hook for hook in named if hook]:
             try:
-                self._look_after(hook, now)
+                self._look_after(hook, now, turns)
             except GitHubRefused as error:
                 _log(logging.INFO, result="skipped", hook=hook, reason=str(error))
             except UpstreamError as error:
                 _log(logging.WARNING, result="skipped", hook=hook, reason=str(error))
 
-    def _look_after(self, hook: str, now: datetime) -> None:
-        for delivery in due(self._deliveries.since(hook, now - LOOK_BACK), now):
-            self._deliveries.redeliver(hook, delivery)
-            _log(
-                logging.WARNING,
-                result="redelivered",
-                hook=hook,
-                delivery=delivery.guid,
-                reason=f"it failed at {delivery.delivered_at:%Y-%m-%dT%H:%M:%SZ}",
-            )
+    def _look_after(self, hook: str, now: datetime, turns: Iterator[int]) -> None:
+        for delivery, _ in zip(due(self._deliveries.since(hook, now - LOOK_BACK), now), turns, strict=False):
+            reason = f"it failed at {delivery.delivered_at:%Y-%m-%dT%H:%M:%SZ}"
+            try:
+                self._deliveries.redeliver(hook, delivery)
+            except GitHubRefused as error:  # this one; the others may go
+                _log(logging.WARNING, result="failed", hook=hook, delivery=delivery.guid, why=reason, reason=str(error))
+                continue
+            _log(logging.WARNING, result="redelivered", hook=hook, delivery=delivery.guid, reason=reason)
 
 
 def _log(level: int, **fields: object) -> None:

@@ -35,6 +35,7 @@ class RunnerTask:
         slots: task slots on the node.
         max_hours: wall-clock limit.
         environment: what the runner image reads; holds secrets.
+        launch: `batch`: Batch starts the container; `docker`: the task's command line does.
     """
 
     task_id: str
@@ -46,6 +47,7 @@ class RunnerTask:
     slots: int
     max_hours: float
     environment: Mapping[str, str] = field(repr=False)
+    launch: Literal["batch", "docker"] = "batch"
 
 
 class Origin(BaseModel):

@@ -27,7 +27,8 @@ from pydantic import (
 from pydantic.alias_generators import to_pascal
 
 from orchestrator.errors import SettingsError
-from orchestrator.profiles import GroupName, PoolId, RunnerProfile, default_profiles
+from orchestrator.profiles import GroupName, Launch, PoolId, RunnerProfile, default_profiles
+from orchestrator.runner_version import PINNED, RunnerVersion
 from orchestrator.source_address import AllowedSources
 
 MIB = 1024 * 1024
@@ -159,6 +160,7 @@ class Settings(BaseModel):
     container_registry_server: Annotated[str, AfterValidator(_registry)] | None = None
     ubuntu_pool: PoolId | None = None
     windows_pool: PoolId | None = None
+    windows_launch: Annotated[Launch, _LOWER] = "batch"
 
     github_webhook_secret: SecretStr
     github_webhook_secret_previous: SecretStr | None = None
@@ -172,6 +174,7 @@ class Settings(BaseModel):
     runner_scope: Annotated[Literal["organization", "repository", "enterprise"], _LOWER] = "organization"
     runner_registration: Annotated[Literal["token", "jit"], _LOWER] = "token"
     runner_group: GroupName | None = None
+    runner_version: RunnerVersion = PINNED
     runner_profiles: Json[Annotated[tuple[RunnerProfile, ...], Field(min_length=1)]] | None = None
     job_max_hours: Annotated[float, Field(gt=0, le=120)] = 7
     runner_idle_minutes: Annotated[float, Field(gt=0, le=1440)] = 10
@@ -263,9 +266,11 @@ class Settings(BaseModel):
                     "image": profile.image
                     if _names_registry(profile.image)
                     else f"{self.container_registry_server}/{profile.image}",
+                    "launch": profile.launch or (self.windows_launch if profile.os == "windows" else "batch"),
                     "max_hours": profile.max_hours or self.job_max_hours,
                     "idle_minutes": profile.idle_minutes or self.runner_idle_minutes,
                     "runner_group": profile.runner_group or self.runner_group,
+                    "runner_version": profile.runner_version or self.runner_version,
                 }
             )
             for profile in self._unresolved_profiles()

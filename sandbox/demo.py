@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sandbox.batch.containers import ContainerExecutor
 from sandbox.deployment import GITHUB_ADDRESS, REPOSITORY, Deployment
 from sandbox.functions.front import CLIENT_ADDRESS
 from sandbox.github.model import Event, Job
@@ -35,9 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="three queued jobs get three runners, on this machine alone")
     parser.add_argument("--keep", action="store_true", help="keep everything up until Ctrl-C")
     parser.add_argument("--port", type=int, default=0, help="port of the function (default: a free one)")
+    parser.add_argument("--image", help="run the tasks in containers of this image, by podman, and not as processes")
     options = parser.parse_args(arguments)
+    executor = ContainerExecutor(options.image) if options.image else None
     print("Starting GitHub, Azure Batch, a storage queue and the Functions host on loopback ports ...")
-    with Deployment(host_port=options.port, connect_hook=False) as deployment:
+    with Deployment(host_port=options.port, connect_hook=False, executor=executor) as deployment:
         story = Story(deployment)
         story.tell_where_everything_is()
         deployment.connect_hook()

@@ -14,6 +14,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from sandbox.batch import Batch
+from sandbox.batch.executor import Executor
 from sandbox.batch.model import Pool
 from sandbox.functions.front import CLIENT_ADDRESS
 from sandbox.functions.process import FunctionsHost
@@ -43,6 +44,7 @@ class Deployment:
         host_port: the port of the function; 0 for any.
         lag: seconds that GitHub's clock is behind (and Batch's, for as much as it takes): what happens there seems to
             have happened so long ago.
+        executor: what runs the tasks; processes without one.
     """
 
     def __init__(
@@ -53,12 +55,15 @@ class Deployment:
         connect_hook: bool = True,
         host_port: int = 0,
         lag: float = 0.0,
+        executor: Executor | None = None,
     ) -> None:
         self.secret = secrets.token_hex(16)
         self.key = secrets.token_hex(16)
         self.github = GitHub(clock=lambda: time.time() - lag)
         self.github.add_repository(REPOSITORY)
-        self.batch = Batch(pools or default_pools(), clock=lambda: time.time() - min(lag, MOST_BATCH_LAG))
+        self.batch = Batch(
+            pools or default_pools(), executor=executor, clock=lambda: time.time() - min(lag, MOST_BATCH_LAG)
+        )
         self._skipped = 0.0
         self.queue = QueueService(clock=lambda: time.time() + self._skipped)
         self._changes = settings or {}

@@ -1,212 +1,279 @@
-"""Plays the runner container: `python -m sandbox.runner` registers at the GitHub stand-in, takes one job and leaves.
+#!/usr/bin/env -S python3 -IS
+"""Plays `bin/Runner.Listener` of actions/runner: `configure`, `run` and `remove`, against the GitHub stand-in.
 
-It reads the environment that the real image reads (`GHR_…`) and ends with the same exit codes. Standard library only,
-because one process starts per job.
+The runner images' entrypoint starts it where the real program would be. What the entrypoint relies on is as there: the
+files, the inputs in the environment, exit codes, signals and hooks. Standard library only and few modules of that, as
+several of these start for each job; it runs on whatever Python 3 an image has, so it imports nothing of the sandbox.
+
+A step named `run: COMMAND` runs that command; any other takes its share of the job's duration.
 """
 
-import argparse
+import base64
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import FrameType
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
-JOB_RAN = 0
-VERSION_REFUSED = 7
-NO_JOB = 69
-NOT_REGISTERED = 75
-BAD_SETTINGS = 78
+VERSION = "2.338.0"
 
+# Constants.Runner.ReturnCode
+SUCCESS = 0
+TERMINATED = 1
+RETRYABLE = 2
+VERSION_DEPRECATED = 7
+
+INPUT = "ACTIONS_RUNNER_INPUT_"
 LISTEN = 5.0
 """Longest wait for work in one request, in seconds."""
 
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
 
 
-class Ended(Exception):
-    """The runner is over.
+class Refused(Exception):
+    """GitHub answered with an error.
 
     Attributes:
-        code: The exit code of the process.
+        status: The HTTP status.
     """
 
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What the container is told."""
+class Interrupted(Exception):
+    """SIGINT or SIGTERM came."""
 
-    url: str
-    name: str
-    labels: tuple[str, ...]
-    token: str | None = field(repr=False)
-    jitconfig: str | None = field(repr=False)
-    group: str | None
-    ephemeral: bool
-    idle_s: float
 
-    @classmethod
-    def read(cls, environment: Mapping[str, str]) -> "Settings":
-        """Read the settings from an environment.
+class Listener:
+    """A runner's installation.
 
-        Raises:
-            Ended: 78, one of them is missing or malformed.
-        """
-        get = environment.get
-        url, token, jitconfig = get("GHR_URL", ""), get("GHR_TOKEN"), get("GHR_JITCONFIG")
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise Ended(BAD_SETTINGS, "GHR_URL is not an address")
-        if not token and not jitconfig:
-            raise Ended(BAD_SETTINGS, "neither GHR_TOKEN nor GHR_JITCONFIG is set")
+    Args:
+        root: the folder with `bin`, where the runner keeps its files.
+        environment: what it was started with.
+    """
+
+    def __init__(self, root: str, environment: Mapping[str, str]) -> None:
+        self._root = root
+        self._inputs = {
+            name[len(INPUT) :].lower(): value for name, value in environment.items() if name.startswith(INPUT)
+        }
+        self._environment = {name: value for name, value in environment.items() if not name.startswith(INPUT)}
+        self._os = environment.get("SANDBOX_RUNNER_OS", "Linux")
+        self._version = environment.get("SANDBOX_RUNNER_VERSION", VERSION)
+        self._url = self._secret = ""
+        self._parent = os.getppid()
+
+    def log(self, arguments: Sequence[str]) -> None:
+        """Write down how it was called, as the real one does; that masks secrets, this does not."""
+        os.makedirs(os.path.join(self._root, "_diag"), exist_ok=True)
+        with open(os.path.join(self._root, "_diag", f"Runner_{os.getpid()}.log"), "w", encoding="utf-8") as file:
+            file.write(" ".join(arguments))
+
+    def configure(self, arguments: Sequence[str]) -> int:
+        """Register; leave `.runner` and `.credentials`."""
+        options = {**self._inputs, **_options(arguments)}
+        self._url = options["url"]
         try:
-            idle_s = 60 * float(get("GHR_IDLE_MINUTES", "10"))
-        except ValueError:
-            raise Ended(BAD_SETTINGS, "GHR_IDLE_MINUTES is not a number") from None
-        return cls(
-            url=url,
-            name=get("GHR_NAME") or f"runner-{os.getpid()}",
-            labels=tuple(label.strip() for label in get("GHR_LABELS", "").split(",") if label.strip()),
-            token=token,
-            jitconfig=jitconfig,
-            group=get("GHR_GROUP") or None,
-            ephemeral=get("GHR_EPHEMERAL", "true").lower() in ("1", "true", "yes"),
-            idle_s=idle_s,
-        )
-
-
-class Runner:
-    """One registration at the stand-in, from its first to its last request."""
-
-    def __init__(self, settings: Settings, system: str) -> None:
-        self._settings = settings
-        self._system = system
-        parts = urlsplit(settings.url)
-        self._base = f"{parts.scheme}://{parts.netloc}"
-        self._secret = ""
-        self._working = False
-
-    def register(self) -> None:
-        """Register (unless a JIT configuration did that already) and open the session.
-
-        Raises:
-            Ended: 7 when the version is refused, 75 for every other trouble.
-        """
-        own = self._settings
-        try:
-            if own.jitconfig:
-                session = self._call("POST", "connect", {"jitconfig": own.jitconfig})
+            done = self._call(
+                "POST", "register",
+                {"token": options.get("token"), "url": self._url, "name": options.get("name") or socket.gethostname(),
+                 "labels": [label for label in options.get("labels", "").split(",") if label],
+                 "group": options.get("runnergroup"), "ephemeral": "ephemeral" in options,
+                 "replace": "replace" in options, "os": self._os, "version": self._version},
+            )  # fmt: skip
+        except Refused as refused:
+            if refused.status == _FORBIDDEN:
+                print(f"Runner version v{self._version} is deprecated and cannot receive messages.")
             else:
-                self._secret = self._call(
-                    "POST", "register",
-                    {"token": own.token, "url": own.url, "name": own.name, "labels": own.labels, "group": own.group,
-                     "ephemeral": own.ephemeral, "replace": True, "os": self._system},
-                )["secret"]  # fmt: skip
-                session = self._call("POST", "connect", {})
-        except urllib.error.HTTPError as error:
-            if error.code == 403:  # noqa: PLR2004 - forbidden
-                raise Ended(VERSION_REFUSED, "GitHub refuses this version") from None
-            raise Ended(NOT_REGISTERED, f"registration failed with status {error.code}") from None
-        except OSError:
-            raise Ended(NOT_REGISTERED, "GitHub does not answer") from None
-        self._secret = session["secret"]
-        print(f"listening for jobs as {session['name']}", flush=True)
+                print(f"Http response code: {refused.status} from 'POST {self._url}'")
+            return TERMINATED
+        except OSError as error:
+            print(f"An error occurred: {error}")
+            return TERMINATED
+        self._write(".runner", {
+            "AgentId": done["id"], "AgentName": options.get("name", ""), "gitHubUrl": self._url,
+            "Ephemeral": "ephemeral" in options, "DisableUpdate": "disableupdate" in options,
+            "WorkFolder": options.get("work", "_work"),
+        })  # fmt: skip
+        self._write(".credentials", {"Scheme": "OAuth", "Data": {"clientId": done["secret"]}})
+        print("√ Runner successfully added", flush=True)
+        return SUCCESS
 
-    def work(self) -> None:
-        """Wait for a job and do it; return when it is done.
-
-        Raises:
-            Ended: 69 when none came in time.
-        """
-        deadline = time.monotonic() + self._settings.idle_s
-        while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                self.leave()
-                raise Ended(NO_JOB, "no job came")
-            job = self._ask(min(LISTEN, left))
-            if job is not None and self._do(job):
-                return
-
-    def leave(self) -> None:
-        """Take the registration back, where GitHub lets a runner do that."""
-        if self._secret and not self._settings.jitconfig:
-            try:
-                self._call("POST", "remove", {})
-            except OSError as error:
-                print(f"could not remove the registration: {error}", flush=True)
-
-    def stop(self, number: int, _frame: FrameType | None) -> NoReturn:
-        """End at a signal: give back the registration, or the job as cancelled."""
-        if not self._working:
-            self.leave()
-        sys.exit(128 + number)
-
-    def _ask(self, wait: float) -> dict[str, Any] | None:
+    def remove(self) -> int:
+        """Take the registration back, with a token; only then the files go."""
+        settings = self._read(".runner")
+        self._url = settings.get("gitHubUrl", "")
         try:
-            return self._call("GET", f"message?wait={wait:.3f}", None).get("job")
-        except urllib.error.HTTPError as error:
-            if error.code == 401:  # noqa: PLR2004 - the registration is gone
-                raise Ended(NO_JOB, "the registration was removed") from None
+            self._call("POST", "remove", {"id": settings["AgentId"], "token": self._inputs.get("token", "")})
+        except (Refused, OSError) as error:
+            print(f"Failed: Removing runner from the server: {error}")
+            return TERMINATED
+        self._forget()
+        print("√ Runner removed successfully", flush=True)
+        return SUCCESS
+
+    def run(self) -> int:
+        """Listen for jobs; an ephemeral runner does one."""
+        if "jitconfig" in self._inputs:
+            for name, text in json.loads(base64.b64decode(self._inputs["jitconfig"])).items():
+                self._write(name, json.loads(base64.b64decode(text)))
+        settings = self._read(".runner")
+        self._url = settings.get("gitHubUrl") or self._environment.get("SANDBOX_GITHUB_URL", "")
+        self._secret = self._read(".credentials")["Data"]["clientId"]
+        try:
+            self._call("POST", "connect", {})
+        except Refused as refused:
+            print(f"Failed to create a session. {refused}", flush=True)
+            return TERMINATED
+        except OSError as error:
+            print(f"An error occurred: {error}", flush=True)
+            return RETRYABLE
+        print(f"Current runner version: '{self._version}'\n{_now()}: Listening for Jobs", flush=True)
+        try:
+            while True:
+                job = self._ask()
+                if job is not None and self._work(job) and settings.get("Ephemeral"):
+                    self._forget()
+                    return SUCCESS
+        except Interrupted:
+            print("Exiting...", flush=True)
+            return SUCCESS
+        except Refused:
+            return SUCCESS  # the registration is gone: the real one says so in its log alone
+
+    # Work ------------------------------------------------------------------------------------------------------------
+
+    def _ask(self) -> dict[str, Any] | None:
+        try:
+            return self._call("GET", f"message?wait={LISTEN:g}", None).get("job")
+        except Refused as refused:
+            if refused.status == _UNAUTHORIZED:
+                raise
         except OSError:
-            pass  # the line broke: ask again
+            if os.getppid() != self._parent:
+                raise Interrupted from None  # nobody is there to end it
+            # The line broke: ask again.
         time.sleep(0.1)
         return None
 
-    def _do(self, job: Mapping[str, Any]) -> bool:
-        path = f"jobs/{job['id']}"
+    def _work(self, job: Mapping[str, Any]) -> bool:
+        """Do a job as the worker does, and report it; return False if it is no longer ours."""
+        print(f"{_now()}: Running job: {job['name']}", flush=True)
+        logs = os.path.join(self._root, "_diag")
+        os.makedirs(logs, exist_ok=True)
+        with open(os.path.join(logs, f"Worker_{time.strftime('%Y%m%d-%H%M%S')}-utc.log"), "w", encoding="utf-8"):
+            pass
         try:
-            self._call("POST", f"{path}/started", {})
-        except OSError as error:  # taken back meanwhile
+            self._call("POST", f"jobs/{job['id']}/started", {})
+        except (Refused, OSError) as error:
             print(f"job {job['id']} is no longer ours: {error}", flush=True)
             return False
-        self._working = True
-        print(f"running job {job['name']}", flush=True)
-        time.sleep(job["duration_s"])
-        self._call("POST", f"{path}/finished", {"conclusion": "success"})
-        print(f"job {job['name']} completed", flush=True)
-        self._working = False
+        conclusion = "cancelled"
+        try:
+            conclusion = "success" if self._steps(job) else "failure"
+        finally:
+            result = {"success": "Succeeded", "failure": "Failed", "cancelled": "Canceled"}[conclusion]
+            self._call("POST", f"jobs/{job['id']}/finished", {"conclusion": conclusion})
+            print(f"{_now()}: Job {job['name']} completed with result: {result}", flush=True)
         return True
 
+    def _steps(self, job: Mapping[str, Any]) -> bool:
+        hooks = [self._environment.get(f"ACTIONS_RUNNER_HOOK_JOB_{when}") for when in ("STARTED", "COMPLETED")]
+        commands = [step[len("run: ") :] for step in job["steps"] if step.startswith("run: ")]
+        done = self._command(["bash", "-e", hooks[0]]) if hooks[0] else True
+        done = done and all(self._command(["bash", "-e", "-c", command]) for command in commands)
+        time.sleep(job["duration_s"])
+        return (self._command(["bash", "-e", hooks[1]]) if hooks[1] else True) and done
+
+    def _command(self, command: Sequence[str]) -> bool:
+        work = os.path.join(self._root, self._read(".runner").get("WorkFolder", "_work"))
+        os.makedirs(work, exist_ok=True)
+        process = subprocess.Popen(command, env=self._environment, cwd=work)  # noqa: S603 - a job is commands
+        try:
+            return process.wait() == 0
+        except Interrupted:
+            process.kill()
+            process.wait()
+            raise
+
+    # Files and wire --------------------------------------------------------------------------------------------------
+
+    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        with open(os.path.join(self._root, name), "w", encoding="utf-8") as file:
+            json.dump(content, file)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        with open(os.path.join(self._root, name), encoding="utf-8") as file:
+            found: dict[str, Any] = json.load(file)
+        return found
+
+    def _forget(self) -> None:
+        for name in (".runner", ".credentials"):
+            os.remove(os.path.join(self._root, name))
+
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", "User-Agent": "actions-runner"}
-        if self._secret:
-            headers["Authorization"] = f"Bearer {self._secret}"
-        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-            f"{self._base}/_runner/{path}", data, headers, method=method
+        host, _, port = self._url.partition("://")[2].partition("/")[0].partition(":")
+        data = b"" if body is None else json.dumps(body).encode()
+        head = (
+            f"{method} /_runner/{path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n"
+            f"User-Agent: actions-runner\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
         )
-        with _DIRECT.open(request, timeout=LISTEN + 10) as response:
-            text = response.read()
-        answer: dict[str, Any] = json.loads(text) if text else {}
-        return answer
+        if self._secret:
+            head += f"Authorization: Bearer {self._secret}\r\n"
+        with socket.create_connection((host, int(port or 80)), timeout=LISTEN + 10) as line:
+            line.sendall(head.encode() + b"\r\n" + data)
+            answer = b"".join(iter(lambda: line.recv(65536), b""))
+        first, _, text = answer.partition(b"\r\n\r\n")
+        if not first:
+            raise ConnectionError("no answer")
+        status = int(first.split()[1])
+        content: dict[str, Any] = json.loads(text) if text else {}
+        if status >= 400:  # noqa: PLR2004 - HTTP
+            raise Refused(status, str(content.get("error", status)))
+        return content
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Play one runner; return the exit code."""
-    parser = argparse.ArgumentParser(description="play the runner container")
-    parser.add_argument("--os", default="Linux", help="the operating system it claims to run on")
-    options = parser.parse_args(arguments)
-    try:
-        runner = Runner(Settings.read(os.environ), options.os)
-        signal.signal(signal.SIGTERM, runner.stop)
-        signal.signal(signal.SIGINT, runner.stop)
-        runner.register()
-        runner.work()
-    except Ended as ended:
-        print(ended, flush=True)
-        return ended.code
-    return JOB_RAN
+def _options(arguments: Sequence[str]) -> dict[str, str]:
+    """Read `--name value` and `--flag`."""
+    options: dict[str, str] = {}
+    for index, argument in enumerate(arguments):
+        if argument.startswith("--"):
+            value = arguments[index + 1] if index + 1 < len(arguments) else "--"
+            options[argument[2:]] = "" if value.startswith("--") else value
+    return options
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime())
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Interrupted
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line says; return the exit code."""
+    if "--version" in arguments:
+        print(VERSION)
+        return SUCCESS
+    listener = Listener(os.path.dirname(os.path.dirname(os.path.abspath(sys.argv[0]))), os.environ)
+    listener.log(arguments)
+    if arguments[:1] == ["configure"]:
+        return listener.configure(arguments[1:])
+    if arguments[:1] == ["remove"]:
+        return listener.remove()
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+    return listener.run()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

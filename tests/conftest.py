@@ -5,9 +5,13 @@ from collections.abc import Iterator
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from hypothesis import settings
 
 from sandbox.github import GitHub
 from sandbox.server import Server
+
+settings.register_profile("untimed", deadline=None)  # how fast an example is depends on what else the machine does
+settings.load_profile("untimed")
 
 
 @pytest.fixture

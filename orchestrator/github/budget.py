@@ -2,21 +2,27 @@
 
 Source: GitHub docs, "Rate limits for the REST API". The primary limit is told by the headers of every answer; of the
 secondary ones this keeps the points per minute, and whatever wait an answer asks for. Counted per credential, because
-GitHub does, and per process: other instances show in the headers.
+GitHub does, and per process: other instances show in the headers. An enterprise server may send no such headers; then
+only the points count.
 """
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from orchestrator.errors import TransientError
 
 MINUTE = 60.0
+# No limit of GitHub's lasts longer; a wait that says so is a mistake, perhaps of a proxy.
+HOUR = 3600.0
+# What the calls made here are counted as; other resources have limits of their own (`GET /rate_limit`).
+CORE = "core"
 POINTS_PER_MINUTE = 900
 # What upkeep leaves to new runners: half of each minute's points, a quarter of each hour's requests.
 UPKEEP_POINTS = POINTS_PER_MINUTE // 2
 RESERVE = 0.25
-# Tokens come and go; the limits of this many are remembered.
+# Tokens come and go; the limits of the last this many are remembered.
 ACCOUNTS = 256
 
 
@@ -47,7 +53,7 @@ class Budget:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._accounts: dict[str, _Account] = {}
+        self._accounts: OrderedDict[str, _Account] = OrderedDict()
 
     def spend(self, who: str, method: str, *, upkeep: bool) -> None:
         """Count a call that is about to be made.
@@ -71,7 +77,7 @@ class Budget:
                     raise TransientError(
                         f"the last {reserve} requests of the hour are for new runners", retry_after=account.reset - now
                     )
-            if now - account.minute >= MINUTE:
+            if not 0 <= now - account.minute < MINUTE:  # below 0 when the clock was set back
                 account.minute, account.spent = now, 0
             if account.spent + points(method) > (UPKEEP_POINTS if upkeep else POINTS_PER_MINUTE):
                 raise TransientError(
@@ -88,14 +94,17 @@ class Budget:
             wait: the seconds a rate limit's answer asked for, None for any other answer.
         """
         limit, remaining, reset = (headers.get(f"x-ratelimit-{name}", "") for name in ("limit", "remaining", "reset"))
+        core = headers.get("x-ratelimit-resource", CORE) == CORE
         with self._lock:
             account = self._account(who)
-            if limit.isdecimal() and remaining.isdecimal() and reset.isdecimal():
+            if core and limit.isdecimal() and remaining.isdecimal() and reset.isdecimal():
                 account.limit, account.remaining, account.reset = int(limit), int(remaining), float(reset)
             if wait is not None:
-                account.silent_until = max(account.silent_until, self._clock() + wait)
+                account.silent_until = max(account.silent_until, self._clock() + min(wait, HOUR))
 
     def _account(self, who: str) -> _Account:
-        if who not in self._accounts and len(self._accounts) >= ACCOUNTS:
-            del self._accounts[next(iter(self._accounts))]
-        return self._accounts.setdefault(who, _Account())
+        account = self._accounts.setdefault(who, _Account())
+        self._accounts.move_to_end(who)
+        if len(self._accounts) > ACCOUNTS:
+            self._accounts.popitem(last=False)
+        return account

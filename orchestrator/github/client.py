@@ -99,7 +99,7 @@ class GitHubClient:
             upkeep: whether the call serves no new runner; such calls leave a reserve of GitHub's limits.
 
         Raises:
-            TransientError: No answer, a 5xx or a rate limit, with the time to wait where GitHub named it.
+            TransientError: No answer, a redirection, a 5xx or a rate limit, with the wait that GitHub named.
             GitHubRefused: Any other 4xx.
         """
         self._budget.spend(authorization or "", method, upkeep=upkeep)
@@ -107,11 +107,12 @@ class GitHubClient:
         what = f"{method} {path}"
         wait = rate_limit_wait(response.status_code, response.headers, response.text, self._clock())
         self._budget.learn(authorization or "", response.headers, wait)
-        if response.ok or response.status_code == requests.codes.not_modified:
+        if 200 <= response.status_code < 300 or response.status_code == requests.codes.not_modified:  # noqa: PLR2004 - 2xx
             return Answer(response.status_code, _json(response, what), response.headers)
         if wait is not None:
             raise TransientError(f"GitHub's rate limit is used up ({what}: {response.status_code})", retry_after=wait)
-        if response.status_code >= requests.codes.server_error or response.status_code == requests.codes.timeout:
+        # A redirection of anything but a GET is not followed: what it asked for is not done.
+        if response.ok or response.status_code >= 500 or response.status_code == requests.codes.timeout:  # noqa: PLR2004 - 5xx
             raise TransientError(
                 f"GitHub answered {response.status_code} to {what}",
                 retry_after=_seconds(response.headers.get("retry-after"), self._clock()),
@@ -149,6 +150,17 @@ def understanding(otherwise: str) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, AttributeError):
         raise TransientError(otherwise) from None
+
+
+def array(value: Any) -> list[Any]:
+    """Return a JSON array as such; an object or a text could be gone through as well, and hold nothing.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(value, list):
+        raise TypeError
+    return value
 
 
 def rate_limit_wait(status: int, headers: Mapping[str, str], text: str, now: float) -> float | None:

@@ -7,16 +7,14 @@ Source: GitHub REST API, "GitHub App webhooks", "Organization webhooks", "Reposi
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from requests.utils import parse_header_links
-
-from orchestrator.github.client import Answer, GitHubClient, understanding
+from orchestrator.github.client import Answer, GitHubClient, array, understanding
 from orchestrator.github.credentials import AppCredential
 from orchestrator.github.scope import Registrant, Scope
-from orchestrator.github.session import PAGE, GitHubSession
+from orchestrator.github.session import PAGE, GitHubSession, next_link
 
 APP_HOOK = "/app/hook"
 # A listing goes no further back than this many pages.
@@ -31,6 +29,8 @@ class HookDelivery:
     Attributes:
         id: the attempt's.
         guid: the event's: the same for all attempts (`X-GitHub-Delivery`).
+        again: whether it was not the first one.
+        refused: whether the receiver was there and answered with a 4xx.
     """
 
     id: int
@@ -39,6 +39,8 @@ class HookDelivery:
     event: str
     action: str | None
     succeeded: bool
+    again: bool = False
+    refused: bool = False
 
     @classmethod
     def read(cls, entry: Any) -> "HookDelivery":
@@ -47,10 +49,12 @@ class HookDelivery:
         return cls(
             int(entry["id"]),
             str(entry["guid"]),
-            datetime.fromisoformat(entry["delivered_at"]),
+            datetime.fromisoformat(entry["delivered_at"]).astimezone(UTC),
             str(entry["event"]),
             entry["action"],
             200 <= status < 400,  # noqa: PLR2004 - GitHub's own rule
+            bool(entry["redelivery"]),
+            400 <= status < 500,  # noqa: PLR2004 - 4xx
         )
 
 
@@ -82,7 +86,7 @@ class HookDeliveries:
         for _ in range(PAGES):
             answer = self._call("GET", hook, "deliveries", query)
             with understanding("GitHub's answer holds no deliveries"):
-                page = [HookDelivery.read(entry) for entry in answer.json]
+                page = [HookDelivery.read(entry) for entry in array(answer.json)]
             for delivery in page:
                 if delivery.delivered_at < moment:
                     return
@@ -115,7 +119,5 @@ def _scope(hook: str) -> Scope:
 
 
 def _next_cursor(answer: Answer) -> str | None:
-    for link in parse_header_links(answer.headers.get("link", "")):
-        if link.get("rel") == "next":
-            return parse_qs(urlsplit(link["url"]).query).get("cursor", [None])[0]
-    return None
+    link = next_link(answer)
+    return parse_qs(urlsplit(link).query).get("cursor", [None])[0] if link else None

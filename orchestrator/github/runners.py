@@ -86,7 +86,9 @@ class Runners:
             UpstreamError: GitHub does not tell.
         """
         path = f"{registrant.scope.api_path}/actions/runners"
-        return list(self._session.listing(path, registrant, "runners", Runner.read))
+        found = self._session.listing(path, registrant, "runners", Runner.read)
+        # Runners come and go between two pages, so that one may be seen twice; it counts once.
+        return list({runner.id: runner for runner in found}.values())
 
     def remove(self, registrant: Registrant, runner_id: int, *, upkeep: bool = False) -> None:
         """Remove a runner; one that is gone already is fine.

@@ -4,18 +4,31 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
-from orchestrator.errors import GitHubRefused
-from orchestrator.github.client import Answer, GitHubClient, understanding
+from requests.utils import parse_header_links
+
+from orchestrator.errors import GitHubRefused, TransientError
+from orchestrator.github.client import Answer, GitHubClient, array, understanding
 from orchestrator.github.credentials import UNAUTHORIZED, Credential
 from orchestrator.github.scope import Registrant, Scope
 
+NOT_MODIFIED = 304
 FORBIDDEN = 403
 NOT_FOUND = 404
 PAGE = 100
-# Lists that are remembered, so that GitHub may answer "not modified", which costs nothing of the rate limit.
+# A listing that is longer is none of GitHub's: a scope has 10,000 runners at most, a filtered list of runs 1,000.
+PAGES = 100
+# Pages that are remembered, so that GitHub may answer "not modified", which costs nothing of the rate limit.
 REMEMBERED = 500
+
+
+class _Page(NamedTuple):
+    """A page of a listing, and what tells whether it is still the same."""
+
+    etag: str
+    entries: list[Any]
+    more: bool
 
 
 class GitHubSession:
@@ -25,7 +38,7 @@ class GitHubSession:
         self._client = client
         self._credential = credential
         self._lock = Lock()
-        self._lists: OrderedDict[tuple[str, ...], tuple[str, list[Any]]] = OrderedDict()
+        self._pages: OrderedDict[tuple[object, ...], _Page] = OrderedDict()
 
     def now(self) -> datetime:
         """Return the time, by the client's clock."""
@@ -82,14 +95,13 @@ class GitHubSession:
         Raises:
             UpstreamError: GitHub does not tell, or not all.
         """
-        page = 1
-        while True:
-            query = {**(params or {}), "per_page": str(PAGE), "page": str(page)}
-            entries = self._page(path, registrant, key, read, query, upkeep=upkeep)
-            yield from entries
-            if len(entries) < PAGE:
+        for number in range(1, PAGES + 1):
+            query = {**(params or {}), "per_page": str(PAGE), "page": str(number)}
+            page = self._page(path, registrant, key, read, query, upkeep=upkeep)
+            yield from page.entries
+            if not page.more:
                 return
-            page += 1
+        raise TransientError(f"GitHub's answer to GET {path} has no end")
 
     def _page[T](
         self,
@@ -100,22 +112,37 @@ class GitHubSession:
         query: Mapping[str, str],
         *,
         upkeep: bool,
-    ) -> list[T]:
-        name = (path, *query.values())
+    ) -> _Page:
+        # One path may answer each installation differently.
+        name: tuple[object, ...] = (registrant, path, *query.values())
         with self._lock:
-            etag, known = self._lists.get(name, ("", []))
-        headers = {"If-None-Match": etag} if etag else None
+            known = self._pages.get(name)
+        headers = {"If-None-Match": known.etag} if known else None
         answer = self.call("GET", path, registrant, params=query, headers=headers, upkeep=upkeep)
-        if etag and answer.json is None:
-            return known
-        with understanding(f"GitHub's answer to GET {path} holds no {key}"):
-            entries = [read(entry) for entry in answer.json[key]]
+        if known and answer.status == NOT_MODIFIED:
+            page = known
+        else:
+            with understanding(f"GitHub's answer to GET {path} holds no {key}"):
+                entries = [read(entry) for entry in array(answer.json[key])]
+            # The link decides; a full page without one is followed too, because a proxy may have dropped it.
+            more = next_link(answer) is not None or len(entries) >= PAGE
+            page = _Page(str(answer.headers.get("etag", "")), entries, more)
         with self._lock:
-            self._lists[name] = (str(answer.headers.get("etag", "")), entries)
-            self._lists.move_to_end(name)
-            if len(self._lists) > REMEMBERED:
-                self._lists.popitem(last=False)
-        return entries
+            self._pages.pop(name, None)
+            if page.etag:
+                self._pages[name] = page
+            if len(self._pages) > REMEMBERED:
+                self._pages.popitem(last=False)
+        return page
+
+
+def next_link(answer: Answer) -> str | None:
+    """Return the address of a listing's next page, if there is one.
+
+    Source: GitHub docs, "Using pagination in the REST API": a page may be short though others follow.
+    """
+    links = parse_header_links(answer.headers.get("link", ""))
+    return next((link["url"] for link in links if link.get("rel") == "next"), None)
 
 
 def _explained(error: GitHubRefused, scope: Scope) -> GitHubRefused:

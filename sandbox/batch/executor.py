@@ -1,17 +1,23 @@
-"""Carries out runs of tasks as processes, each in a folder of its own with its `stdout.txt`."""
+"""Carries out runs of tasks: the runner images' own entrypoint as a process, or an image as a container.
+
+Each task has a folder with its `stdout.txt`, and with a runner distribution that plays actions/runner.
+"""
 
 import os
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from sandbox.batch.docker import container_environment
 from sandbox.batch.model import TaskRun
 
 ROOT = Path(__file__).parents[2]
+ENTRYPOINT = ROOT / "runner-images" / "entrypoint"
+RUNNER = ROOT / "sandbox" / "runner.py"
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 
@@ -29,14 +35,12 @@ class Executor(Protocol):
 
 
 class ProcessExecutor:
-    """Runs each task as a process that plays the runner container.
+    """Runs each task as a process: the entrypoint of the runner images, over a fake distribution of the runner.
 
-    Args:
-        command: the process; it is given the task's environment and little else.
+    Root stays root there, if these are its processes: a developer's machine has no user for runners.
     """
 
-    def __init__(self, command: Sequence[str] = (sys.executable, "-m", "sandbox.runner")) -> None:
-        self._command = list(command)
+    def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="batch-")
         self._lock = threading.Lock()
         self._processes: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
@@ -50,22 +54,31 @@ class ProcessExecutor:
         """Start a process for the run."""
         output = self.stdout(run.task_id)
         output.parent.mkdir(parents=True, exist_ok=True)
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "AZ_BATCH_TASK_WORKING_DIR": str(output.parent),
-            **run.environment,
-        }
-        system = ["--os", "Windows" if run.os == "windows" else "Linux"]
+        given = run.environment if run.image else container_environment(run.command_line, run.environment)
+        environment = {**given, **fake_runner(run), "AZ_BATCH_TASK_WORKING_DIR": str(output.parent)}
+        command, own = self.command(run, output.parent, environment)
         with output.open("ab") as stream:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [*self._command, *system], env=environment, cwd=output.parent, stdout=stream, stderr=stream
+            process = subprocess.Popen(  # noqa: S603 - our own program
+                command, env=own, cwd=output.parent, stdout=stream, stderr=stream
             )
         waiter = threading.Thread(target=self._wait, args=(run, process, finished), daemon=True)
         with self._lock:
             self._processes[run.task_id, run.attempt] = process
             self._waiters.append(waiter)
         waiter.start()
+
+    def command(
+        self, run: TaskRun, folder: Path, environment: Mapping[str, str]
+    ) -> tuple[Sequence[str], Mapping[str, str]]:
+        """Return the command of a run, and the environment to start it with."""
+        home = folder / f"runner-{run.attempt}"
+        (home / "bin").mkdir(parents=True)
+        (home / "bin" / "Runner.Listener").symlink_to(RUNNER)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return (
+            [sys.executable, "-I", "-S", str(ENTRYPOINT)],
+            {"PATH": path, "GHR_HOME": str(home), "GHR_USER": "root", **environment},
+        )
 
     def stop(self, run: TaskRun) -> None:
         """Ask the process to end, and make it after a while."""
@@ -91,6 +104,14 @@ class ProcessExecutor:
         with self._lock:
             self._processes.pop((run.task_id, run.attempt), None)
         finished(run, code if code >= 0 else 128 - code)
+
+
+def fake_runner(run: TaskRun) -> dict[str, str]:
+    """Return what the fake runner must know beside what a real one is told."""
+    return {
+        "SANDBOX_RUNNER_OS": "Windows" if run.os == "windows" else "Linux",
+        "SANDBOX_GITHUB_URL": run.environment.get("GHR_URL", ""),
+    }
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

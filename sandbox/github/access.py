@@ -95,6 +95,7 @@ class Installation:
 
     Attributes:
         repositories: Full names it was given; None for all of the account.
+        suspended_at: When an owner suspended it, in epoch seconds, if so.
     """
 
     id: int
@@ -103,6 +104,7 @@ class Installation:
     account_type: Literal["Organization", "User", "Enterprise"] = "Organization"
     repositories: tuple[str, ...] | None = None
     permissions: Mapping[str, str] = field(default_factory=lambda: dict(APP_PERMISSIONS))
+    suspended_at: float | None = None
 
     def covers(self, repository: Repository) -> bool:
         """Whether it was given the repository."""
@@ -205,8 +207,10 @@ class Access:
         """Issue a token for an installation, narrowed to some of its repositories and permissions.
 
         Raises:
-            Refusal: 422, more is asked for than was granted.
+            Refusal: 422, more is asked for than was granted; 403, the installation is suspended.
         """
+        if installation.suspended_at is not None:
+            raise Refusal(403, "This installation has been suspended")
         granted = installation.permissions
         wanted = dict(permissions) if permissions is not None else dict(granted)
         whole = Principal("installation", "", granted)

@@ -167,6 +167,11 @@ class GitHubCore:
             self.access.installations[installation.id] = installation
             return installation
 
+    def suspend(self, installation: Installation) -> None:
+        """Suspend an installation: it stays listed, and gets no tokens."""
+        with self.lock:
+            self.access.installations[installation.id] = replace(installation, suspended_at=self.clock())
+
     def add_hook(
         self, url: str, secret: str | None, *, scope: Scope | None = None, app: App | None = None,
         events: Iterable[str] = ("workflow_job",), content_type: Literal["json", "form"] = "json",

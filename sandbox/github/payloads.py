@@ -202,7 +202,7 @@ class Payloads:
     def installation(self, installation: Installation) -> Json:
         """An `installation`."""
         app, base = installation.app, f"{self.api}/app/installations/{installation.id}"
-        kind = installation.account_type
+        kind, at = installation.account_type, installation.suspended_at
         account = (
             self.enterprise(installation.account) if kind == "Enterprise" else self.user(installation.account, kind)
         )
@@ -213,7 +213,8 @@ class Payloads:
             "access_tokens_url": f"{base}/access_tokens", "repositories_url": f"{self.api}/installation/repositories",
             "html_url": f"{self.url}/settings/installations/{installation.id}",
             "permissions": dict(installation.permissions), "events": ["workflow_job"], "single_file_name": None,
-            "created_at": _BIRTH, "updated_at": _BIRTH, "suspended_by": None, "suspended_at": None,
+            "created_at": _BIRTH, "updated_at": _BIRTH, "suspended_by": None if at is None else self.user("mona"),
+            "suspended_at": None if at is None else timestamp(at),
         }  # fmt: skip
 
     # Webhooks ------------------------------------------------------------------------------------------------------

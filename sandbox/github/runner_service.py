@@ -129,10 +129,13 @@ class RunnerService:
         return web.json_response({})
 
     def _redeemed(self, body: Json, now: float) -> Runner:
-        """The runner that a remove token and a name (or id) speak of."""
+        """The runner that a token and a name (or id) speak of; a registration token removes as well (seen in use)."""
         for runner in self._core.state.runners.values():
             if body.get("id") == runner.id or body.get("name") == runner.name:
-                self._core.access.redeem("remove", str(body["token"]), runner.scope, now)
+                try:
+                    self._core.access.redeem("remove", str(body["token"]), runner.scope, now)
+                except Refusal:
+                    self._core.access.redeem("registration", str(body["token"]), runner.scope, now)
                 return runner
         raise Refusal(404, "Not Found")
 

@@ -86,6 +86,18 @@ def test_three_jobs_get_three_runners(deployment: Deployment) -> None:
             validate_workflow_job(dict(delivery.payload))
 
 
+def test_windows_without_a_container_pool() -> None:
+    """On a plain Windows pool a job gets its runner all the same: its task calls Docker."""
+    pools = [Pool("batchWindows", "windows", container=False)]
+    with Deployment(settings={"WindowsLaunch": "docker", "UbuntuPool": ""}, pools=pools) as deployment:
+        job = deployment.github.queue_job(REPOSITORY, ("self-hosted", "windows-latest"))
+        until(lambda: all_done(deployment))
+        task = deployment.batch.task_bodies()[f"runner-{job.id}-1"]
+        assert task["commandLine"].startswith(f"docker run --rm --name runner-{job.id}-1 -e GHR_URL ")
+        assert task["commandLine"].endswith(" acme.azurecr.io/githubactions-runner:windows-core-ltsc2022-actionsrunner")
+        assert "containerSettings" not in task
+
+
 def test_one_upstream_call_per_job(deployment: Deployment) -> None:
     """Once a registration token is cached, a queued job costs one call: the task."""
     deployment.github.queue_job(REPOSITORY, ("self-hosted",))

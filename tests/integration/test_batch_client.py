@@ -101,6 +101,20 @@ class TestAdd:
         }  # fmt: skip
         assert (body["requiredSlots"], body["jobId"], body["poolId"]) == (2, "github-runner-linux", "linux")
 
+    def test_a_task_that_calls_docker(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A pool that is not made for containers gets a command line, for an administrator, and no settings."""
+        assert tasks.add(task(pool="plain", launch="docker"))
+        body = batch.task_bodies()["runner-1-1"]
+        assert body["commandLine"] == (
+            "docker run --rm --name runner-1-1 -e GHR_TOKEN acme.azurecr.io/githubactions-runner:x"
+        )
+        assert "containerSettings" not in body
+        assert body["userIdentity"] == {"autoUser": {"scope": "pool", "elevationLevel": "admin"}}
+        assert body["environmentSettings"] == [
+            {"name": "GHR_TOKEN", "value": "s3cret"},
+            {"name": "DOCKER_CONFIG", "value": "/etc/docker/client"},
+        ]
+
     def test_windows_runs_elevated(self, batch: Batch, tasks: RunnerTasks) -> None:
         """Batch refuses a Windows container that is not an administrator's."""
         assert tasks.add(task(pool="windows", os="windows"))

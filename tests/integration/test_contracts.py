@@ -14,14 +14,19 @@ from typing import Any
 import pytest
 
 from orchestrator.batch import RunnerTasks, job_id
+from orchestrator.github.app import GitHubApp
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential, TokenCredential
+from orchestrator.github.hook_deliveries import APP_HOOK, HookDeliveries
 from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.runners import Runners
 from orchestrator.github.scope import Registrant, Scope
 from orchestrator.github.session import GitHubSession
+from orchestrator.github.workflow_jobs import WorkflowJobs
 from sandbox.deployment import REPOSITORY, Deployment
 from sandbox.github import GitHub
+from sandbox.github.access import APP_PERMISSIONS
+from sandbox.github.model import JobPlan
 from sandbox.github.model import Scope as StandInScope
 from tests.e2e.test_deployment import all_done, until
 from tests.integration.test_batch_client import batch, task, tasks, url  # noqa: F401 - fixtures
@@ -68,6 +73,58 @@ def test_github(github: GitHub, github_url: str, app_keys: tuple[str, str], tmp_
     exchanges = github.recorder.exchanges
     enterprise = [{**e, "api": "ghec"} for e in exchanges if e["path"].startswith("/enterprises")]
     assert_kept([e for e in exchanges if not e["path"].startswith("/enterprises")] + enterprise, tmp_path)
+
+
+def test_github_upkeep(github: GitHub, github_url: str, app_keys: tuple[str, str], tmp_path: Path) -> None:
+    """Every call by which the control loop looks at GitHub, and has deliveries sent again, keeps to GitHub's schema."""
+    github.add_repository(REPOSITORY)
+    private, public = app_keys
+    app = github.add_app(public)
+    github.install(app, "acme", permissions={**APP_PERMISSIONS, "organization_hooks": "write"})
+    github.install(app, "big", account_type="Enterprise")
+    github.suspend(github.install(app, "mona", account_type="User"))
+    # Nobody is there: all deliveries fail.
+    hooks = [github.add_hook("http://127.0.0.1:9", None, app=app)]
+    hooks += [
+        github.add_hook("http://127.0.0.1:9", None, scope=StandInScope("organization", "acme")),
+        github.add_hook("http://127.0.0.1:9", None, scope=StandInScope("repository", REPOSITORY)),
+    ]
+    for _ in range(101):
+        github.queue_job(REPOSITORY, ("self-hosted", "linux"))
+    github.queue_run(REPOSITORY, [JobPlan(("linux",), environment="production"), JobPlan(("linux",))])
+    assert github.hooks.wait()
+    client = GitHubClient(github_url)
+    credential = AppCredential(client, str(app.id), private)
+    assert list(GitHubApp(client, credential).repositories()) == [REPOSITORY]
+    session, own = GitHubSession(client, credential), GitHubSession(client, TokenCredential("ghp_sandbox"))
+    for _ in range(2):
+        events = WorkflowJobs(session).queued(REPOSITORY, None)
+    assert len(events) == 102
+    assert WorkflowJobs(session).is_queued(events[0])
+    assert len(github.recorder.calls) > 2 * 101
+    of_app, of_token = HookDeliveries(client, session, credential), HookDeliveries(client, own, None)
+    for hook, deliveries in (
+        (APP_HOOK, of_app),
+        (f"/orgs/acme/hooks/{hooks[1].id}", of_app),
+        (f"/repos/{REPOSITORY}/hooks/{hooks[2].id}", of_token),
+    ):
+        found = list(deliveries.since(hook, datetime(2020, 1, 1, tzinfo=UTC)))
+        assert len(found) > 101
+        deliveries.redeliver(hook, found[0])
+    calls = {f"{exchange['method']} {exchange['status']}" for exchange in github.recorder.exchanges}
+    assert calls == {"GET 200", "GET 304", "POST 201", "POST 202"}
+    assert_kept([one for exchange in github.recorder.exchanges for one in _entry_by_entry(exchange)], tmp_path)
+
+
+def _entry_by_entry(exchange: dict[str, Any]) -> list[dict[str, Any]]:
+    """Take the list of installations apart: its schema asks of an account to be a user and an enterprise at once."""
+    if exchange["path"] != "/app/installations":
+        return [exchange]
+    place = exchange["url"].partition("?")[0]
+    return [
+        {**exchange, "url": f"{place}/{entry['id']}", "response_body": json.dumps(entry)}
+        for entry in json.loads(exchange["response_body"])
+    ]
 
 
 def test_batch(batch: Any, tasks: RunnerTasks, tmp_path: Path) -> None:  # noqa: F811 - fixtures

@@ -165,6 +165,17 @@ class TestApp:
         with pytest.raises(GitHubRefused, match="422"):
             runners.registration_token(Registrant(ORGANIZATION.scope, installation))
 
+    def test_installed_anew(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:
+        """After the App was removed and installed again, the second try finds the new installation."""
+        runners, installation = self.runners(github, github_url, app_keys)
+        runners.jit_config(ORGANIZATION, "r-1", ["self-hosted"], None)
+        old = github.access.installations.pop(installation)
+        github.access.revoke_installation_tokens()
+        github.install(old.app, "acme")
+        with pytest.raises(GitHubRefused, match="404"):
+            runners.jit_config(ORGANIZATION, "r-2", ["self-hosted"], None)
+        assert runners.jit_config(ORGANIZATION, "r-2", ["self-hosted"], None).runner_id
+
     def test_unusable_key(self, github_url: str) -> None:
         """A key that looks like one and is none names the setting and shows nothing of it."""
         client = GitHubClient(github_url)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from orchestrator.application import Application
 from orchestrator.webhook import workflow_job_event
 from sandbox.github import GitHub
 from sandbox.github.model import WEBHOOK_KINDS, Event, Scope
-from sandbox.runner import Runner, Settings
+from sandbox.runner import Listener
 from sandbox.server import Server
 from tests.builders import delivery, environment
 from tests.npm import package_file
@@ -69,7 +70,7 @@ def test_an_event_that_is_stripped_bare(application: Application) -> None:
         assert asyncio.run(application.receive(*delivery(body))).status in {200, 400, 503}
 
 
-def test_the_stand_in_sends_what_github_publishes() -> None:
+def test_the_stand_in_sends_what_github_publishes(tmp_path: Path) -> None:
     """The stand-in's webhooks keep to the schema that GitHub publishes, so that tests stand on real shapes."""
     github = GitHub()
     seen: list[Event] = []
@@ -81,9 +82,9 @@ def test_the_stand_in_sends_what_github_publishes() -> None:
     running = github.queue_job("acme/app", ["self-hosted"])
     token, _ = github.access.runner_token("registration", Scope("organization", "acme"), github.clock())
     with Server(github.application) as server:
-        runner = Runner(Settings.read({"GHR_URL": f"{server.url}/acme", "GHR_TOKEN": token}), "Linux")
-        runner.register()
-        runner.work()
+        runner = Listener(str(tmp_path), {"ACTIONS_RUNNER_INPUT_TOKEN": token})
+        assert runner.configure(["--url", f"{server.url}/acme", "--ephemeral"]) == 0
+        assert runner.run() == 0
     payloads = [
         github.payloads.workflow_job(event, github.state.run(event.job.run_id), None)
         for event in seen

@@ -25,7 +25,7 @@ class World:
 
     def __init__(self, **changes: str) -> None:
         self.trouble: Exception | None = None
-        self.result: Literal["created", "exists", "removed", "left"] = "created"
+        self.result: Literal["created", "exists", "removed", "left", "gone"] = "created"
         self.queue_trouble: Exception | None = None
         self.provisioned: list[tuple[int, str]] = []
         self.kept: list[tuple[int, str, float | None]] = []
@@ -92,6 +92,14 @@ def test_exists(world: World) -> None:
     world.result = "exists"
     answer = world.receive()
     assert (answer.status, answer.body["result"]) == (200, "exists")
+
+
+def test_an_old_delivery(world: World) -> None:
+    """A job that waits no longer is ignored, and the answer says why."""
+    world.result = "gone"
+    answer = world.receive()
+    assert (answer.status, answer.body["result"]) == (200, "ignored")
+    assert "waits no longer" in str(answer.body["reason"])
 
 
 def test_a_form_is_as_good_as_json(world: World) -> None:

@@ -121,6 +121,7 @@ def test_self_hosted() -> None:
         {"pool": "a/b"},
         {"image": "i mage"},
         {"os": "macos"},
+        {"launch": "podman"},
         {"slots": 0},
         {"max_hours": 0},
         {"idle_minutes": 0},

@@ -213,6 +213,14 @@ class TestInView:
         assert set().union(*passes) == set(names)
         assert _by_turns(names[:5], 3) == set(names[:5])
 
+    def test_a_turn_of_those_without_tasks(self) -> None:
+        """Repositories that are only named take their turns, too, and hold up nobody while they wait for them."""
+        names = [f"acme/r{number}" for number in range(REPOSITORIES + TURNS)]
+        world = World(settings(ReconcileRepositories=",".join(names)))
+        world.pass_over(task(1))
+        assert len(world.asked) == REPOSITORIES
+        assert world.done == ["end runner-1-1"]
+
     def test_what_had_no_turn(self, world: World) -> None:
         """While not every repository had its turn, no task is ended as surplus."""
         tasks = [task(number, repository=f"acme/r{number}") for number in range(1, REPOSITORIES + TURNS + 2)]

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.admission import Admitted, admit
 from orchestrator.github.runners import Runner
-from orchestrator.github.scope import Scope
+from orchestrator.github.scope import Registrant, Scope
 from orchestrator.reconciliation import (
     DELETIONS,
     FAILURES,
@@ -33,6 +33,7 @@ from tests.builders import queued_job, settings
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 LABELS = frozenset({"self-hosted", "linux", "x64", "ubuntu-latest", "ubuntu-24.04"})
+ACME = Registrant(Scope("organization", "acme"), None)
 URL = "https://github.com/acme"
 
 
@@ -78,7 +79,7 @@ def decided(
     complete: bool = True,
 ) -> list[Action]:
     """Decide, five minutes between two passes."""
-    view = ScopeView(Scope("organization", "acme"), URL, jobs, runners or [], tasks, complete, minutes(5))
+    view = ScopeView(ACME, URL, jobs, runners or [], tasks, complete, minutes(5))
     return decide(view, NOW)
 
 
@@ -297,7 +298,7 @@ class TestWhatIsLeftOver:
             task("runner-3-1", "finished", exit_code=0, age=4),
         ]
         actions = [action for action in decided([], tasks, [known]) if isinstance(action, RemoveRunner)]
-        assert actions == ([RemoveRunner(known, "its task is over")] if removed else [])
+        assert actions == ([RemoveRunner(ACME, known, "its task is over")] if removed else [])
 
     def test_removals_are_bounded(self) -> None:
         """One pass removes so many runners at most."""

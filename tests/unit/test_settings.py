@@ -128,6 +128,27 @@ def test_profiles_from_settings() -> None:
     assert (profile.max_hours, profile.idle_minutes, profile.runner_group) == (3.5, 4, "Batch")
 
 
+def test_what_starts_windows_containers() -> None:
+    """`WindowsLaunch` is for the Windows profiles that say nothing themselves, default ones and others."""
+
+    def launches(**changes: str) -> list[tuple[str, str | None]]:
+        found = settings(WindowsPool="w", **changes)
+        return sorted({(profile.os, profile.launch) for profile in found.profiles})
+
+    own = json.dumps(
+        [
+            {"name": "a", "labels": ["a"], "pool": "w", "image": "i", "os": "windows"},
+            {"name": "b", "labels": ["b"], "pool": "w", "image": "i", "os": "windows", "launch": "batch"},
+            {"name": "c", "labels": ["c"], "pool": "l", "image": "i"},
+        ]
+    )
+    assert launches() == [("linux", "batch"), ("windows", "batch")]
+    assert launches(WindowsLaunch="Docker") == [("linux", "batch"), ("windows", "docker")]
+    assert launches(WindowsLaunch="docker", RunnerProfiles=own) == [
+        ("linux", "batch"), ("windows", "batch"), ("windows", "docker"),
+    ]  # fmt: skip
+
+
 def test_a_profile_keeps_its_own() -> None:
     """What a profile says itself wins over the other settings, its image's registry included."""
     own = {
@@ -182,6 +203,8 @@ def test_malformed_profiles(text: str, where: str) -> None:
         ({"BatchAccountKey": "???"}, "BatchAccountKey"),
         ({"AllowedSources": "everyone"}, "AllowedSources"),
         ({"AllowedRepositories": "acme"}, "AllowedRepositories"),
+        ({"ReconcileRepositories": "acme/app,acme/*"}, "ReconcileRepositories"),
+        ({"ReconcileMinutes": "0"}, "ReconcileMinutes"),
         ({"AllowPublicRepositories": "perhaps"}, "AllowPublicRepositories"),
         ({"MaxRequestBytes": "-1"}, "MaxRequestBytes"),
         ({"TrustedProxyCount": "many"}, "TrustedProxyCount"),

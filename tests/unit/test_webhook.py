@@ -1,6 +1,7 @@
 """From bytes and headers to a verified event."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import quote_plus, urlencode
 
@@ -13,6 +14,7 @@ from orchestrator.webhook import (
     FORM,
     JSON,
     DeliveryHeaders,
+    WorkflowJob,
     action_of,
     json_payload,
     ping_event,
@@ -101,6 +103,49 @@ class TestHeaders:
         headers = {k: v for k, v in self.RIGHT.items() if k != "x-hub-signature-256"}
         with pytest.raises(SignatureInvalid):
             DeliveryHeaders.parse({**headers, "x-hub-signature": "sha1=00"})
+
+
+class TestWebhookOf:
+    """`DeliveryHeaders.webhook_of`."""
+
+    @pytest.mark.parametrize(
+        ("target", "hook_id", "organization", "path"),
+        [
+            ("organization", "7", {"login": "acme"}, "/orgs/acme/hooks/7"),
+            ("organization", "7", None, None),
+            ("repository", "8", None, "/repos/acme/app/hooks/8"),
+            ("integration", "9", {"login": "acme"}, None),
+            ("repository", "", None, None),
+            ("repository", "8/../9", None, None),
+            ("repository", "\u0663", None, None),
+        ],
+    )
+    def test_path(self, target: str, hook_id: str, organization: Any, path: str | None) -> None:
+        """The hook is known by its REST path where the headers name an organization's or a repository's."""
+        headers = DeliveryHeaders("workflow_job", "d-1", "application/json", "sha256=", hook_id, target)
+        event = workflow_job_event(json.dumps(queued_job(organization=organization)).encode())
+        assert headers.webhook_of(event) == path
+
+
+class TestCreatedAt:
+    """`WorkflowJob.created_at`."""
+
+    @pytest.mark.parametrize(
+        ("text", "moment"),
+        [
+            ("2026-11-25T12:00:00Z", datetime(2026, 11, 25, 12, tzinfo=UTC)),
+            ("2026-11-25T13:00:00+01:00", datetime(2026, 11, 25, 12, tzinfo=UTC)),
+            ("2026-11-25T12:00:00", datetime(2026, 11, 25, 12, tzinfo=UTC)),
+            (datetime(2026, 11, 25, 12, tzinfo=UTC), datetime(2026, 11, 25, 12, tzinfo=UTC)),
+            ("yesterday", None),
+            (None, None),
+            (7, None),
+        ],
+    )
+    def test_moment(self, text: object, moment: datetime | None) -> None:
+        """A job's time is read in any zone; one that cannot be read costs no runner."""
+        job = queued_job()["workflow_job"] | {"created_at": text}
+        assert WorkflowJob.model_validate(job).created_at == moment
 
 
 class TestPayload:

@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Puts the pinned runner into an image: `fetch.py FOLDER`, run while the image is built.
+
+What it downloads must have the sha256 that versions.json pins, or the build ends here. Standard library only; Python
+3.6 or newer.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+import tarfile
+import tempfile
+import urllib.request
+import zipfile
+from typing import Any, Dict
+
+MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
+CHUNK = 1024 * 1024
+
+
+class Unfit(Exception):
+    """There is no such package, or it is not what was pinned."""
+
+
+def package_name(system: str, machine: str) -> str:
+    """Return what GitHub calls the runner for a machine: `linux-x64`."""
+    try:
+        return "{}-{}".format({"Linux": "linux", "Windows": "win"}[system], MACHINES[machine.lower()])
+    except KeyError:
+        raise Unfit(f"there is no runner for {system} on {machine}") from None
+
+
+def fetch(package: Dict[str, Any], folder: str) -> None:
+    """Download a package, check it, and unpack it into a new folder.
+
+    Args:
+        package: its `url` and `sha256`.
+        folder: where to.
+
+    Raises:
+        Unfit: It is not what was pinned; nothing is unpacked.
+    """
+    digest = hashlib.sha256()
+    with tempfile.TemporaryFile() as file:
+        with urllib.request.urlopen(package["url"]) as answer:  # noqa: S310 - the URL is pinned
+            for chunk in iter(lambda: answer.read(CHUNK), b""):
+                digest.update(chunk)
+                file.write(chunk)
+        if digest.hexdigest() != package["sha256"]:
+            raise Unfit(
+                "{} has the sha256 {}, and not {}, which is pinned".format(
+                    package["url"], digest.hexdigest(), package["sha256"]
+                )
+            )
+        file.seek(0)
+        os.makedirs(folder)
+        if package["url"].endswith(".zip"):
+            with zipfile.ZipFile(file) as zipped:
+                zipped.extractall(folder)  # noqa: S202 - it is what was pinned
+        else:
+            with tarfile.open(fileobj=file) as archive:
+                archive.extraction_filter = lambda member, _path: member  # newer Pythons ask for one
+                archive.extractall(folder)  # noqa: S202 - it is what was pinned
+
+
+def main() -> int:
+    """Fetch the runner for this machine; return the exit code."""
+    pins = os.path.join(os.path.dirname(os.path.abspath(__file__)), "versions.json")
+    with open(pins, encoding="utf-8") as file:
+        packages = json.load(file)["runner"]["packages"]
+    folder = sys.argv[1]
+    try:
+        fetch(packages[package_name(platform.system(), platform.machine())], folder)
+    except (Unfit, OSError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        print(f"fetch: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

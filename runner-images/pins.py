@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""Keeps versions.json: what the images are made of.
+
+    pins.py base NAME   the base image with its digest, for `--build-arg BASE_IMAGE`
+    pins.py check       warns while GitHub still takes the pinned runner, and fails shortly before it does not
+    pins.py update      pins the latest runner and the bases' current digests, everywhere that names them
+
+`check` and `update` ask GitHub; `update` asks the registries too, by docker.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PINS = HERE / "versions.json"
+# Both say which runner this release's images have; tests hold them to versions.json.
+NAMED_IN = {
+    HERE.parent / "orchestrator" / "runner_version.py": r'(?<=^PINNED = ")[^"]+',
+    HERE.parent / "local.settings.json.example": r'(?<="RunnerVersion": ")[^"]+',
+}
+RELEASES = "https://api.github.com/repos/actions/runner/releases?per_page=50"
+# GitHub docs, "Self-hosted runners reference": a new release must be installed within 30 days.
+TERM = timedelta(days=30)
+# `check` fails when less is left, so that somebody is told by the failed workflow.
+LAST_WARNING = timedelta(days=7)
+
+type Json = dict[str, Any]
+
+
+class Unusable(Exception):
+    """A pin is missing, or what was found cannot be pinned."""
+
+
+def base(pins: Mapping[str, Any], name: str) -> str:
+    """Return a base image with its digest.
+
+    Raises:
+        Unusable: There is no such base, or its digest is not pinned yet.
+    """
+    found = pins["bases"].get(name)
+    if found is None:
+        raise Unusable(f"no base is called {name}; there are {', '.join(pins['bases'])}")
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", found["digest"] or ""):
+        raise Unusable(
+            f"the digest of {found['image']} is not pinned in versions.json: run `pins.py update` and commit"
+        )
+    return f"{found['image']}@{found['digest']}"
+
+
+def time_left(version: str, releases: Iterable[Json], now: datetime) -> timedelta | None:
+    """Return how long GitHub still takes a runner: 30 days from its successor's publication; None for the latest."""
+    newer = [release for release in _published(releases) if _parts(_version(release)) > _parts(version)]
+    successors = [datetime.fromisoformat(release["published_at"]) for release in newer]
+    return min(successors) + TERM - now if successors else None
+
+
+def verdict(version: str, left: timedelta | None) -> tuple[int, str]:
+    """Return an exit code, and what a workflow shows."""
+    if left is None:
+        return 0, f"runner {version} is the latest"
+    if left < LAST_WARNING:
+        return 1, f"::error::GitHub takes runner {version} for {left.days} more days: update, build and roll out now"
+    return 0, f"::warning::runner {version} has a successor; GitHub takes it for {left.days} more days"
+
+
+def latest(releases: Iterable[Json]) -> Json:
+    """Return the release with the highest version."""
+    return max(_published(releases), key=lambda release: _parts(_version(release)))
+
+
+def packages(release: Json, names: Iterable[str]) -> Json:
+    """Return URL and sha256 of a release's packages.
+
+    GitHub computes an asset's digest itself; the release's notes name the checksum too, and both must agree.
+
+    Raises:
+        Unusable: One is missing, or they disagree.
+    """
+    found: Json = {}
+    version = _version(release)
+    for name in names:
+        file = f"actions-runner-{name}-{version}.{'zip' if name.startswith('win') else 'tar.gz'}"
+        asset = next((asset for asset in release["assets"] if asset["name"] == file), None)
+        sha256 = ((asset or {}).get("digest") or "").removeprefix("sha256:")
+        noted = re.search(rf"<!-- BEGIN SHA {name} -->([0-9a-f]{{64}})<!-- END SHA {name} -->", release["body"] or "")
+        if asset is None or not re.fullmatch(r"[0-9a-f]{64}", sha256):
+            raise Unusable(f"release {version} has no {file} with a sha256")
+        if noted is None or noted[1] != sha256:
+            raise Unusable(f"the notes of release {version} do not confirm the sha256 of {file}")
+        found[name] = {"url": asset["browser_download_url"], "sha256": sha256}
+    return found
+
+
+def updated(pins: Json, release: Json, digest: Callable[[str], str]) -> Json:
+    """Return the pins with the latest runner and the bases' current digests.
+
+    Args:
+        pins: what is pinned now.
+        release: of the runner.
+        digest: asks a registry for an image's digest.
+    """
+    runner = {
+        "version": _version(release),
+        "published": release["published_at"][:10],
+        "packages": packages(release, pins["runner"]["packages"]),
+    }
+    bases = {name: {**found, "digest": digest(found["image"])} for name, found in pins["bases"].items()}
+    return {**pins, "runner": runner, "bases": bases}
+
+
+def written(pins: Json) -> str:
+    """Return the text of versions.json: one line for each base."""
+    text = json.dumps(pins, indent=2)
+    return re.sub(r'\{\s+("image": [^\n]+)\s+("digest": [^\n]+)\s+\}', r"{\1 \2}", text) + "\n"
+
+
+def digest_by_docker(image: str) -> str:
+    """Ask a registry for the digest that an image's tag has now."""
+    command = ["docker", "buildx", "imagetools", "inspect", image, "--format", "{{.Manifest.Digest}}"]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.strip()
+
+
+def _published(releases: Iterable[Json]) -> list[Json]:
+    return [release for release in releases if not release["draft"] and not release["prerelease"]]
+
+
+def _version(release: Json) -> str:
+    return str(release["tag_name"]).removeprefix("v")
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _releases() -> list[Json]:
+    with urllib.request.urlopen(RELEASES, timeout=30) as answer:
+        found: list[Json] = json.load(answer)
+    return found
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line says; return the exit code."""
+    pins: Json = json.loads(PINS.read_text(encoding="utf-8"))
+    try:
+        match list(arguments):
+            case ["base", name]:
+                print(base(pins, name))
+            case ["check"]:
+                version = pins["runner"]["version"]
+                code, text = verdict(version, time_left(version, _releases(), datetime.now(UTC)))
+                print(text)
+                return code
+            case ["update"]:
+                pins = updated(pins, latest(_releases()), digest_by_docker)
+                PINS.write_text(written(pins), encoding="utf-8")
+                for file, pattern in NAMED_IN.items():
+                    text = file.read_text(encoding="utf-8")
+                    file.write_text(
+                        re.sub(pattern, pins["runner"]["version"], text, flags=re.MULTILINE), encoding="utf-8"
+                    )
+            case _:
+                print(__doc__, file=sys.stderr)
+                return 2
+    except Unusable as error:
+        print(f"pins.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,178 @@
+"""Podman, the base image and the runner image that the container tests run on.
+
+Base images come from `GHR_TEST_BASE_IMAGE`, or are made by debootstrap once and kept in /var/tmp.
+"""
+
+import fcntl
+import hashlib
+import http.server
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "runner-images"
+CACHE = Path("/var/tmp/runner-image-tests")  # noqa: S108 - a cache that outlives a checkout; its folder is the user's
+SUITE = "bookworm"
+BASE = f"localhost/runner-image-tests/base:{SUITE}"
+# A virtual machine may lack what crun and systemd's cgroups ask for; these ask for less.
+CONFIGURATION = f"""
+[engine]
+runtime = "{"runc" if shutil.which("runc") else "crun"}"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+[containers]
+default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
+"""
+
+type Ended = subprocess.CompletedProcess[str]
+
+
+def _image() -> str:
+    """Name the image after what it is made of, so that it is built only when that has changed."""
+    files = [*(SOURCES / "entrypoint").glob("*.py"), SOURCES / "linux" / "Dockerfile", SOURCES / "fetch.py"]
+    digest = hashlib.sha256(os.environ.get("GHR_TEST_BASE_IMAGE", BASE).encode())
+    for file in sorted([*files, ROOT / "sandbox" / "runner.py"]):
+        digest.update(file.read_bytes())
+    return f"localhost/githubactions-runner:sandbox-{digest.hexdigest()[:12]}"
+
+
+IMAGE = _image()
+
+
+def available() -> str:
+    """Return why containers cannot be run here, empty if they can."""
+    if shutil.which("podman") is None:
+        return "podman is not installed: make image-test installs it"
+    if os.geteuid() != 0:
+        return "podman is used as root here: sudo make image-test"
+    if "GHR_TEST_BASE_IMAGE" not in os.environ and shutil.which("debootstrap") is None:
+        return "debootstrap is not installed, and GHR_TEST_BASE_IMAGE names no base image: make image-test"
+    return ""
+
+
+needed = pytest.mark.skipif(bool(available()), reason=available() or "podman")
+
+
+def podman(*arguments: str, check: bool = True, timeout: float = 300) -> Ended:
+    """Run podman; return how it ended, with what it said."""
+    return (_must if check else _run)("podman", *arguments, timeout=timeout)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment that podman runs in."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    configuration = CACHE / "containers.conf"
+    if not configuration.exists() or configuration.read_text(encoding="utf-8") != CONFIGURATION:
+        configuration.write_text(CONFIGURATION, encoding="utf-8")
+    return {**os.environ, "CONTAINERS_CONF": str(configuration)}
+
+
+def _run(*command: str, timeout: float = 900) -> Ended:
+    return subprocess.run(  # noqa: S603 - fixed commands
+        command, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def _must(*command: str, timeout: float = 900) -> Ended:
+    done = _run(*command, timeout=timeout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Let one process at a time do something: the tests run side by side."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def base_image() -> str:
+    """Return a base image, made on the first call."""
+    if given := os.environ.get("GHR_TEST_BASE_IMAGE"):
+        return given
+    with alone("base"):
+        if podman("image", "exists", BASE, check=False).returncode != 0:
+            archive = CACHE / f"{SUITE}.tar"
+            if not archive.exists():
+                with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+                    _must("debootstrap", "--variant=minbase", SUITE, f"{folder}/root")
+                    _must("tar", "-C", f"{folder}/root", "-cf", f"{folder}/part", ".")
+                    Path(folder, "part").rename(archive)
+            podman("import", str(archive), BASE)
+    return BASE
+
+
+def distribution() -> bytes:
+    """Return an archive like that of actions/runner, with the program that plays it."""
+    files = {
+        "bin/Runner.Listener": (ROOT / "sandbox" / "runner.py").read_bytes(),
+        "bin/installdependencies.sh": b"#!/bin/sh\nexit 0\n",
+    }
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o755
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def build(
+    folder: Path, tag: str, *, sha256: str | None = None, arguments: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Build the Linux image, whose pins say that the runner is the fake one.
+
+    Args:
+        folder: an empty folder for the build's context.
+        tag: what to call the image.
+        sha256: the pinned checksum; the right one without.
+        arguments: more for the build.
+    """
+    context, served = folder / "context", folder / "served"
+    shutil.copytree(SOURCES, context)
+    served.mkdir()
+    archive = distribution()
+    (served / "runner.tar.gz").write_bytes(archive)
+    handler = partial(_Quiet, directory=str(served))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        package = {
+            "url": f"http://127.0.0.1:{server.server_port}/runner.tar.gz",
+            "sha256": sha256 or hashlib.sha256(archive).hexdigest(),
+        }
+        pins = {"runner": {"packages": {"linux-x64": package, "linux-arm64": package}}}
+        (context / "versions.json").write_text(json.dumps(pins), encoding="utf-8")
+        done = podman(
+            "build", "--format", "docker", "--network", "host", "--build-arg", f"BASE_IMAGE={base_image()}",
+            "--tag", tag, "--file", str(context / "linux" / "Dockerfile"), *arguments, str(context),
+            check=False, timeout=900,
+        )  # fmt: skip
+        server.shutdown()
+    return done
+
+
+def container(
+    image: str, environment: Mapping[str, str], *options: str, timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run a container until it ends; return its exit code and what it said."""
+    variables = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
+    return podman("run", "--rm", "--network", "host", *variables, *options, image, check=False, timeout=timeout)
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""

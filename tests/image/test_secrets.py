@@ -1,0 +1,136 @@
+"""What a hostile job gets to see, and that each rule which hides something is needed: without it the job sees it."""
+
+import pytest
+
+from sandbox.github import GitHub
+from sandbox.github.model import Scope
+from tests.image.harness import PYTHON, Attack, Mutation, Place, attack
+
+SCOPE = Scope("organization", "acme")
+PLACES = ["process", "container"]
+HIDE_PROCESS = Mutation("systems.py", "control(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0", "not control")
+NO_NEW_PRIVILEGES = Mutation("systems.py", "control(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)", "pass")
+DROP_ROOT = Mutation("systems.py", "        os.setuid(entry.pw_uid)\n", "")
+SCRUB_NAMES = Mutation("contract.py", "not name.upper().startswith(SCRUBBED)", "name")
+SCRUB_VALUES = Mutation("contract.py", " and secret not in value", "")
+TOKEN_BY_ENVIRONMENT = Mutation(
+    "lifecycle.py", "self._call(arguments, REG", 'self._call(arguments + ["--token", self._secret.value], REG'
+)
+LISTENER_WITHOUT_TOKEN = Mutation(
+    "lifecycle.py", "dict(self._environment, **extra)", "dict(self._environment, T=self._secret.value, **extra)"
+)
+JIT_BY_FILES = Mutation(
+    "systems.py", "        return {}\n", '        return {"ACTIONS_RUNNER_INPUT_JITCONFIG": secret.value}\n'
+)
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> Place:
+    """Return where the entrypoint runs; build the image if that is a container."""
+    if request.param == "container":
+        request.getfixturevalue("image")
+    elif PYTHON is None:
+        pytest.skip("as root, this needs a Python that other users may run: /usr/bin/python3")
+    found: Place = request.param
+    return found
+
+
+def status(text: str, field: str) -> str:
+    """Return a field of a /proc/PID/status."""
+    return next(line.split()[1] for line in text.splitlines() if line.startswith(f"{field}:"))
+
+
+def assert_ran(found: Attack) -> None:
+    """Check that the job ran to its end."""
+    assert (found.code, found.output.splitlines()[-1]) == (0, "ghr: exit code 0: a job ran"), found.output
+    assert found.seen["own"]
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_the_secret_is_nowhere(place: Place, jit: bool, github: GitHub, github_url: str) -> None:
+    """Neither token nor JIT configuration is in any environment, argument, memory or file that a job can read."""
+    copies = {"LEGACY_TOKEN_COPY": "x"} if jit else {}
+    found = attack(place, github, github_url, jit=jit, environment=copies)
+    assert_ran(found)
+    assert found.leaks == set()
+    assert found.secret not in found.output
+    assert found.seen["entrypoint"]["environ"] == found.seen["entrypoint"]["memory"] == "PermissionError"
+    assert status(found.seen["entrypoint"]["uid"], "Uid") == str(found.seen["uid"]) != "0"
+
+
+def test_what_else_is_none_of_its_business(place: Place, github: GitHub, github_url: str) -> None:
+    """Our settings, the orchestrator's notes, Batch's variables and other copies of the token do not reach a job."""
+    more = {"GHR_ORIGIN": '{"job": 1}', "AZ_BATCH_NODE_ID": "node", "ActionsRunner_URL": "https://x.test/x"}
+    found = attack(place, github, github_url, environment=more)
+    assert_ran(found)
+    names = {name.upper() for name in found.seen["own"]}
+    assert not [name for name in names if name.startswith(("GHR_", "AZ_BATCH", "ACTIONSRUNNER_"))]
+    assert "PermissionError" in found.seen["shadow"]
+
+
+@pytest.mark.parametrize(
+    ("mutation", "jit", "place_of_leak"),
+    [
+        (HIDE_PROCESS, False, "environment of a process"),
+        (HIDE_PROCESS, True, "environment of a process"),
+        (TOKEN_BY_ENVIRONMENT, False, "files of the runner"),
+        (LISTENER_WITHOUT_TOKEN, False, "environment of a process"),
+        (JIT_BY_FILES, True, "environment of a process"),
+    ],
+)
+def test_each_rule_is_needed(
+    place: Place, mutation: Mutation, jit: bool, place_of_leak: str, github: GitHub, github_url: str
+) -> None:
+    """Without the rule the job finds the secret, so the test above would say so."""
+    found = attack(place, github, github_url, jit=jit, mutation=mutation)
+    assert_ran(found)
+    assert place_of_leak in found.leaks
+
+
+def test_a_copy_of_the_token(place: Place, github: GitHub, github_url: str) -> None:
+    """A copy of the secret in a variable of another name is taken away as well; without that rule the job has it."""
+    token, _ = github.access.runner_token("registration", SCOPE, github.clock())
+    given = {"GHR_TOKEN": token, "OLD_NAME": f"token={token}"}
+    assert attack(place, github, github_url, environment=given).leaks == set()
+    without = attack(place, github, github_url, environment=given, mutation=SCRUB_VALUES)
+    assert "own environment" in without.leaks
+
+
+def test_names_are_scrubbed(place: Place, github: GitHub, github_url: str) -> None:
+    """Without the rule for names the job sees what the orchestrator noted."""
+    found = attack(place, github, github_url, environment={"GHR_ORIGIN": "notes"}, mutation=SCRUB_NAMES)
+    assert found.seen["own"]["GHR_ORIGIN"] == "notes"
+
+
+def test_no_new_privileges(place: Place, github: GitHub, github_url: str) -> None:
+    """No program of the job becomes root by its set-user-id bit, unless the image allows sudo."""
+    field = "NoNewPrivs"
+    assert status(attack(place, github, github_url).seen["status"], field) == "1"
+    assert status(attack(place, github, github_url, mutation=NO_NEW_PRIVILEGES).seen["status"], field) == "0"
+    allowed = attack(place, github, github_url, environment={"GHR_ALLOW_SUDO": "true"})
+    assert (status(allowed.seen["status"], field), allowed.leaks) == ("0", set())
+
+
+@pytest.mark.usefixtures("image")
+@pytest.mark.parametrize(("user", "uid"), [("0", 1001), ("1001", 1001), ("54321", 54321)])
+def test_whoever_the_container_runs_as(user: str, uid: int, github: GitHub, github_url: str) -> None:
+    """Root becomes the image's user; any other user stays, also one that the image does not know."""
+    found = attack("container", github, github_url, options=("--user", user))
+    assert_ran(found)
+    assert (found.seen["uid"], found.leaks) == (uid, set())
+
+
+@pytest.mark.usefixtures("image")
+def test_root_is_dropped(github: GitHub, github_url: str) -> None:
+    """Without the rule the job is root, and reads what is root's."""
+    found = attack("container", github, github_url, options=("--user", "0"), mutation=DROP_ROOT)
+    assert found.seen["uid"] == 0
+    assert "root:" in found.seen["shadow"]
+
+
+def test_what_a_job_can_read_all_the_same(place: Place, github: GitHub, github_url: str) -> None:
+    """The credentials of its own runner are the job's to read, as everywhere; they end with the job."""
+    found = attack(place, github, github_url)
+    (credentials,) = [text for path, text in found.seen["files"].items() if path.endswith("/.credentials")]
+    assert "clientId" in credentials
+    assert github.runners == []

@@ -1,0 +1,213 @@
+"""The runner images' entrypoint as a process, over a program that plays the runner, against a GitHub over a socket."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sandbox.github import GitHub
+from sandbox.github.model import Job
+from tests.image.harness import ENTRYPOINT, queue, registration
+
+
+@contextmanager
+def started(
+    folder: Path, github: GitHub, url: str, python: str = sys.executable, **changes: str
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a runner on a Python; end it at the latest with the test."""
+    home = folder / "runner"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "Runner.Listener").symlink_to(ENTRYPOINT.parents[1] / "sandbox" / "runner.py")
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(home),
+        "GHR_HOME": str(home),
+        "GHR_USER": "root",  # nobody else may be there
+        "SANDBOX_GITHUB_URL": f"{url}/acme",
+        **registration(github, url),
+        **changes,
+    }
+    command = [python, "-I", "-S", str(ENTRYPOINT)]
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Return how a runner ended: its exit code, and the reason in its last line, which names the same code."""
+    output, _ = process.communicate(timeout=30)
+    last = output.splitlines()[-1]
+    prefix = f"ghr: exit code {process.returncode}: "
+    assert last.startswith(prefix), output
+    return process.returncode, last.removeprefix(prefix)
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+def the_job(github: GitHub) -> Job:
+    """Return the one job."""
+    (job,) = github.jobs
+    return job
+
+
+def test_a_job(github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """A runner registers as it was told, runs one job with its hooks, and ends with 0; GitHub has removed it."""
+    hook = tmp_path / "started.sh"
+    hook.write_text(f"echo began > {tmp_path}/hook", encoding="utf-8")
+    queue(github, f"run: pwd > {tmp_path}/where; env > {tmp_path}/environment")
+    seen: list[tuple[str, list[str], bool]] = []
+    github.subscribe(
+        lambda event: (
+            seen.append((event.runner.name, [label.name for label in event.runner.labels], event.runner.ephemeral))
+            if event.kind == "runner_registered" and event.runner
+            else None
+        )
+    )
+    changes = {"ACTIONS_RUNNER_HOOK_JOB_STARTED": str(hook), "GHR_LABELS": "self-hosted,linux,x64,gpu"}
+    with started(tmp_path, github, github_url, **changes) as process:
+        assert ended(process) == (0, "a job ran")
+    assert seen == [("runner-1-1", ["self-hosted", "Linux", "X64", "gpu"], True)]
+    assert (the_job(github).conclusion, github.runners) == ("success", [])
+    assert (tmp_path / "hook").exists()
+    assert (tmp_path / "where").read_text(encoding="utf-8").strip() == str(tmp_path / "runner" / "_work")
+    assert "GHR_" not in (tmp_path / "environment").read_text(encoding="utf-8")
+
+
+def test_a_job_that_fails(github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """A job's failure is GitHub's to tell: the container ends with 0 all the same."""
+    queue(github, "run: exit 3")
+    with started(tmp_path, github, github_url) as process:
+        assert ended(process) == (0, "a job ran")
+    assert the_job(github).conclusion == "failure"
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_no_job(jit: bool, github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """A runner without a job leaves with 69; what it registered itself is removed, what the orchestrator did is not."""
+    changes = {**registration(github, github_url, jit=True), "GHR_TOKEN": ""} if jit else {}
+    with started(tmp_path, github, github_url, GHR_IDLE_MINUTES="0.005", **changes) as process:
+        code, reason = ended(process)
+    left = "the orchestrator removes its registration" if jit else "its registration was removed"
+    assert (code, reason) == (69, f"no job came in 0.005 minutes; {left}")
+    assert len(github.runners) == (1 if jit else 0)
+
+
+def test_removed_from_outside(github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """A runner whose registration somebody removes ends with 69 as well."""
+    with started(tmp_path, github, github_url) as process:
+        until(lambda: [runner for runner in github.runners if runner.listening])
+        with github.changing() as now:
+            github.state.remove(github.runners[0].id, now)
+        assert ended(process) == (69, "no job came: the registration was removed from outside")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "reason"),
+    [
+        ({"GHR_TOKEN": "wrong"}, 75, "the runner was not registered: the lines above say why"),
+        ({"GHR_URL": "http://127.0.0.1:9/acme"}, 75, "the runner was not registered: the lines above say why"),
+        ({"GHR_EXPIRES_AT": "2020-01-01T00:00:00Z"}, 75,
+         "the registration expired while this task waited: nothing was tried"),
+        ({"SANDBOX_RUNNER_VERSION": "2.320.0"}, 7, "GitHub refuses this version of the runner"),
+        ({"GHR_TOKEN": ""}, 78, "neither GHR_TOKEN nor GHR_JITCONFIG is set"),
+        ({"GHR_URL": "github.com/acme"}, 78, "GHR_URL is malformed"),
+    ],
+)  # fmt: skip
+def test_never_a_runner(
+    changes: Mapping[str, str], code: int, reason: str, github: GitHub, github_url: str, tmp_path: Path
+) -> None:
+    """What keeps a runner from registering is told apart by the code, and nothing is left at GitHub."""
+    github.runner_version_floor = "2.329.0"
+    with started(tmp_path, github, github_url, **changes) as process:
+        assert ended(process) == (code, reason)
+    assert github.runners == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_stopped_while_idle(number: int, code: int, github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """A signal without a job: the registration is removed, and the runner leaves."""
+    with started(tmp_path, github, github_url) as process:
+        until(lambda: [runner for runner in github.runners if runner.listening])
+        process.send_signal(number)
+        assert ended(process) == (code, "stopped before a job came; its registration was removed")
+    assert github.runners == []
+
+
+def test_stopped_during_a_job(github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """A signal during a job: the runner ends the job, reports it as cancelled, and GitHub removes the runner."""
+    queue(github, f"run: touch {tmp_path}/began; exec sleep 60")
+    with started(tmp_path, github, github_url) as process:
+        until((tmp_path / "began").exists)
+        process.terminate()
+        assert ended(process) == (143, "stopped during a job, which the runner ended and reported")
+    assert (the_job(github).conclusion, github.runners) == ("cancelled", [])
+
+
+def test_a_runner_that_is_killed_during_its_job(github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """If the listener dies (no memory, say), the code says that something broke."""
+    queue(github, "run: kill -9 $PPID")
+    with started(tmp_path, github, github_url) as process:
+        assert ended(process) == (70, "the runner broke off during a job (its code is -9)")
+
+
+def test_a_job_comes_while_the_runner_leaves(github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """A job that GitHub assigns at the idle limit is done: the removal is refused, and the runner stays for it."""
+    held: list[int] = []
+    with started(tmp_path, github, github_url, GHR_IDLE_MINUTES="0.02") as process:
+        until(lambda: [runner for runner in github.runners if runner.listening])
+        listener = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()[0])
+
+        def stopped() -> bool:
+            state = Path(f"/proc/{listener}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+            if state == "T" and not held:
+                held.append(queue(github))
+            return state != "T" and bool(held)
+
+        until(stopped)
+        assert ended(process) == (0, "a job ran")
+    assert the_job(github).conclusion == "success"
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.8", "3.10", "3.12"])
+def test_the_pythons_of_the_images(version: str, github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """The entrypoint runs on the Pythons that Ubuntu 18.04, 20.04, 22.04 and 24.04 have, where they are installed."""
+    candidates = [shutil.which(f"python{version}"), *Path.home().glob(f".pyenv/versions/{version}.*/bin/python")]
+    works = (
+        str(python) for python in candidates
+        if python and subprocess.run([python, "-c", ""], capture_output=True, timeout=30, check=False).returncode == 0  # noqa: S603
+    )  # fmt: skip
+    found = next(works, None)
+    if found is None:
+        pytest.skip(f"Python {version} is not installed")
+    queue(github)
+    with started(tmp_path, github, github_url, found) as process:
+        assert ended(process) == (0, "a job ran")
+
+
+def test_what_is_logged(github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """The runner's own log has its arguments, and no secret; neither has the output."""
+    queue(github)
+    given = registration(github, github_url)
+    with started(tmp_path, github, github_url, **given) as process:
+        output, _ = process.communicate(timeout=30)
+    logs = "".join(file.read_text(encoding="utf-8") for file in (tmp_path / "runner" / "_diag").glob("Runner_*"))
+    assert "configure --unattended --ephemeral --disableupdate --replace --url" in logs
+    assert given["GHR_TOKEN"] not in logs + output

@@ -1,0 +1,242 @@
+"""How many calls GitHub takes, and who goes first."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.errors import TransientError
+from orchestrator.github import budget as module
+from orchestrator.github.budget import ACCOUNTS, HOUR, MINUTE, POINTS_PER_MINUTE, UPKEEP_POINTS, Budget, points
+
+NOW = 1_790_000_000.0
+WHO = "Bearer ghp_secret"
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def budget(clock: Clock) -> Budget:
+    """Return the budget of a process that has just begun."""
+    return Budget(clock)
+
+
+def limits(remaining: int, *, limit: int = 5000, reset: float = NOW + 600, **changes: str) -> dict[str, str]:
+    """Return the headers of an answer."""
+    values = {"limit": limit, "remaining": remaining, "reset": int(reset)}
+    return {f"x-ratelimit-{name}": str(value) for name, value in {**values, **changes}.items()}
+
+
+def wait_of(budget: Budget, who: str = WHO, method: str = "GET", *, upkeep: bool = True) -> float | None:
+    """Make a call; return how long it must wait, None if it may be made."""
+    try:
+        budget.spend(who, method, upkeep=upkeep)
+    except TransientError as error:
+        return error.retry_after
+    return None
+
+
+@pytest.mark.parametrize(
+    ("method", "cost"), [("GET", 1), ("HEAD", 1), ("OPTIONS", 1), ("POST", 5), ("PATCH", 5), ("PUT", 5), ("DELETE", 5)]
+)
+def test_points(method: str, cost: int) -> None:
+    """A call that changes something costs five points, another one."""
+    assert points(method) == cost
+
+
+class TestReserve:
+    """The primary limit: the last quarter is for new runners."""
+
+    @pytest.mark.parametrize(("remaining", "wait"), [(1251, None), (1250, 600), (1, 600), (0, 600)])
+    def test_upkeep(self, budget: Budget, remaining: int, wait: float | None) -> None:
+        """Upkeep stops at the reserve until GitHub's reset; a new runner does not."""
+        budget.learn(WHO, limits(remaining), None)
+        assert wait_of(budget) == wait
+        assert wait_of(budget, upkeep=False) is None
+
+    def test_ends_with_the_hour(self, budget: Budget, clock: Clock) -> None:
+        """From the moment of the reset on, what was known of the last hour holds nobody up."""
+        budget.learn(WHO, limits(0), None)
+        clock.now = NOW + 599
+        assert wait_of(budget) == 1
+        clock.now = NOW + 600
+        assert wait_of(budget) is None
+
+    def test_latest_answer_counts(self, budget: Budget) -> None:
+        """GitHub's last word counts, also when it is better news."""
+        budget.learn(WHO, limits(0), None)
+        budget.learn(WHO, limits(4000), None)
+        assert wait_of(budget) is None
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {},
+            limits(0, limit=0, resource="core") | {"x-ratelimit-limit": "many"},
+            limits(0) | {"x-ratelimit-remaining": "-1"},
+            limits(0) | {"x-ratelimit-reset": ""},
+            limits(0) | {"x-ratelimit-reset": "²"},
+        ],
+    )
+    def test_no_limits_told(self, budget: Budget, headers: dict[str, str]) -> None:
+        """Without headers, as an enterprise server answers, or with odd ones, nothing is held back."""
+        budget.learn(WHO, headers, None)
+        assert wait_of(budget) is None
+
+    def test_odd_headers_do_not_forget(self, budget: Budget) -> None:
+        """An answer without limits, a proxy's perhaps, does not make the last ones forgotten."""
+        budget.learn(WHO, limits(0), None)
+        budget.learn(WHO, {}, None)
+        assert wait_of(budget) == 600
+
+    def test_another_resource(self, budget: Budget) -> None:
+        """The limit of another resource is not mistaken for that of these calls, neither way."""
+        budget.learn(WHO, limits(0, resource="actions_runner_registration"), None)
+        assert wait_of(budget) is None
+        budget.learn(WHO, limits(0, resource="core"), None)
+        budget.learn(WHO, limits(9999, resource="actions_runner_registration"), None)
+        assert wait_of(budget) == 600
+
+    def test_each_credential(self, budget: Budget) -> None:
+        """One credential's limit holds no other up."""
+        budget.learn(WHO, limits(0), None)
+        assert wait_of(budget, "Bearer other") is None
+
+
+class TestPoints:
+    """The points per minute."""
+
+    def test_half_for_new_runners(self, budget: Budget) -> None:
+        """Upkeep gets half of a minute's points, new runners all that is left."""
+        for _ in range(UPKEEP_POINTS):
+            assert wait_of(budget) is None
+        assert wait_of(budget) == MINUTE
+        for _ in range((POINTS_PER_MINUTE - UPKEEP_POINTS) // 5):
+            assert wait_of(budget, method="POST", upkeep=False) is None
+        assert wait_of(budget, upkeep=False) == MINUTE
+
+    def test_next_minute(self, budget: Budget, clock: Clock) -> None:
+        """A minute after its first call there are new points."""
+        for _ in range(UPKEEP_POINTS):
+            budget.spend(WHO, "GET", upkeep=True)
+        clock.now += MINUTE - 1
+        assert wait_of(budget) == 1
+        clock.now += 1
+        assert wait_of(budget) is None
+
+    def test_refused_costs_nothing(self, budget: Budget) -> None:
+        """A call that is not made is not counted."""
+        for _ in range(UPKEEP_POINTS - 1):
+            budget.spend(WHO, "GET", upkeep=True)
+        for _ in range(1000):
+            assert wait_of(budget, method="POST") == MINUTE
+        assert wait_of(budget) is None
+
+    def test_clock_set_back(self, budget: Budget, clock: Clock) -> None:
+        """A clock that is set back by a day holds nobody up for a day."""
+        for _ in range(UPKEEP_POINTS):
+            budget.spend(WHO, "GET", upkeep=True)
+        clock.now -= 86_400
+        assert wait_of(budget) is None
+
+    @given(st.lists(st.tuples(st.floats(0, 90), st.sampled_from(["GET", "POST"]), st.booleans()), max_size=60))
+    def test_never_more(self, calls: list[tuple[float, str, bool]]) -> None:
+        """Whatever is asked whenever: no minute holds more points than its limit, nor upkeep more than its half."""
+        clock = Clock()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "POINTS_PER_MINUTE", 20)
+            patch.setattr(module, "UPKEEP_POINTS", 10)
+            budget = Budget(clock)
+            minute, spent = 0.0, 0
+            for pause, method, upkeep in calls:
+                clock.now += pause
+                if clock.now - minute >= MINUTE:
+                    minute, spent = clock.now, 0
+                wait = wait_of(budget, method=method, upkeep=upkeep)
+                fits = spent + points(method) <= (10 if upkeep else 20)
+                assert (wait is None) == fits
+                assert wait is None or 0 < wait <= MINUTE
+                spent += points(method) if fits else 0
+
+
+class TestSilence:
+    """After a rate limit's answer."""
+
+    def test_all_wait(self, budget: Budget, clock: Clock) -> None:
+        """Nobody calls until the wait is over, new runners neither, and the answer names what is left of it."""
+        budget.learn(WHO, {}, 60)
+        with pytest.raises(TransientError) as caught:
+            budget.spend(WHO, "GET", upkeep=False)
+        assert "secret" not in str(caught.value)
+        clock.now += 20
+        assert (wait_of(budget), wait_of(budget, upkeep=False)) == (40, 40)
+        clock.now += 40
+        assert wait_of(budget) is None
+
+    def test_longest_counts(self, budget: Budget) -> None:
+        """A shorter wait, which an answer under way may bring, does not shorten a longer one."""
+        budget.learn(WHO, {}, 60)
+        budget.learn(WHO, {}, 5)
+        budget.learn(WHO, {}, None)
+        assert wait_of(budget) == 60
+
+    def test_no_longer_than_an_hour(self, budget: Budget) -> None:
+        """A wait of years, which no limit of GitHub's asks for, is none of years."""
+        budget.learn(WHO, {}, float("9" * 400))
+        assert wait_of(budget) == HOUR
+
+    def test_each_credential(self, budget: Budget) -> None:
+        """One credential's silence is not the others'."""
+        budget.learn(WHO, {}, 60)
+        assert wait_of(budget, "") is None
+
+
+class TestAccounts:
+    """What is remembered."""
+
+    def test_bounded(self, budget: Budget) -> None:
+        """However many tokens come and go, the limits of no more than the last ones are kept."""
+        for number in range(3 * ACCOUNTS):
+            budget.spend(f"token-{number}", "GET", upkeep=True)
+            budget.learn(f"token-{number}", {}, 60)
+        assert len(budget._accounts) == ACCOUNTS
+        assert wait_of(budget, f"token-{3 * ACCOUNTS - 1}") == 60
+
+    def test_in_use_stays(self, budget: Budget) -> None:
+        """The credential that is used all the time is not the one that is forgotten."""
+        budget.learn(WHO, limits(0), None)
+        for number in range(3 * ACCOUNTS):
+            budget.spend(f"token-{number}", "GET", upkeep=True)
+            assert wait_of(budget, WHO) == 600
+
+    def test_threads(self, budget: Budget) -> None:
+        """Threads that call at the same time get no more points together than one would alone."""
+        granted: list[str] = []
+        begin = threading.Barrier(8)
+
+        def work() -> None:
+            begin.wait()
+            granted.extend("x" for _ in range(200) if wait_of(budget, upkeep=False) is None)
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(granted) == POINTS_PER_MINUTE

@@ -1,0 +1,495 @@
+"""The entrypoint's contract, its rules that no stand-in can provoke, and its Windows branches."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import contract
+import lifecycle
+import pytest
+import systems
+
+TOKEN = "AABBCCDDEEFF"
+GIVEN: Mapping[str, str] = {"GHR_URL": "https://github.com/acme", "GHR_TOKEN": TOKEN, "GHR_NAME": "runner-1-1"}
+JIT = base64.b64encode(json.dumps({".runner": base64.b64encode(b"{}").decode()}).encode()).decode()
+
+
+def settings(**changes: str) -> contract.Settings:
+    """Return settings with these variables changed."""
+    return contract.read_settings({**GIVEN, **changes}, "/opt/runner")
+
+
+class TestSettings:
+    """`read_settings` and `read_secret`."""
+
+    def test_defaults(self) -> None:
+        """Address and secret are enough."""
+        found = settings()
+        assert (found.url, found.name, found.work, found.labels) == (
+            "https://github.com/acme",
+            "runner-1-1",
+            "_work",
+            "",
+        )
+        assert (found.idle_s, found.stop_s, found.expires_at, found.user) == (600, 60, None, "runner")
+        assert (found.home, found.allow_sudo) == ("/opt/runner", False)
+
+    def test_the_articles_names(self) -> None:
+        """The article's names are understood, in any case; ours win; an empty variable counts as absent."""
+        found = contract.read_settings(
+            {
+                "ActionsRunner_URL": "https://github.com/acme/app", "ActionsRunner_AGENT": "a",
+                "ACTIONSRUNNER_LABELS": "x, y,",
+                "ActionsRunner_POOL": "Batch", "ActionsRunner_WORK": "/w", "ActionsRunner_DISPOSE": "True",
+                "GHR_NAME": "b", "GHR_LABELS": "", "ActionsRunner_TOKEN": "t",
+            },
+            "/opt/runner",
+        )  # fmt: skip
+        assert found[:5] == ("https://github.com/acme/app", "b", "x,y", "Batch", "/w")
+        assert contract.read_secret({"ActionsRunner_TOKEN": "t"}).value == "t"
+
+    @pytest.mark.parametrize(
+        ("name", "value", "said"),
+        [
+            ("GHR_URL", "", "GHR_URL is missing"),
+            ("GHR_URL", "https://user:pass@github.com/acme", "GHR_URL is malformed"),
+            ("GHR_URL", "--url", "GHR_URL is malformed"),
+            ("GHR_NAME", "--replace", "GHR_NAME is malformed"),
+            ("GHR_NAME", "a b", "GHR_NAME is malformed"),
+            ("GHR_NAME", "x" * 65, "GHR_NAME is malformed"),
+            ("GHR_GROUP", "-x", "GHR_GROUP is malformed"),
+            ("GHR_WORK", "--x", "GHR_WORK is malformed"),
+            ("GHR_LABELS", "a,$(id)", "GHR_LABELS holds a label"),
+            ("GHR_LABELS", "a,--x", "GHR_LABELS holds a label"),
+            ("GHR_EPHEMERAL", "false", "GHR_EPHEMERAL is false"),
+            ("GHR_EPHEMERAL", "perhaps", "GHR_EPHEMERAL is neither"),
+            ("GHR_IDLE_MINUTES", "0", "GHR_IDLE_MINUTES is not a number"),
+            ("GHR_IDLE_MINUTES", "soon", "GHR_IDLE_MINUTES is not a number"),
+            ("GHR_STOP_TIMEOUT", "inf", "GHR_STOP_TIMEOUT is not a number"),
+            ("GHR_EXPIRES_AT", "tomorrow", "GHR_EXPIRES_AT is no ISO"),
+            ("GHR_EXPIRES_AT", "2026-11-25T12:00:00", "GHR_EXPIRES_AT is no ISO"),
+            ("GHR_EXPIRES_AT", "2026-13-25T12:00:00Z", "GHR_EXPIRES_AT is no ISO"),
+        ],
+    )
+    def test_wrong(self, name: str, value: str, said: str) -> None:
+        """What is wrong ends with 78 and is named, without its value."""
+        with pytest.raises(contract.Ended, match=said) as ended:
+            settings(**{name: value})
+        assert ended.value.code == 78
+        assert len(value) < 6 or value not in str(ended.value)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "2026-11-25T12:00:00Z",
+            "2026-11-25T12:00:00.123456Z",
+            "2026-11-25T12:00:00+00:00",
+            "2026-11-25T14:30:00+02:30",
+            "2026-11-25T04:00:00.000-08:00",
+            "2026-11-25T04:00:00-0800",
+        ],
+    )
+    def test_moments(self, text: str) -> None:
+        """ISO 8601 with any offset, as GitHub and the orchestrator write it."""
+        assert settings(GHR_EXPIRES_AT=text).expires_at == 1795608000
+
+    def test_secrets(self) -> None:
+        """A JIT configuration wins over a token, and needs no address; without either nothing starts."""
+        found = contract.read_secret({"GHR_TOKEN": "t", "GHR_JITCONFIG": JIT})
+        assert (found.value, found.jit) == (JIT, True)
+        assert contract.read_settings({"GHR_JITCONFIG": JIT}, "/").url == ""
+        with pytest.raises(contract.Ended, match="neither GHR_TOKEN nor GHR_JITCONFIG") as ended:
+            contract.read_secret({"GHR_TOKEN": " "})
+        assert ended.value.code == 78
+        with pytest.raises(contract.Ended, match="GHR_TOKEN holds characters") as ended:
+            contract.read_secret({"GHR_TOKEN": "a\nb"})
+        assert TOKEN not in repr(contract.read_secret(GIVEN))
+
+    def test_what_a_job_may_see(self) -> None:
+        """Everything but ours, Batch's, the runner's inputs, and copies of the secret."""
+        environment = {
+            **GIVEN, "PATH": "/bin", "GHR_ORIGIN": "{}", "AZ_BATCH_JOB_ID": "j", "actionsrunner_url": "u",
+            "ACTIONS_RUNNER_INPUT_PAT": "p", "COPY": f"x{TOKEN}x", "ACTIONS_RUNNER_HOOK_JOB_STARTED": "/h",
+        }  # fmt: skip
+        left = {"PATH": "/bin", "ACTIONS_RUNNER_HOOK_JOB_STARTED": "/h"}
+        assert contract.job_environment(environment, TOKEN) == left
+
+    @pytest.mark.parametrize(
+        "content",
+        ["", "no base64!", base64.b64encode(b"[]").decode(), base64.b64encode(b"{}").decode(),
+         base64.b64encode(json.dumps({"../x": "e30="}).encode()).decode(),
+         base64.b64encode(json.dumps({".runner": "?"}).encode()).decode(),
+         base64.b64encode(json.dumps({".runner": 1}).encode()).decode()],
+    )  # fmt: skip
+    def test_no_jit_configuration(self, content: str) -> None:
+        """What is no JIT configuration, or would write elsewhere, ends with 78."""
+        with pytest.raises(contract.Ended, match="is no JIT configuration") as ended:
+            contract.jit_files(content)
+        assert ended.value.code == 78
+
+
+class Script:
+    """Plays `Linux` or `Windows`: programs are entries of a list, and what is asked of the system is noted."""
+
+    listener = "Runner.Listener"
+
+    def __init__(self, **answers: Sequence[tuple[int, str]]) -> None:
+        self.answers = {name: list(found) for name, found in answers.items()}
+        self.asked: list[str] = []
+        self.before_poll: Callable[[], None] = lambda: None
+        self.holds = True
+
+    def start(self, command: Sequence[str], **options: Any) -> Any:
+        """Note the call, with whether it has the token; play what is next for it."""
+        has_token = "ACTIONS_RUNNER_INPUT_TOKEN" in options["env"]
+        self.asked.append(f"{command[1]}{' with the token' if has_token else ''}")
+        assert not any(TOKEN in argument for argument in command)
+        left = self.answers[command[1]]
+        code, said = left.pop(0) if len(left) > 1 else left[0]
+        if options["stdout"] is not None:
+            options["stdout"].write(said.encode())
+        return Program(code, listens=command[1] == "run")
+
+    def poll(self, process: "Program") -> int | None:
+        """Return the code, -1 for a program that runs until it is interrupted."""
+        if process.listens:
+            self.before_poll()
+        return None if process.returncode < 0 else process.returncode
+
+    def take_jit(self, _secret: object, _home: str) -> dict[str, str]:
+        """Place nothing."""
+        self.asked.append("place the files")
+        return {}
+
+    def interrupt(self, process: "Program") -> None:
+        """End the program."""
+        self.asked.append("interrupt")
+        process.returncode = 0
+
+    def hold(self, _process: object) -> bool:
+        """Note it."""
+        self.asked.append("hold")
+        return self.holds
+
+    def release(self, _process: object) -> None:
+        """Note it."""
+        self.asked.append("release")
+
+    def kill(self, process: "Program") -> None:
+        """End the program."""
+        self.asked.append("kill")
+        process.returncode = 137
+
+
+class Program:
+    """A program that ends with a code; one with -1 does not by itself."""
+
+    def __init__(self, code: int, *, listens: bool) -> None:
+        self.returncode = code
+        self.listens = listens
+
+
+class TestLifecycle:
+    """`Runner`, on a system that plays."""
+
+    @pytest.fixture(autouse=True)
+    def hurry(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Wait for nothing."""
+        for name in ("TICK", "RETRY_PAUSE", "REMOVAL_LIMIT", "REGISTRATION_LIMIT", "LAST_CHANCE"):
+            monkeypatch.setattr(lifecycle, name, 0.01)
+
+    def run(
+        self,
+        home: Path,
+        script: Script,
+        *,
+        signalled: int = 0,
+        listening: bool = False,
+        job: bool = False,
+        **changes: str,
+    ) -> tuple[int, str]:
+        """Run one runner, which gets a signal at once or while it listens; return the exit code and the reason."""
+        given = {**GIVEN, "GHR_HOME": str(home), "GHR_IDLE_MINUTES": "0.0005", "GHR_STOP_TIMEOUT": "0.05", **changes}
+        stop = lifecycle.StopRequest()
+        if signalled and not listening:
+            stop(signalled, None)
+        if job:
+            script.before_poll = lambda: worker_log(home)
+        if listening:
+            script.before_poll = lambda: stop(signalled, None)
+        secret = contract.read_secret(given)
+        runner = lifecycle.Runner(contract.read_settings(given, ""), secret, {}, script, stop)  # type: ignore[arg-type]
+        with pytest.raises(contract.Ended) as ended:
+            runner.run()
+        self.forgotten = not secret.value
+        return ended.value.code, str(ended.value)
+
+    def test_idle(self, tmp_path: Path) -> None:
+        """The listener is held while the token is used to remove it, and only then ends."""
+        script = Script(configure=[(0, "")], run=[(-1, "")], remove=[(0, "")])
+        assert self.run(tmp_path, script) == (69, "no job came in 0.0005 minutes; its registration was removed")
+        assert script.asked == [
+            "configure with the token", "run", "hold", "remove with the token", "interrupt", "release",
+        ]  # fmt: skip
+
+    def test_idle_and_github_does_not_let_it_go(self, tmp_path: Path) -> None:
+        """If the removal is refused, the runner listens once more before it leaves."""
+        script = Script(configure=[(0, "")], run=[(-1, "")], remove=[(1, "busy")])
+        code, reason = self.run(tmp_path, script)
+        assert (code, lifecycle.LEFT_BEHIND in reason) == (69, True)
+        held = ["hold", "remove with the token"]
+        assert script.asked[2:] == [*held, "release", *held, "interrupt", "release"]
+
+    def test_idle_where_nothing_can_be_held(self, tmp_path: Path) -> None:
+        """On Windows the listener ends first, so that no job runs beside the token."""
+        script = Script(configure=[(0, "")], run=[(-1, "")], remove=[(0, "")])
+        script.holds = False
+        assert self.run(tmp_path, script) == (69, "no job came in 0.0005 minutes; its registration was removed")
+        assert script.asked == ["configure with the token", "run", "hold", "interrupt", "remove with the token"]
+
+    def test_a_job_at_the_last_moment(self, tmp_path: Path) -> None:
+        """A job that came before the hold is left alone, and the token is not used beside it."""
+        script = Script(configure=[(0, "")], run=[(-1, "")], remove=[(0, "")])
+        runs = []
+        original = script.hold
+
+        def hold(process: Program) -> bool:
+            worker_log(tmp_path)
+            runs.append(process)
+            return original(process)
+
+        def end() -> None:
+            if runs and "release" in script.asked:
+                runs[0].returncode = 0
+
+        script.hold, script.before_poll = hold, end  # type: ignore[method-assign, assignment]
+        assert self.run(tmp_path, script) == (0, "a job ran")
+        assert script.asked == ["configure with the token", "run", "hold", "release"]
+
+    def test_a_jit_runner_removes_nothing(self, tmp_path: Path) -> None:
+        """It is the orchestrator who removes it."""
+        script = Script(run=[(-1, "")])
+        code, reason = self.run(tmp_path, script, GHR_JITCONFIG=JIT)
+        assert (code, reason) == (69, "no job came in 0.0005 minutes; the orchestrator removes its registration")
+        assert script.asked == ["place the files", "run", "hold", "interrupt", "release"]
+
+    def test_expired(self, tmp_path: Path) -> None:
+        """Past its time nothing is tried."""
+        script = Script()
+        code, reason = self.run(tmp_path, script, GHR_EXPIRES_AT="2020-01-01T00:00:00Z")
+        assert (code, "expired while this task waited" in reason) == (75, True)
+        assert script.asked == []
+
+    @pytest.mark.parametrize(
+        ("said", "code"),
+        [
+            ("Runner version v2.300.0 is deprecated and cannot receive messages.", 7),
+            ("Http response code: NotFound from 'POST https://api.github.com/actions/runner-registration'", 75),
+        ],
+    )
+    def test_not_registered(self, tmp_path: Path, said: str, code: int) -> None:
+        """A refused version is told from other refusals, which are worth another try; nothing is to be removed."""
+        script = Script(configure=[(1, said)])
+        assert self.run(tmp_path, script)[0] == code
+        assert script.asked == ["configure with the token"]
+
+    def test_a_registration_that_hangs(self, tmp_path: Path) -> None:
+        """It is killed at its limit."""
+        script = Script(configure=[(-1, "")])
+        assert self.run(tmp_path, script)[0] == 75
+        assert script.asked == ["configure with the token", "kill"]
+
+    @pytest.mark.parametrize(("code", "ended"), [(7, 7), (1, 75), (5, 75)])
+    def test_a_listener_that_cannot_listen(self, tmp_path: Path, code: int, ended: int) -> None:
+        """Its code tells why, and its registration is removed."""
+        script = Script(configure=[(0, "")], run=[(code, "")], remove=[(0, "")])
+        found = self.run(tmp_path, script)
+        assert (found[0], "its registration was removed" in found[1]) == (ended, True)
+        assert script.asked[-1] == "remove with the token"
+
+    def test_a_passing_error(self, tmp_path: Path) -> None:
+        """A listener that asks for it starts again, until the idle limit."""
+        script = Script(configure=[(0, "")], run=[(2, ""), (3, ""), (0, "")])
+        found = self.run(tmp_path, script, GHR_IDLE_MINUTES="1")
+        assert found == (69, "no job came: the registration was removed from outside")
+        assert script.asked == ["configure with the token", "run", "run", "run"]
+        forever = Script(configure=[(0, "")], run=[(2, "")], remove=[(0, "")])
+        assert self.run(tmp_path, forever)[0] == 75
+
+    def test_a_job(self, tmp_path: Path) -> None:
+        """From the job's first moment the token is forgotten; the listener's 0 is ours."""
+        script = Script(configure=[(0, "")], run=[(0, "")])
+        assert self.run(tmp_path, script, job=True) == (0, "a job ran")
+        assert script.asked == ["configure with the token", "run"]
+
+    def test_a_listener_that_breaks_during_a_job(self, tmp_path: Path) -> None:
+        """That is no end like any other."""
+        script = Script(configure=[(0, "")], run=[(-9 + 146, "")])
+        assert self.run(tmp_path, script, job=True) == (70, "the runner broke off during a job (its code is 137)")
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (21, 143)])
+    def test_a_signal_while_idle(self, tmp_path: Path, number: int, code: int) -> None:
+        """The runner leaves at once, removed or not; Windows' own signals count as SIGTERM."""
+        script = Script(configure=[(0, "")], run=[(-1, "")], remove=[(0, ""), (1, "")])
+        for left in ("its registration was removed", lifecycle.LEFT_BEHIND):
+            found = self.run(tmp_path, script, signalled=number, listening=True, GHR_IDLE_MINUTES="1")
+            assert found == (code, f"stopped before a job came; {left}")
+            assert script.asked[-4:] == ["hold", "remove with the token", "interrupt", "release"]
+
+    @pytest.mark.parametrize("code", [0, 2])
+    def test_a_signal_that_the_listener_heard_too(self, tmp_path: Path, code: int) -> None:
+        """If the listener has ended by itself meanwhile, its registration is removed all the same."""
+        script = Script(configure=[(0, "")], run=[(code, "")], remove=[(0, "")])
+        found = self.run(tmp_path, script, signalled=15, listening=True, GHR_IDLE_MINUTES="1")
+        assert found == (143, "stopped before a job came; its registration was removed")
+        assert script.asked == ["configure with the token", "run", "remove with the token"]
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+    def test_a_signal_while_registering(self, tmp_path: Path, number: int, code: int) -> None:
+        """A registration under way is finished, and then taken back."""
+        script = Script(configure=[(0, "")], remove=[(0, "")])
+        (tmp_path / ".runner").touch()
+        found = self.run(tmp_path, script, signalled=number, GHR_IDLE_MINUTES="1")
+        assert found == (code, "stopped while registering; its registration was removed")
+
+    def test_a_signal_before_anything_was_registered(self, tmp_path: Path) -> None:
+        """There is nothing to remove then."""
+        script = Script(configure=[(1, "")])
+        assert self.run(tmp_path, script, signalled=15) == (143, "stopped while registering; nothing was registered")
+        assert script.asked == ["configure with the token"]
+
+    def test_a_signal_during_a_job(self, tmp_path: Path) -> None:
+        """The runner ends the job and reports; the token is gone by then and nothing is removed."""
+        script = Script(run=[(-1, "")])
+        found = self.run(tmp_path, script, signalled=15, job=True, GHR_JITCONFIG=JIT)
+        assert found == (143, "stopped during a job, which the runner ended and reported")
+        assert script.asked == ["place the files", "run", "interrupt"]
+        assert self.forgotten
+
+    def test_a_runner_that_does_not_end(self, tmp_path: Path) -> None:
+        """It is killed after its time."""
+        script = Script(run=[(-1, "")])
+        script.interrupt = lambda process: script.asked.append("interrupt")  # type: ignore[method-assign]  # noqa: ARG005
+        found = self.run(tmp_path, script, signalled=15, job=True, GHR_JITCONFIG=JIT)
+        assert found == (143, "stopped during a job, which the runner did not end in time: it was killed")
+        assert script.asked[-1] == "kill"
+
+    def test_a_program_that_is_not_there(self, tmp_path: Path) -> None:
+        """An image without its runner says so."""
+        settings = contract.read_settings({**GIVEN, "GHR_HOME": str(tmp_path)}, "")
+        runner = lifecycle.Runner(
+            settings, contract.read_secret(GIVEN), {}, systems.Linux(), lifecycle.StopRequest()
+        )  # fmt: skip
+        with pytest.raises(contract.Ended, match="does not start: No such file") as ended:
+            runner.run()
+        assert ended.value.code == 70
+
+
+def worker_log(home: Path) -> None:
+    """Leave what a job's worker leaves first."""
+    (home / "_diag").mkdir(exist_ok=True)
+    (home / "_diag" / "Worker_20261125-120000-utc.log").touch()
+
+
+class TestWindows:
+    """The Windows branches, with the system's calls replaced."""
+
+    @pytest.fixture
+    def calls(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        """Return what is asked of Windows."""
+        made: list[Any] = []
+        monkeypatch.setattr(subprocess, "Popen", lambda command, **options: made.append((command, options)))
+        monkeypatch.setattr(subprocess, "call", lambda command, **_: made.append(command))
+        return made
+
+    def test_programs(self, calls: list[Any]) -> None:
+        """The listener starts in a process group of its own, without a shell; killing takes its children along."""
+        windows = systems.Windows()
+        windows.start(["C:\\runner\\bin\\Runner.Listener.exe", "run"], env={})
+        windows.kill(Process(calls))  # type: ignore[arg-type]
+        started, killed = calls
+        assert started == (["C:\\runner\\bin\\Runner.Listener.exe", "run"], {"creationflags": 0x200, "env": {}})
+        assert killed == ["taskkill", "/T", "/F", "/PID", "4711"]
+
+    def test_signals(self, calls: list[Any]) -> None:
+        """Ctrl-Break goes to the listener's group; holding it is not to be had."""
+        windows = systems.Windows()
+        process: Any = Process(calls)
+        assert not windows.hold(process)
+        windows.interrupt(process)
+        assert calls == [getattr(signal, "CTRL_BREAK_EVENT", 1)]
+        assert windows.poll(process) == 3
+
+    def test_jit_configuration(self, tmp_path: Path) -> None:
+        """It is checked, and left to the runner, which encrypts the key in it; no file is placed."""
+        windows = systems.Windows()
+        taken = windows.take_jit(contract.Secret(JIT, jit=True), str(tmp_path))
+        assert taken == {"ACTIONS_RUNNER_INPUT_JITCONFIG": JIT}
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(contract.Ended, match="no JIT"):
+            windows.take_jit(contract.Secret("x", jit=True), str(tmp_path))
+
+    def test_nobody_to_become(self) -> None:
+        """There is no root to drop; the environment stays as it is."""
+        environment: MutableMapping[str, str] = {"Path": "C:\\Windows"}
+        systems.Windows().become(settings(), environment)
+        assert environment == {"Path": "C:\\Windows"}
+
+    def test_where_the_runner_is(self) -> None:
+        """The program's name and folder are Windows' own."""
+        assert (systems.Windows.home, systems.Windows.listener) == ("C:\\runner", "Runner.Listener.exe")
+
+
+class Process:
+    """A process of Windows."""
+
+    pid = 4711
+
+    def __init__(self, calls: list[Any]) -> None:
+        self._calls = calls
+
+    def send_signal(self, number: int) -> None:
+        """Note it."""
+        self._calls.append(number)
+
+    def poll(self) -> int:
+        """It has ended."""
+        return 3
+
+
+class TestLinux:
+    """What Linux is asked, where containers do not show it."""
+
+    def test_jit_files_are_private(self, tmp_path: Path) -> None:
+        """The files of a JIT configuration are the runner's alone, and never written through a link."""
+        linux = systems.Linux()
+        assert linux.take_jit(contract.Secret(JIT, jit=True), str(tmp_path)) == {}
+        assert (tmp_path / ".runner").read_bytes() == b"{}"
+        assert (tmp_path / ".runner").stat().st_mode & 0o777 == 0o600
+        with pytest.raises(FileExistsError):
+            linux.take_jit(contract.Secret(JIT, jit=True), str(tmp_path))
+
+    def test_orphans(self) -> None:
+        """A child that is not the listener is collected on the way, as process 1 must."""
+        linux = systems.Linux()
+        other = os.posix_spawn("/bin/true", ["true"], {})
+        process = linux.start(["/bin/sh", "-c", "exit 3"])
+        os.waitid(os.P_PID, other, os.WEXITED | os.WNOWAIT)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert linux.poll(process) == 3
+        with pytest.raises(ChildProcessError):
+            os.waitpid(other, 0)
+
+    def test_killed(self) -> None:
+        """What a signal ended has a negative code; killing what has ended is no trouble."""
+        linux = systems.Linux()
+        process = linux.start(["/bin/sleep", "60"])
+        linux.kill(process)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert linux.poll(process) == -9
+        linux.kill(process)
