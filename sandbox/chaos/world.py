@@ -37,7 +37,7 @@ from sandbox.storage_queue import QueueService
 HOOK_RANGES = ("140.82.112.0/20", "2a0a:a440::/29")
 CLEANS_UP_IN = 3600.0
 """Seconds after that in which nothing may be left over: the longest job, an idle limit, two passes."""
-CALLS_PER_JOB, CALLS_PER_PASS, CALLS_PER_FAULT = 3, 25, 4
+CALLS_PER_JOB, CALLS_PER_PASS, CALLS_PER_FAULT = 4, 30, 4
 """Calls to GitHub, Batch and the queue that are enough. A job needs one or two, three if it is cancelled. A pass asks
 Batch eight times, GitHub three times per repository and once per scope and hook, and once more for each unfinished run
 (counted apart). What fails is tried again from the beginning."""

@@ -11,6 +11,7 @@ import orchestrator.delivery
 import orchestrator.github.session
 import orchestrator.provisioning
 import orchestrator.reconciliation
+import sandbox.chaos.containers
 from orchestrator.delivery import Answer
 from orchestrator.github.client import GitHubClient
 from orchestrator.reconciliation import RemoveRunner, ScopeView
@@ -103,9 +104,9 @@ class TestEachCheckCanFail:
 
     def test_left_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Runners that died stay registered where nobody removes them."""
+        monkeypatch.setattr(sandbox.chaos.containers, "DIES_IDLE", 0.3)
         monkeypatch.setattr(orchestrator.reconciliation, "_removals", lambda *_: [])
-        world = simulate(Options(80, 8))
-        assert LEFT_OVER in world.ledger.broken
+        assert LEFT_OVER in simulate(Options(40, 8)).ledger.broken
 
     def test_surplus(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A pass that takes no account of what was started already starts it all again."""
