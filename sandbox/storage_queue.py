@@ -108,6 +108,12 @@ class QueueService:
         with self._lock:
             return [message.text for message in self._live(queue)] if queue in self._queues else []
 
+    def due(self, queue: str) -> bool:
+        """Whether a queue has a message that a reader would get now."""
+        now = self._clock()
+        with self._lock:
+            return queue in self._queues and any(message.visible_at <= now for message in self._live(queue))
+
     def _answering(
         self, operation: Callable[[web.Request, str], web.Response]
     ) -> Callable[..., Awaitable[web.Response]]:

@@ -4,6 +4,7 @@ Every method takes the time. Those that leave something to do in the world retur
 stop it.
 """
 
+import functools
 import itertools
 from collections.abc import Iterable
 
@@ -258,6 +259,7 @@ def _check(pool: Pool, body: Json) -> None:
         )
 
 
+@functools.cache
 def _seconds(duration: str | None) -> float:
     """Read an ISO 8601 duration of days, hours, minutes and seconds; none is for ever."""
     if duration is None:

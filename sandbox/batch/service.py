@@ -6,6 +6,7 @@ Source: Azure Batch service REST API. What is not among the operations below is 
 import asyncio
 import base64
 import contextlib
+import functools
 import json
 import re
 import secrets
@@ -458,5 +459,6 @@ def _stamps(what: Job | Task | Pool) -> dict[str, str]:
     return {"ETag": f'"{_etag(what)}"', "Last-Modified": formatdate(changed, usegmt=True)}
 
 
+@functools.cache  # a listing of a thousand tasks tells thousands of times
 def _time(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,43 @@
+"""What to simulate."""
+
+from dataclasses import dataclass
+
+SETTLES_IN = 2 * 3600.0
+"""Seconds after the last trouble in which every job must be served: two passes, the longest pause of the queue, an hour
+of work ahead on a full pool."""
+NETS = ("control loop", "reconciliation", "redelivery", "queue")
+"""What `Options.without` can switch off."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to simulate.
+
+    Attributes:
+        jobs: how many, re-runs not counted.
+        seed: of everything that is drawn; its lowest bits choose the modes.
+        without: nets to switch off, for tests of the invariants; see `NETS`.
+        trouble: whether anything goes wrong at all.
+        settles_in: seconds after the last trouble in which every job must be served.
+    """
+
+    jobs: int
+    seed: int
+    without: frozenset[str] = frozenset()
+    trouble: bool = True
+    settles_in: float = SETTLES_IN
+
+    @property
+    def jit(self) -> bool:
+        """Whether runners get a JIT configuration instead of a token."""
+        return bool(self.seed & 1)
+
+    @property
+    def per_repository(self) -> bool:
+        """Whether runners register at their repository instead of the organization."""
+        return bool(self.seed & 2)
+
+    @property
+    def app(self) -> bool:
+        """Whether a GitHub App is used instead of a token."""
+        return bool(self.seed & 4)

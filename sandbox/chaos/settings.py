@@ -1,0 +1,70 @@
+"""How an operator sets it all up: repositories, credentials and a webhook at GitHub, and the app settings to match."""
+
+import secrets
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from sandbox.batch import Batch
+from sandbox.chaos.options import Options
+from sandbox.chaos.workload import ORGANIZATION, PUBLIC, REPOSITORIES
+from sandbox.github import GitHub
+from sandbox.github.model import Scope
+
+WEBHOOK = "http://function"
+LINUX_POOL, WINDOWS_POOL = "batchLinux", "batchWindows"
+SECRET_SETTINGS = frozenset(
+    {"AzureWebJobsStorage", "BatchAccountKey", "GithubWebhookSecret", "GithubToken", "GithubAppPrivateKey"}
+)
+
+
+def set_up(options: Options, github: GitHub, batch: Batch, *, batch_url: str, storage: str) -> dict[str, str]:
+    """Set GitHub up and return the app settings.
+
+    Args:
+        options: say which modes.
+        github: gets repositories, a runner group, credentials and the webhook.
+        batch: the account to use.
+        batch_url: where it is.
+        storage: the connection string of the queues.
+    """
+    secret = secrets.token_hex(16)
+    settings = {
+        "AzureWebJobsStorage": storage,
+        "BatchAccountUrl": batch_url,
+        "BatchAccountName": batch.account,
+        "BatchAccountKey": batch.key,
+        "ContainerRegistryServer": "acme.azurecr.io",
+        "UbuntuPool": LINUX_POOL,
+        "WindowsPool": WINDOWS_POOL,
+        "GithubApiUrl": github.url,
+        "GithubWebhookSecret": secret,
+        "RunnerRegistration": "jit" if options.jit else "token",
+        "RunnerScope": "repository" if options.per_repository else "organization",
+    }
+    for name in (*REPOSITORIES, PUBLIC):
+        github.add_repository(name, private=name != PUBLIC)
+    if not options.per_repository:
+        # Like GitHub's own default group, and unlike the stand-in's: not for public repositories.
+        github.add_runner_group(Scope("organization", ORGANIZATION), "internal", public=False)
+        settings["RunnerGroup"] = "internal"
+    return settings | (_app(github, secret) if options.app else _token(github, secret))
+
+
+def _app(github: GitHub, secret: str) -> dict[str, str]:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    app = github.add_app(public.decode())
+    github.install(app, ORGANIZATION)
+    github.add_hook(WEBHOOK, secret, app=app)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return {"GithubAppId": str(app.id), "GithubAppPrivateKey": private.decode()}
+
+
+def _token(github: GitHub, secret: str) -> dict[str, str]:
+    token = f"ghp_{secrets.token_hex(18)}"
+    github.add_token(token)
+    github.add_hook(WEBHOOK, secret, scope=Scope("organization", ORGANIZATION))
+    return {"GithubToken": token}

@@ -1,0 +1,44 @@
+"""The steps of the application: counts its calls, and lets the process die between any two of them."""
+
+import random
+from collections import Counter
+
+from sandbox.chaos.functions_host import FunctionsHost
+from sandbox.chaos.threads import PROCESS, Killed
+
+DEADLY = 0.003
+"""Share of the steps, before and after each call to another service, at which the process dies."""
+
+
+class Steps:
+    """Stands at the wire.
+
+    Args:
+        host: whose process dies.
+        seed: of when.
+        faults: counts it.
+    """
+
+    def __init__(self, host: FunctionsHost, seed: int, faults: "Counter[str]") -> None:
+        self._host = host
+        self._random = random.Random(f"{seed}-steps")  # noqa: S311 - a simulation
+        self._faults = faults
+        self.calls: Counter[str] = Counter()
+        self.deadly = False
+
+    def departs(self, service: str, request: str) -> None:
+        """A request is about to be sent."""
+        if PROCESS.get() is not None:
+            self.calls[service] += 1
+            self._step(f"process killed before {request.partition(' ')[0]} to {service}")
+
+    def returns(self, service: str, request: str) -> None:
+        """An answer has come, or none will."""
+        if PROCESS.get() is not None:
+            self._step(f"process killed after {request.partition(' ')[0]} to {service}")
+
+    def _step(self, what: str) -> None:
+        if self.deadly and self._random.random() < DEADLY:
+            self._faults[what] += 1
+            self._host.kill()
+            raise Killed

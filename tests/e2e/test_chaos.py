@@ -1,0 +1,190 @@
+"""Everything goes wrong at once, in virtual time: nothing is lost and nothing is left over, and each check can fail."""
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import orchestrator.delivery
+import orchestrator.github.session
+import orchestrator.provisioning
+import orchestrator.reconciliation
+import sandbox.chaos.containers
+from orchestrator.delivery import Answer
+from orchestrator.github.client import GitHubClient
+from orchestrator.reconciliation import RemoveRunner, ScopeView
+from sandbox.chaos.__main__ import main
+from sandbox.chaos.options import Options
+from sandbox.chaos.report import Report, stories
+from sandbox.chaos.world import World, simulate
+
+SERVED = "every queued job is served"
+SURPLUS = "no more runners than jobs"
+LEFT_OVER = "nothing is left over"
+NOBODY = "nothing for nobody"
+FOREIGN = "nothing foreign is touched"
+CALLS = "calls stay within the budget"
+SECRETS = "no secret in the log"
+ANSWERS = "answers are documented"
+MISTAKES = "no mistake of ours"
+
+
+def holds(world: World) -> None:
+    """Fail with the story of what broke, and with what repeats it."""
+    options = world.options
+    again = f"python -m sandbox.chaos --jobs {options.jobs} --seed {options.seed}"
+    assert not world.ledger.broken, f"{stories(world.ledger.violations)}\n\nAgain: {again}"
+
+
+def test_a_thousand_jobs() -> None:
+    """A thousand jobs, with every kind of trouble there is: each invariant holds."""
+    world = simulate(Options(jobs=1000, seed=8))
+    holds(world)
+    report = Report.of(world, 0.0)
+    assert report.jobs >= 1000
+    assert report.lost == report.left_over == 0
+    assert report.restarts > 0
+    for kind in (
+        "webhook: connection failed", "webhook: never sent", "webhook: sent twice", "webhook: minutes late",
+        "node taken away", "foreign runner comes by", "container never starts", "runner dies while working",
+        "github: answer lost after commit", "batch: answer lost after commit", "queue: answer lost after commit",
+        "github: 429 with retry-after", "github: 403 primary limit", "batch: 503", "re-run", "cancelled while queued",
+    ):  # fmt: skip
+        assert report.faults[kind] > 0, kind
+    assert any(kind.startswith("process killed before POST") for kind in report.faults)
+    assert any(kind.startswith("process killed after POST") for kind in report.faults)
+
+
+@pytest.mark.parametrize("seed", [2, 5])
+def test_other_modes(seed: int) -> None:
+    """JIT configurations, runners per repository and an App fare no worse."""
+    holds(simulate(Options(jobs=60, seed=seed)))
+
+
+def test_without_trouble() -> None:
+    """Where nothing goes wrong each job costs a task, no pass starts or ends anything, and nothing is left over."""
+    world = simulate(Options(jobs=60, seed=0, trouble=False))
+    holds(world)
+    report = Report.of(world, 0.0)
+    assert report.upstream_calls["queue"] == report.passes  # each asks once for requests that were given up
+    assert report.surplus_peak == 0
+    assert {
+        line for record in world.ledger.records.values() for _, line in record.lines if '"action":' in line
+    } == set()
+
+
+def test_it_repeats() -> None:
+    """The same seed tells the same story, to the microsecond."""
+    first, second = (
+        [(at, record.job_id) for record in world.ledger.records.values() for at, _ in record.lines]
+        for world in (simulate(Options(jobs=15, seed=3)), simulate(Options(jobs=15, seed=3)))
+    )
+    assert first == second
+
+
+class TestEachCheckCanFail:
+    """A net that is switched off, or a mistake that is made on purpose, is found by its invariant."""
+
+    def test_lost(self) -> None:
+        """Without passes, jobs whose deliveries were lost wait for ever, and what died is never cleared away."""
+        world = simulate(Options(80, 0, frozenset({"control loop"}), settles_in=1800))
+        assert world.ledger.broken[SERVED] > 0
+        assert world.ledger.violations[0].story
+
+    def test_redelivery_and_queue(self) -> None:
+        """Redelivery and the queue each save jobs that nothing else would."""
+        lost = {}
+        for net in ("none of them", "redelivery", "queue"):
+            world = simulate(Options(80, 8, frozenset({"reconciliation", net}), settles_in=900))
+            lost[net] = world.ledger.broken.get(SERVED, 0)
+        assert lost["none of them"] < lost["redelivery"]
+        assert lost["none of them"] < lost["queue"]
+
+    def test_left_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Runners that died stay registered where nobody removes them."""
+        monkeypatch.setattr(sandbox.chaos.containers, "DIES_IDLE", 0.3)
+        monkeypatch.setattr(orchestrator.reconciliation, "_removals", lambda *_: [])
+        assert LEFT_OVER in simulate(Options(40, 8)).ledger.broken
+
+    def test_surplus(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A pass that takes no account of what was started already starts it all again."""
+        monkeypatch.setattr(orchestrator.reconciliation, "match", lambda *_, **__: {})
+        assert SURPLUS in simulate(Options(60, 3, settles_in=600)).ledger.broken
+
+    def test_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Admitting the jobs of public repositories shows."""
+        monkeypatch.setattr("orchestrator.admission._check_repository", lambda *_: None)
+        assert NOBODY in simulate(Options(20, 24, trouble=False)).ledger.broken
+
+    def test_foreign(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Removing every runner that is offline, whosever it is, shows."""
+
+        def removals(view: ScopeView, _now: object) -> list[RemoveRunner]:
+            offline = [runner for runner in view.runners if not runner.online]
+            return [RemoveRunner(view.registrant, runner, "it is offline") for runner in offline]
+
+        monkeypatch.setattr(orchestrator.reconciliation, "_removals", removals)
+        assert FOREIGN in simulate(Options(10, 0, trouble=False)).ledger.broken
+
+    def test_calls(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Lists that are asked for entry by entry show in the number of calls."""
+        monkeypatch.setattr(orchestrator.github.session, "PAGE", 1)
+        assert CALLS in simulate(Options(60, 0, trouble=False)).ledger.broken
+
+    def test_secrets(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A token in a log line is seen, though nobody told the watch which token it is."""
+        call = GitHubClient.call
+
+        def telling(self: GitHubClient, *arguments: Any, **options: Any) -> Any:
+            answer = call(self, *arguments, **options)
+            logging.getLogger("orchestrator").info("GitHub says %s", answer.json)
+            return answer
+
+        monkeypatch.setattr(GitHubClient, "call", telling)
+        assert SECRETS in simulate(Options(5, 0, trouble=False)).ledger.broken
+
+    def test_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An answer that the README does not know of is seen."""
+        monkeypatch.setattr(orchestrator.delivery, "_ignored", lambda _reason: Answer(204, {"result": "nothing"}))
+        assert ANSWERS in simulate(Options(5, 0, trouble=False)).ledger.broken
+
+    def test_mistakes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An unexpected exception in the application is seen, and yet loses no job."""
+        monkeypatch.setattr(
+            orchestrator.provisioning, "_runner_task", _broken_once(orchestrator.provisioning._runner_task)
+        )
+        broken = simulate(Options(10, 0, trouble=False)).ledger.broken
+        assert MISTAKES in broken
+        assert SERVED not in broken
+
+
+class TestCommandLine:
+    """`python -m sandbox.chaos`."""
+
+    def test_figures(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Without a broken invariant it ends with 0 and tells the figures."""
+        assert main(["--jobs", "5", "--seed", "0"]) == 0
+        assert "queued to task" in capsys.readouterr().out
+
+    def test_broken(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """With one it ends with 1, and tells the story and how to repeat it."""
+        monkeypatch.setattr(orchestrator.delivery, "_ignored", lambda _reason: Answer(204, {"result": "nothing"}))
+        assert main(["--jobs", "5", "--seed", "0", "--json"]) == 1
+        output = capsys.readouterr()
+        assert '"left_over": 0' in output.out
+        assert "BROKEN: answers are documented" in output.err
+        assert "python -m sandbox.chaos --jobs 5 --seed 0" in output.err
+
+
+def _broken_once[**P, T](function: Callable[P, T]) -> Callable[P, T]:
+    failures = [ZeroDivisionError("on purpose")]
+
+    @functools.wraps(function)
+    def broken(*arguments: P.args, **options: P.kwargs) -> T:
+        if failures:
+            raise failures.pop()
+        return function(*arguments, **options)
+
+    return broken
