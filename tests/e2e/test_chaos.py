@@ -40,7 +40,7 @@ def holds(world: World) -> None:
 
 def test_a_thousand_jobs() -> None:
     """A thousand jobs, with every kind of trouble there is: each invariant holds."""
-    world = simulate(Options(jobs=1000, seed=8))
+    world = simulate(Options(jobs=1000, seed=4))
     holds(world)
     report = Report.of(world, 0.0)
     assert report.jobs >= 1000
@@ -50,7 +50,7 @@ def test_a_thousand_jobs() -> None:
         "webhook: connection failed", "webhook: never sent", "webhook: sent twice", "webhook: minutes late",
         "node taken away", "foreign runner comes by", "container never starts", "runner dies while working",
         "github: answer lost after commit", "batch: answer lost after commit", "queue: answer lost after commit",
-        "github: 429 with retry-after", "github: 403 primary limit", "batch: 503", "re-run", "cancelled while queued",
+        "github: 429 with retry-after", "github: 403 primary limit", "batch: 500", "re-run", "cancelled while queued",
     ):  # fmt: skip
         assert report.faults[kind] > 0, kind
     assert any(kind.startswith("process killed before POST") for kind in report.faults)
