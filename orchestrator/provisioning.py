@@ -24,7 +24,7 @@ from orchestrator.webhook import WorkflowJobEvent
 logger = logging.getLogger(__name__)
 
 # A job that was queued longer ago is asked after before it gets a runner: it may be an old delivery, sent once more.
-STALE = timedelta(minutes=10)
+STALE = timedelta(minutes=2)
 # Cancelled jobs that are remembered, see `_first_time`.
 REMEMBERED = 10_000
 

@@ -87,6 +87,7 @@ class _Place:
     scope: Scope
     installation: int | None = None
     jobs: dict[str, WaitingJob] = field(default_factory=dict)
+    runners: Sequence[Runner] | None = None
     complete: bool = True
     trouble: str | None = None
 
@@ -133,7 +134,13 @@ class Reconciler:
         """
         began = time.monotonic()
         done: Counter[str] = Counter()
-        places = self._places(tasks, now)
+        places: dict[str, _Place] = {}
+        own = self._told_by(tasks, places)
+        # Runners before jobs: one that takes a job in between counts as free although its job is gone, and no second
+        # one is started. The other way round that job would seem to wait for nobody.
+        for place in places.values():
+            self._list_runners(place)
+        self._list_jobs(own, places, now)
         for url, place in places.items():
             self._reconcile(url, place, [task for task in tasks if task.url == url], now, done)
         for action in clean_up(tasks, now, self._retention):
@@ -149,15 +156,24 @@ class Reconciler:
             ms=round((time.monotonic() - began) * 1000),
         )
 
-    def _places(self, tasks: Iterable[TaskState], now: datetime) -> dict[str, _Place]:
-        """Ask GitHub for the queued jobs of every repository in view, and sort them by where their runners register."""
-        places: dict[str, _Place] = {}
+    def _told_by(self, tasks: Iterable[TaskState], places: dict[str, _Place]) -> Mapping[str, WorkflowJobEvent]:
+        """Return the latest job of each repository that has tasks, and note where their runners register."""
         own: dict[str, WorkflowJobEvent] = {}
         for task in sorted(tasks, key=lambda one: one.created_at, reverse=True):
             if task.origin is not None:
                 event = task.origin.event
                 own.setdefault(event.repository.full_name, event)
                 self._place(places, event)
+        return own
+
+    def _list_runners(self, place: _Place) -> None:
+        try:
+            place.runners = self._runners.listed(Registrant(place.scope, place.installation))
+        except UpstreamError as error:
+            place.trouble = str(error)
+
+    def _list_jobs(self, own: Mapping[str, WorkflowJobEvent], places: dict[str, _Place], now: datetime) -> None:
+        """Ask GitHub for the queued jobs of every repository in view, and sort them by where their runners register."""
         installed = self._installations()
         names = list(dict.fromkeys([*own, *self._settings.reconcile_repositories, *installed]))
         chosen = _by_turns(names, int(now.timestamp()) // 60 // self._settings.reconcile_minutes)
@@ -177,7 +193,6 @@ class Reconciler:
                 job = self._waiting_job(event)
                 if job is not None:
                     self._place(places, event).jobs[job.job_key] = job
-        return places
 
     def _installations(self) -> Mapping[str, int]:
         try:
@@ -223,17 +238,15 @@ class Reconciler:
     def _reconcile(
         self, url: str, place: _Place, tasks: Sequence[TaskState], now: datetime, done: Counter[str]
     ) -> None:
-        registrant = Registrant(place.scope, place.installation)
-        if place.trouble is None:
-            try:
-                runners = self._runners.listed(registrant)
-            except UpstreamError as error:
-                place.trouble = str(error)
-        if place.trouble is not None:
+        if place.runners is None and place.trouble is None:
+            self._list_runners(place)  # it has jobs, and had no tasks
+        if place.runners is None or place.trouble is not None:
             _log(logging.WARNING, result="skipped", scope=str(place.scope), reason=place.trouble)
             done["skipped"] += 1
             return
-        view = ScopeView(registrant, url, list(place.jobs.values()), runners, tasks, place.complete, self._period)
+        registrant = Registrant(place.scope, place.installation)
+        jobs = list(place.jobs.values())
+        view = ScopeView(registrant, url, jobs, place.runners, tasks, place.complete, self._period)
         for action in decide(view, now):
             done[self._carry_out(action)] += 1
 

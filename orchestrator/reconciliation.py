@@ -157,9 +157,10 @@ def decide(view: ScopeView, now: datetime) -> list[Action]:
     expiring = [task for task, life in lives if timedelta(0) < life <= soon]
     expired = [task for task, life in lives if life <= timedelta(0)]
 
+    # Idle runners last: one that has just taken a job still looks idle, and the task that is needed instead must stay.
     pairs = match(
         jobs,
-        _tiers([*ready, *lasting, *runners.foreign], expiring),
+        _tiers([*lasting, *ready, *runners.foreign], expiring),
         fits=lambda job, supply: job.may_go_to(supply, now),
         kind=lambda job: (job.labels, job.age(now) >= UNWILLING),
         key=lambda job: job.job_key,

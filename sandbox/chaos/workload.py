@@ -42,7 +42,7 @@ def is_served(repository: str, labels: Sequence[str]) -> bool:
 
 
 def arrivals(jobs: int, seed: int) -> list[Arrival]:
-    """Return workflow runs with so many jobs in all, oldest first."""
+    """Return workflow runs with so many jobs for runners of ours, and some for others; oldest first."""
     rng = random.Random(f"{seed}-workload")  # noqa: S311 - a simulation
     hours = max(1.0, jobs / JOBS_PER_HOUR)
     found: list[Arrival] = []
@@ -50,8 +50,9 @@ def arrivals(jobs: int, seed: int) -> list[Arrival]:
     while left > 0:
         burst = rng.random() < 0.03  # noqa: PLR2004 - a matrix build now and then
         size = min(left, rng.randint(20, 60) if burst else rng.choice((1, 1, 1, 2, 3)))
-        found.append(_arrival(rng, rng.uniform(0, hours * 3600), size, burst=burst))
-        left -= size
+        arrival = _arrival(rng, rng.uniform(0, hours * 3600), size, burst=burst)
+        found.append(arrival)
+        left -= size if arrival.fate not in ("not served", "never approved") else 0
     return sorted(found, key=lambda arrival: arrival.at)
 
 

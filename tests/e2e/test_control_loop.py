@@ -76,7 +76,9 @@ def test_a_delivery_that_failed(deployment: Deployment) -> None:
     deployment.github.queue_job(REPOSITORY, LABELS)
     until(lambda: deployment.github.deliveries[0].answer)
     deployment.start_host()
-    deployment.github.faults.add(Fault("status", "GET /repos/*", times=None, status=502))  # no other net helps
+    deployment.github.faults.add(
+        Fault("status", "GET /repos/*/actions/runs", times=None, status=502)
+    )  # no other net helps
     for _ in range(2):
         pass_over(deployment)
     until(lambda: all_done(deployment))
