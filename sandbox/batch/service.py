@@ -6,17 +6,11 @@ Source: Azure Batch service REST API. What is not among the operations below is 
 import asyncio
 import base64
 import contextlib
-import functools
-import json
-import re
 import secrets
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from datetime import UTC, datetime
-from email.utils import formatdate
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from aiohttp import web
 
@@ -25,17 +19,25 @@ from sandbox.batch.auth import shared_key_error
 from sandbox.batch.executor import Executor, ProcessExecutor
 from sandbox.batch.model import BatchRefusal, Command, Job, Json, Node, Pool, Task, TaskRun
 from sandbox.batch.pools import BatchPools
+from sandbox.batch.wire import (
+    error_answer,
+    etag,
+    json_answer,
+    page,
+    read_body,
+    root,
+    stamps,
+    timestamp,
+    validate,
+)
 from sandbox.faults import FaultPlan
 from sandbox.recording import Recorder
 
 VERSION = "2025-06-01"
-MEDIA_TYPE = "application/json;odata=minimalmetadata"
 TICK = 0.05
-PAGE = 1000
 MOST_TASKS = 100
 DELETION = 1.0  # seconds that a job takes to be gone
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _COMMON_FIELDS = frozenset({"id", "displayName", "constraints"})
 _JOB_FIELDS = _COMMON_FIELDS | {
     "priority", "allowTaskPreemption", "maxParallelTasks", "commonEnvironmentSettings", "poolInfo", "metadata",
@@ -182,9 +184,9 @@ class Batch:
             try:
                 self._check(request)
                 with self._lock:
-                    response = operation(request, _body(request, text))
+                    response = operation(request, read_body(request, text))
             except BatchRefusal as refusal:
-                response = _error(request, refusal)
+                response = error_answer(request, refusal)
             response.headers["request-id"] = str(uuid.uuid4())
             return response
 
@@ -203,12 +205,12 @@ class Batch:
             raise BatchRefusal("UnsupportedRequestVersion")
 
     def _add_job(self, request: web.Request, body: Json) -> web.Response:
-        _validate(body, _JOB_FIELDS, required=("id", "poolInfo"))
+        validate(body, _JOB_FIELDS, required=("id", "poolInfo"))
         self._state.add_job(body, self._clock())
         return self._written(request, 201, f"/jobs/{body['id']}", self._state.job(body["id"]))
 
     def _list_jobs(self, request: web.Request, _body: Json) -> web.Response:
-        return _page(request, "jobs", [self._job_json(request, job) for job in self._state.jobs.values()])
+        return page(request, "jobs", [self._job_json(request, job) for job in self._state.jobs.values()])
 
     def _get_job(self, request: web.Request, _body: Json) -> web.Response:
         job = self._state.job(request.match_info["job"])
@@ -217,7 +219,7 @@ class Batch:
     def _delete_job(self, request: web.Request, _body: Json) -> web.Response:
         now = self._clock()
         expected = request.headers.get("If-Match", "*").strip('"')
-        if expected not in {"*", _etag(self._state.job(request.match_info["job"]))}:
+        if expected not in {"*", etag(self._state.job(request.match_info["job"]))}:
             raise BatchRefusal("ConditionNotMet")
         commands = self._state.end_job(request.match_info["job"], now, delete_at=now + DELETION)
         self._carry_out_soon(commands)
@@ -229,7 +231,7 @@ class Batch:
         return self._written(request, 202, f"/jobs/{name}/terminate", self._state.job(name))
 
     def _add_task(self, request: web.Request, body: Json) -> web.Response:
-        _validate(body, _TASK_FIELDS, required=("id", "commandLine"))
+        validate(body, _TASK_FIELDS, required=("id", "commandLine"))
         job = request.match_info["job"]
         self._state.add_task(job, body, self._clock())
         return self._written(request, 201, f"/jobs/{job}/tasks/{body['id']}", self._state.task(job, body["id"]))
@@ -239,23 +241,25 @@ class Batch:
         if len(bodies) > MOST_TASKS:
             raise BatchRefusal("RequestBodyTooLarge")
         self._state.job(job)
-        return _json(request, "taskaddresult", {"value": [self._add_one(request, job, entry) for entry in bodies]})
+        return json_answer(
+            request, "taskaddresult", {"value": [self._add_one(request, job, entry) for entry in bodies]}
+        )
 
     def _add_one(self, request: web.Request, job: str, body: Json) -> Json:
         try:
-            _validate(body, _TASK_FIELDS, required=("id", "commandLine"))
+            validate(body, _TASK_FIELDS, required=("id", "commandLine"))
             self._state.add_task(job, body, self._clock())
         except BatchRefusal as refusal:
             error = {"code": refusal.code, "message": {"lang": "en-US", "value": f"Refused: {refusal.code}."}}
             return {"taskId": body.get("id", ""), "status": "clienterror", "error": error}
         task = self._state.task(job, body["id"])
-        where = f"{_root(request)}/jobs/{job}/tasks/{task.id}"
-        times = {"eTag": _etag(task), "lastModified": _time(task.changed_at)}
+        where = f"{root(request)}/jobs/{job}/tasks/{task.id}"
+        times = {"eTag": etag(task), "lastModified": timestamp(task.changed_at)}
         return {"taskId": task.id, "status": "success", **times, "location": where}
 
     def _list_tasks(self, request: web.Request, _body: Json) -> web.Response:
         job = self._state.job(request.match_info["job"])
-        return _page(request, "tasks", [self._task_json(request, task) for task in job.tasks.values()])
+        return page(request, "tasks", [self._task_json(request, task) for task in job.tasks.values()])
 
     def _get_task(self, request: web.Request, _body: Json) -> web.Response:
         task = self._state.task(request.match_info["job"], request.match_info["task"])
@@ -284,16 +288,16 @@ class Batch:
             "taskCounts": {kind: len(found) for kind, found in kinds.items()},
             "taskSlotCounts": {kind: sum(task.slots for task in found) for kind, found in kinds.items()},
         }
-        return _json(request, "taskcounts", body)
+        return json_answer(request, "taskcounts", body)
 
     def _get_pool(self, request: web.Request, _body: Json) -> web.Response:
         pool = self._pool(request)
         times = dict.fromkeys(
             ("creationTime", "lastModified", "stateTransitionTime", "allocationStateTransitionTime"),
-            _time(pool.created_at),
+            timestamp(pool.created_at),
         )
         body = {
-            "id": pool.id, "url": f"{_root(request)}/pools/{pool.id}", "eTag": _etag(pool), **times, "state": "active",
+            "id": pool.id, "url": f"{root(request)}/pools/{pool.id}", "eTag": etag(pool), **times, "state": "active",
             "vmSize": pool.vm_size, "taskSlotsPerNode": pool.slots_per_node,
             **scaling.size_fields(pool, self._nodes(pool), self._clock()),
         }  # fmt: skip
@@ -316,7 +320,7 @@ class Batch:
 
     def _count_nodes(self, request: web.Request, _body: Json) -> web.Response:
         rows = [scaling.node_counts(pool, self._nodes(pool)) for pool in self._state.pools.values()]
-        return _page(request, "poolnodecounts", rows)
+        return page(request, "poolnodecounts", rows)
 
     def _pool(self, request: web.Request) -> Pool:
         pool = self._state.pools.get(request.match_info["pool"])
@@ -334,131 +338,35 @@ class Batch:
 
     def _job_json(self, request: web.Request, job: Job) -> Json:
         body = {
-            **job.body, "url": f"{_root(request)}/jobs/{job.id}", "eTag": _etag(job), "state": job.state,
-            "lastModified": _time(job.changed_at), "creationTime": _time(job.created_at),
-            "stateTransitionTime": _time(job.changed_at),
-            "executionInfo": {"startTime": _time(job.created_at), "poolId": job.pool_id},
+            **job.body, "url": f"{root(request)}/jobs/{job.id}", "eTag": etag(job), "state": job.state,
+            "lastModified": timestamp(job.changed_at), "creationTime": timestamp(job.created_at),
+            "stateTransitionTime": timestamp(job.changed_at),
+            "executionInfo": {"startTime": timestamp(job.created_at), "poolId": job.pool_id},
         }  # fmt: skip
         if job.ended_at is not None:
-            body["executionInfo"]["endTime"] = _time(job.ended_at)
+            body["executionInfo"]["endTime"] = timestamp(job.ended_at)
         return body
 
     def _task_json(self, request: web.Request, task: Task) -> Json:
         info: Json = {"retryCount": task.retries, "requeueCount": task.requeues}
         for name, moment in (("startTime", task.started_at), ("endTime", task.ended_at)):
             if moment is not None:
-                info[name] = _time(moment)
+                info[name] = timestamp(moment)
         for name, value in (("exitCode", task.exit_code), ("result", task.result), ("failureInfo", task.failure)):
             if value is not None:
                 info[name] = value
         body = {
-            **task.body, "url": f"{_root(request)}/jobs/{task.job_id}/tasks/{task.id}", "eTag": _etag(task),
-            "lastModified": _time(task.changed_at), "creationTime": _time(task.created_at), "state": task.state,
-            "stateTransitionTime": _time(task.changed_at), "executionInfo": info,
+            **task.body, "url": f"{root(request)}/jobs/{task.job_id}/tasks/{task.id}", "eTag": etag(task),
+            "lastModified": timestamp(task.changed_at), "creationTime": timestamp(task.created_at), "state": task.state,
+            "stateTransitionTime": timestamp(task.changed_at), "executionInfo": info,
         }  # fmt: skip
         if task.node_id is not None:
             body["nodeInfo"] = {"nodeId": task.node_id, "poolId": self._state.job(task.job_id).pool_id}
         return body
 
     def _written(self, request: web.Request, status: int, path: str, what: Job | Task | Pool) -> web.Response:
-        headers = {**_stamps(what), "DataServiceId": f"{_root(request)}{path}"}
+        headers = {**stamps(what), "DataServiceId": f"{root(request)}{path}"}
         return web.Response(status=status, headers=headers)
 
     def _read(self, request: web.Request, kind: str, body: Json, what: Job | Task | Pool) -> web.Response:
-        return _json(request, kind, body, headers=_stamps(what))
-
-
-def _body(request: web.Request, text: str) -> Json:
-    if not text:
-        return {}
-    if not request.content_type.startswith("application/json"):
-        raise BatchRefusal("InvalidHeaderValue", HeaderName="Content-Type")
-    try:
-        body = json.loads(text)
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise BatchRefusal("InvalidRequestBody")
-    return body
-
-
-def _validate(body: Json, known: frozenset[str], required: tuple[str, ...]) -> None:
-    for name in required:
-        if name not in body:
-            raise BatchRefusal("MissingRequiredProperty", PropertyName=name)
-    if unknown := set(body) - known:
-        raise BatchRefusal("InvalidRequestBody", Reason=f"unknown property {min(unknown)}")
-    if not _ID.fullmatch(str(body["id"])):
-        raise BatchRefusal("InvalidPropertyValue", PropertyName="id")
-
-
-def _page(request: web.Request, kind: str, rows: list[Json]) -> web.Response:
-    """Filter, cut to size and select, with a link to the next page."""
-    rows = [row for row in rows if _matches(row, request.query.get("$filter"))]
-    size, skip = int(request.query.get("maxresults", PAGE)), int(request.query.get("$skiptoken", 0))
-    select = [name for name in request.query.get("$select", "").split(",") if name]
-    shown = [{name: row[name] for name in select if name in row} if select else row for row in rows[skip : skip + size]]
-    body: Json = {"value": shown}
-    if skip + size < len(rows):
-        query = {**request.query, "$skiptoken": str(skip + size)}
-        body["odata.nextLink"] = str(request.url.with_query(query))
-    return _json(request, kind, body)
-
-
-def _matches(row: Json, expression: str | None) -> bool:
-    """Evaluate the filters that tasks are listed with: equality, prefix and time, joined by `and` or by `or`."""
-    if expression is None:
-        return True
-    if " or " in expression:
-        return any(_matches(row, part) for part in expression.split(" or "))
-    return all(_holds(row, part.strip(" ()")) for part in expression.split(" and "))
-
-
-def _holds(row: Json, clause: str) -> bool:
-    if found := re.fullmatch(r"(\w+) eq '([^']*)'", clause):
-        return str(row.get(found[1])) == found[2]
-    if found := re.fullmatch(r"startswith\((\w+), ?'([^']*)'", clause):
-        return str(row.get(found[1])).startswith(found[2])
-    if found := re.fullmatch(r"(\w+) (lt|ge) DateTime'([^']*)'", clause):
-        before = datetime.fromisoformat(str(row.get(found[1]))) < datetime.fromisoformat(found[3])
-        return before == (found[2] == "lt")
-    raise BatchRefusal("InvalidQueryParameterValue", QueryParameterName="$filter")
-
-
-def _json(request: web.Request, kind: str, body: Json, headers: Mapping[str, str] | None = None) -> web.Response:
-    text = json.dumps({"odata.metadata": f"{_root(request)}/$metadata#{kind}", **body})
-    own = {**(headers or {}), "Content-Type": MEDIA_TYPE}
-    return web.Response(status=200, body=text.encode(), headers=own)
-
-
-def _error(request: web.Request, refusal: BatchRefusal) -> web.Response:
-    kind = "Microsoft.Azure.Batch.Protocol.Entities.Container.errors/@Element"
-    body: dict[str, Any] = {
-        "odata.metadata": f"{_root(request)}/$metadata#{kind}",
-        "code": refusal.code,
-        "message": {
-            "lang": "en-US",
-            "value": f"Refused: {refusal.code}.\nRequestId:{uuid.uuid4()}\nTime:{_time(time.time())}",
-        },
-    }
-    if refusal.details:
-        body["values"] = [{"key": name, "value": value} for name, value in refusal.details.items()]
-    return web.Response(status=refusal.status, body=json.dumps(body).encode(), headers={"Content-Type": MEDIA_TYPE})
-
-
-def _root(request: web.Request) -> str:
-    return f"{request.scheme}://{request.host}"
-
-
-def _etag(what: Job | Task | Pool) -> str:
-    return f"0x8D{what.version:X}"
-
-
-def _stamps(what: Job | Task | Pool) -> dict[str, str]:
-    changed = what.created_at if isinstance(what, Pool) else what.changed_at
-    return {"ETag": f'"{_etag(what)}"', "Last-Modified": formatdate(changed, usegmt=True)}
-
-
-@functools.cache  # a listing of a thousand tasks tells thousands of times
-def _time(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return json_answer(request, kind, body, headers=stamps(what))

@@ -197,6 +197,7 @@ def test_least_roles() -> None:
         role["properties"]["principalType"] == "ServicePrincipal" for role in of_type("Authorization/roleAssignments")
     )
     assert PARAMETERS["allowPoolBoost"]["defaultValue"] is False
+    assert VARIABLES["requiredSettings"]["PoolBoost"] == "[if(parameters('allowPoolBoost'), 'resize', 'off')]"
     assert VARIABLES["batchRole"].endswith(
         "variables('roles').batchDataContributor, variables('roles').batchJobSubmitter)]"
     )
@@ -277,7 +278,7 @@ class TestFunction:
         """With what the template sets, with either credential, the orchestrator finds nothing missing."""
         values = {
             "BatchAccountUrl": "https://a.westeurope.batch.azure.com", "ContainerRegistryServer": "a.azurecr.io",
-            "BatchAccountName": "a", "WindowsLaunch": "docker",
+            "BatchAccountName": "a", "WindowsLaunch": "docker", "PoolBoost": "off",
             "UbuntuPool": "batchLinux", "WindowsPool": "batchWindows",
             "AzureWebJobsStorage__accountName": "a", "AzureWebJobsStorage__clientId": "id",
         }  # fmt: skip
