@@ -83,8 +83,10 @@ class Report:
         )
 
     def as_json(self) -> str:
-        """Return the figures as one JSON object."""
-        return json.dumps(vars(self), indent=2)
+        """Return the figures as one JSON object: sums, and what they are made of beside them."""
+        sums = {"faults": sum(self.faults.values()), "upstream_calls": sum(self.upstream_calls.values())}
+        parts = {"faults_by_kind": self.faults, "upstream_calls_by_service": self.upstream_calls}
+        return json.dumps({**vars(self), **sums, **parts}, indent=2)
 
     def as_text(self) -> str:
         """Return the figures for a person."""

@@ -1,6 +1,7 @@
 """Everything goes wrong at once, in virtual time: nothing is lost and nothing is left over, and each check can fail."""
 
 import functools
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -173,7 +174,11 @@ class TestCommandLine:
         monkeypatch.setattr(orchestrator.delivery, "_ignored", lambda _reason: Answer(204, {"result": "nothing"}))
         assert main(["--jobs", "5", "--seed", "0", "--json"]) == 1
         output = capsys.readouterr()
-        assert '"left_over": 0' in output.out
+        figures = json.loads(output.out)
+        assert (figures["left_over"], figures["upstream_calls"]) == (
+            0,
+            sum(figures["upstream_calls_by_service"].values()),
+        )
         assert "BROKEN: answers are documented" in output.err
         assert "python -m sandbox.chaos --jobs 5 --seed 0" in output.err
 
