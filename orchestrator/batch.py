@@ -5,6 +5,7 @@ Source: Azure Batch service REST API 2025-06-01.
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import requests
@@ -54,6 +55,8 @@ RETENTION = timedelta(days=7)
 # How long a finished task tells of the repository that it was for: as long as GitHub lets a job wait.
 RECENT = timedelta(hours=24)
 
+# The codes of "there is no such task".
+GONE = ("TaskNotFound", "JobNotFound")
 # What a task's failure is called when somebody ended it.
 _ENDED = "TaskEnded"
 
@@ -107,14 +110,10 @@ class RunnerTasks:
         Raises:
             UpstreamError: Batch does not tell.
         """
-        try:
-            return _task_state(pool, self._client.get_task(job_id(pool), task_id, select=_READ))
-        except HttpResponseError as error:
-            if _code(error) in {"TaskNotFound", "JobNotFound"}:
-                return None
-            raise _understood(error, "look for a task") from None
-        except AzureError as error:
-            raise _understood(error, "look for a task") from None
+        found = None
+        with _asked_to("look for a task", *GONE):
+            found = _task_state(pool, self._client.get_task(job_id(pool), task_id, select=_READ))
+        return found
 
     def waiting(self, pool: str) -> Iterable[TaskState]:
         """Return the tasks that wait for a node, the oldest first.
@@ -133,18 +132,12 @@ class RunnerTasks:
         Raises:
             UpstreamError: Batch does not do it.
         """
-        try:
+        with _asked_to("end a task", *GONE, "TaskCompleted"):
             task = self._client.get_task(job_id(pool), task_id, select=["id", "state"])
-            if task.state != BatchTaskState.ACTIVE:
-                return False
-            self._client.terminate_task(job_id(pool), task_id)
-        except HttpResponseError as error:
-            if _code(error) in {"TaskNotFound", "JobNotFound", "TaskCompleted"}:
-                return False
-            raise _understood(error, "end a task") from None
-        except AzureError as error:
-            raise _understood(error, "end a task") from None
-        return True
+            if task.state == BatchTaskState.ACTIVE:
+                self._client.terminate_task(job_id(pool), task_id)
+                return True
+        return False
 
     def listed(self, pools: Iterable[str], now: datetime) -> Iterator[TaskState]:
         """List the runner tasks that live or ended lately, and those that are past their retention.
@@ -174,13 +167,8 @@ class RunnerTasks:
         Raises:
             UpstreamError: Batch does not do it.
         """
-        try:
+        with _asked_to("end a task", *GONE, "TaskCompleted"):
             self._client.terminate_task(job_id(pool), task_id)
-        except HttpResponseError as error:
-            if _code(error) not in {"TaskNotFound", "JobNotFound", "TaskCompleted"}:
-                raise _understood(error, "end a task") from None
-        except AzureError as error:
-            raise _understood(error, "end a task") from None
 
     def delete(self, pool: str, task_id: str) -> None:
         """Forget a task; one that is gone already is fine.
@@ -188,24 +176,14 @@ class RunnerTasks:
         Raises:
             UpstreamError: Batch does not do it.
         """
-        try:
+        with _asked_to("delete a task", *GONE):
             self._client.delete_task(job_id(pool), task_id)
-        except HttpResponseError as error:
-            if _code(error) not in {"TaskNotFound", "JobNotFound"}:
-                raise _understood(error, "delete a task") from None
-        except AzureError as error:
-            raise _understood(error, "delete a task") from None
 
     def _list(self, pool: str, clause: str) -> Iterator[TaskState]:
-        try:
+        with _asked_to("list the tasks", "JobNotFound"):  # then no runner was ever started on this pool
             for task in self._client.list_tasks(job_id(pool), filter=clause, select=_READ):
                 if is_task_id(task.id or ""):
                     yield _task_state(pool, task)
-        except HttpResponseError as error:
-            if _code(error) != "JobNotFound":  # then no runner was ever started on this pool
-                raise _understood(error, "list the tasks") from None
-        except AzureError as error:
-            raise _understood(error, "list the tasks") from None
 
     def _create_task(self, pool: str, options: BatchTaskCreateOptions) -> bool | None:
         """Create a task; return False if it exists already, None if the job does not exist yet."""
@@ -249,15 +227,19 @@ class RunnerTasks:
             all_tasks_complete_mode=BatchAllTasksCompleteMode.NO_ACTION,
             constraints=BatchJobConstraints(max_task_retry_count=0),
         )
-        try:
+        with _asked_to("create a job", "JobExists"):  # another delivery was faster
             self._client.create_job(options)
-        except HttpResponseError as error:
-            if _code(error) != "JobExists":  # another delivery was faster
-                raise _understood(error, "create a job") from None
-        except AzureError as error:
-            raise _understood(error, "create a job") from None
-        else:
             logger.info("created the Batch job %s", job_id(pool))
+
+
+@contextmanager
+def _asked_to(what: str, *fine: str) -> Iterator[None]:
+    """Understand what Batch answers. An error of one of these codes ends the block and is none."""
+    try:
+        yield
+    except AzureError as error:
+        if not isinstance(error, HttpResponseError) or _code(error) not in fine:
+            raise _understood(error, what) from None
 
 
 def _task_options(task: RunnerTask) -> BatchTaskCreateOptions:
