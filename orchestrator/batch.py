@@ -113,7 +113,7 @@ class RunnerTasks:
         found = None
         with _asked_to("look for a task", *GONE):
             found = _task_state(pool, self._client.get_task(job_id(pool), task_id, select=_READ))
-        return found
+        return found  # noqa: RET504 - the block may have ended before
 
     def waiting(self, pool: str) -> Iterable[TaskState]:
         """Return the tasks that wait for a node, the oldest first.
