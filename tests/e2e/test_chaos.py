@@ -107,7 +107,7 @@ class TestEachCheckCanFail:
         """Runners that died stay registered where nobody removes them."""
         monkeypatch.setattr(sandbox.chaos.containers, "DIES_IDLE", 0.3)
         monkeypatch.setattr(orchestrator.reconciliation, "_removals", lambda *_: [])
-        assert LEFT_OVER in simulate(Options(40, 8)).ledger.broken
+        assert LEFT_OVER in simulate(Options(40, 12)).ledger.broken
 
     def test_surplus(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A pass that takes no account of what was started already starts it all again."""
@@ -132,7 +132,7 @@ class TestEachCheckCanFail:
     def test_calls(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Lists that are asked for entry by entry show in the number of calls."""
         monkeypatch.setattr(orchestrator.github.session, "PAGE", 1)
-        assert CALLS in simulate(Options(60, 0, trouble=False)).ledger.broken
+        assert CALLS in simulate(Options(120, 0, trouble=False)).ledger.broken
 
     def test_secrets(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A token in a log line is seen, though nobody told the watch which token it is."""
