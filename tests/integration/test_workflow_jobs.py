@@ -9,7 +9,6 @@ import pytest
 from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential, TokenCredential
-from orchestrator.github.scope import Registrant, Scope
 from orchestrator.github.session import GitHubSession
 from orchestrator.github.workflow_jobs import WorkflowJobs
 from orchestrator.webhook import WorkflowJobEvent, workflow_job_event
@@ -19,9 +18,7 @@ from sandbox.github.model import Job, JobPlan
 from tests.builders import queued_job
 
 REPOSITORY = "acme/app"
-ORGANIZATION = Registrant(Scope("organization", "acme"), None)
 LABELS = ("self-hosted", "linux")
-LISTING = "/orgs/acme/actions/runners"
 
 
 @pytest.fixture(autouse=True)
