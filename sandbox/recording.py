@@ -31,6 +31,11 @@ class Recorder:
         """`METHOD /path -> status` of every exchange: what most tests want to compare."""
         return [f"{e['method']} {e['path']} -> {e['status']}" for e in self.exchanges]
 
+    @property
+    def statuses(self) -> list[int]:
+        """What each was answered with."""
+        return [exchange["status"] for exchange in self.exchanges]
+
     def clear(self) -> None:
         """Forget what was recorded."""
         with self._lock:

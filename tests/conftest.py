@@ -7,6 +7,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import settings
 
+from orchestrator.github.client import GitHubClient
+from orchestrator.github.credentials import TokenCredential
+from orchestrator.github.session import GitHubSession
 from sandbox.github import GitHub
 from sandbox.server import Server
 
@@ -26,6 +29,13 @@ def github_url(github: GitHub) -> Iterator[str]:
     with Server(github.application) as server:
         github.url = server.url
         yield server.url
+
+
+@pytest.fixture
+def session(github: GitHub, github_url: str) -> GitHubSession:
+    """Return a session with a personal access token that may do everything; there is a repository `acme/app`."""
+    github.add_repository("acme/app")
+    return GitHubSession(GitHubClient(github_url), TokenCredential("ghp_sandbox"))
 
 
 @pytest.fixture(scope="session")

@@ -22,11 +22,6 @@ LABELS = ("self-hosted", "linux")
 LISTING = "/orgs/acme/actions/runners"
 
 
-def statuses(github: GitHub) -> list[str]:
-    """Return what the calls so far were answered with."""
-    return [call.rsplit(" ", 1)[1] for call in github.recorder.calls]
-
-
 class TestInstallations:
     """`GitHubApp.repositories`."""
 
@@ -72,7 +67,7 @@ class TestInstallations:
         github.suspend(install("o", 1))
         other = install("p", 1)
         assert installed.repositories() == {"p/r-0": other.id}
-        assert "403" not in statuses(github)
+        assert 403 not in github.recorder.statuses
 
     def test_enterprise(self, installed: GitHubApp, install: Callable[..., Installation]) -> None:
         """One on an enterprise, whose account has no login and which has no repositories, hides none of the others."""

@@ -24,18 +24,6 @@ LABELS = ("self-hosted", "linux")
 LISTING = "/orgs/acme/actions/runners"
 
 
-@pytest.fixture(autouse=True)
-def repository(github: GitHub) -> None:
-    """Let there be a repository."""
-    github.add_repository(REPOSITORY)
-
-
-@pytest.fixture
-def session(github_url: str) -> GitHubSession:
-    """Return a session with a personal access token that may do everything."""
-    return GitHubSession(GitHubClient(github_url), TokenCredential("ghp_sandbox"))
-
-
 @pytest.fixture
 def runners(session: GitHubSession) -> Runners:
     """Return the runners that it reaches."""
@@ -48,11 +36,6 @@ def register(github: GitHub, count: int, prefix: str = "r") -> None:
         for number in range(count):
             registration = Registration(f"{prefix}-{number}", (Label("Self-Hosted"), Label("Linux")), 1, jit=True)
             github.state.register(StandInScope("organization", "acme"), registration, now)
-
-
-def statuses(github: GitHub) -> list[str]:
-    """Return what the calls so far were answered with."""
-    return [call.rsplit(" ", 1)[1] for call in github.recorder.calls]
 
 
 class TestListing:
@@ -144,7 +127,7 @@ class TestNotModified:
         first = runners.listed(ORGANIZATION)
         before = github.recorder.exchanges[-1]["response_headers"]["x-ratelimit-remaining"]
         assert runners.listed(ORGANIZATION) == first
-        assert statuses(github) == ["200", "200", "304", "304"]
+        assert github.recorder.statuses == [200, 200, 304, 304]
         assert github.recorder.exchanges[-1]["response_headers"]["x-ratelimit-remaining"] == before
 
     def test_changed(self, github: GitHub, runners: Runners) -> None:
@@ -153,7 +136,7 @@ class TestNotModified:
         runners.listed(ORGANIZATION)
         register(github, 1, "new")
         assert len(runners.listed(ORGANIZATION)) == 4
-        assert statuses(github) == ["200", "200"]
+        assert github.recorder.statuses == [200, 200]
 
     def test_without_etag(self, github: GitHub, runners: Runners) -> None:
         """A list that came without an ETag is asked for as if for the first time."""
@@ -168,7 +151,7 @@ class TestNotModified:
         one, two, three = (Registrant(Scope("organization", name), None) for name in ("acme", "b", "c"))
         for registrant in (one, two, one, three, one, two):
             runners.listed(registrant)
-        assert statuses(github) == ["200", "200", "304", "200", "304", "200"]
+        assert github.recorder.statuses == [200, 200, 304, 200, 304, 200]
         assert len(runners._session._pages) == 2
 
     def test_each_installation_its_own(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:

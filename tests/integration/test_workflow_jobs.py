@@ -21,27 +21,10 @@ REPOSITORY = "acme/app"
 LABELS = ("self-hosted", "linux")
 
 
-@pytest.fixture(autouse=True)
-def repository(github: GitHub) -> None:
-    """Let there be a repository."""
-    github.add_repository(REPOSITORY)
-
-
-@pytest.fixture
-def session(github_url: str) -> GitHubSession:
-    """Return a session with a personal access token that may do everything."""
-    return GitHubSession(GitHubClient(github_url), TokenCredential("ghp_sandbox"))
-
-
 @pytest.fixture
 def jobs(session: GitHubSession) -> WorkflowJobs:
     """Return the workflow jobs that it reaches."""
     return WorkflowJobs(session)
-
-
-def statuses(github: GitHub) -> list[str]:
-    """Return what the calls so far were answered with."""
-    return [call.rsplit(" ", 1)[1] for call in github.recorder.calls]
 
 
 def event_of(job: Job, **changes: Any) -> WorkflowJobEvent:
@@ -162,7 +145,7 @@ class TestQueuedJobs:
         session = GitHubSession(GitHubClient(github_url), TokenCredential("ghp_few"))
         with pytest.raises(GitHubRefused, match="may the credentials do that for repository acme/app"):
             WorkflowJobs(session).queued(REPOSITORY, None)
-        assert statuses(github) == ["403"]
+        assert github.recorder.statuses == [403]
 
 
 class TestIsQueued:
