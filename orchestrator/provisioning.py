@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
-from orchestrator.errors import RunnerNameTaken, SettingsError, UpstreamError
+from orchestrator.errors import RunnerNameTaken, SettingsError, UpstreamError, UpstreamRefused
 from orchestrator.github.scope import Registrant, Scope
 from orchestrator.profiles import RunnerProfile
 from orchestrator.registration import Registrar, Registration, another_name
@@ -148,7 +148,12 @@ class Provisioner:
             **registration.environment,
         }
         task = _runner_task(created.task_id, event, profile, environment)
-        if self._tasks.add(task):
+        try:
+            added = self._tasks.add(task)
+        except UpstreamRefused:  # there is no task; after any other trouble there may be one
+            self._withdraw(registrant, registration)
+            raise
+        if added:
             return created
         self._withdraw(registrant, registration)
         return already

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.admission import Admitted, admit
-from orchestrator.errors import RunnerNameTaken, SettingsError, TransientError
+from orchestrator.errors import RunnerNameTaken, SettingsError, TransientError, UpstreamRefused
 from orchestrator.github.scope import Registrant, Scope
 from orchestrator.provisioning import REMEMBERED, Outcome, Provisioner, runner_scope
 from orchestrator.registration import Registration, another_name
@@ -54,9 +54,12 @@ class TaskList:
         self.states: dict[str, TaskState] = {}
         self.added: list[RunnerTask] = []
         self.ended: list[str] = []
+        self.trouble: Exception | None = None
 
     def add(self, task: RunnerTask) -> bool:
         """Add one unless its id is known."""
+        if self.trouble:
+            raise self.trouble
         if task.task_id in self.existing:
             return False
         self.existing.add(task.task_id)
@@ -269,6 +272,18 @@ def test_a_name_that_is_taken_by_a_runner_without_task() -> None:
     assert name.startswith("runner-29679449526-1-")
     assert tasks.added[0].environment["GHR_NAME"] == name
     assert tasks.added[0].task_id == "runner-29679449526-1"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "withdrawn"), [(UpstreamRefused("Batch refuses it"), [7]), (TransientError("no answer"), [])]
+)
+def test_no_task(trouble: Exception, withdrawn: list[int]) -> None:
+    """A registration is given back if Batch refuses the task; not if the task may have been created all the same."""
+    registry, tasks = Registry(), TaskList()
+    tasks.trouble = trouble
+    with pytest.raises(type(trouble)):
+        provision(registry, tasks)
+    assert registry.withdrawn == withdrawn
 
 
 def test_a_withdrawal_that_fails_is_no_trouble(caplog: pytest.LogCaptureFixture) -> None:
