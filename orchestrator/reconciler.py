@@ -28,6 +28,7 @@ from orchestrator.reconciliation import (
     ReplaceTask,
     ScopeView,
     StartRunner,
+    Wait,
     WaitingJob,
     clean_up,
     decide,
@@ -41,6 +42,8 @@ logger = logging.getLogger(__name__)
 # Repositories asked about in one pass: those with the most recent tasks, then the others by turns.
 REPOSITORIES = 60
 TURNS = 20
+# How loud an action is that a person may have to do something about.
+_LEVELS: Mapping[type, int] = {GiveUp: logging.CRITICAL, Wait: logging.WARNING}
 
 
 class Tasks(Protocol):
@@ -145,11 +148,13 @@ class Reconciler:
             self._reconcile(url, place, [task for task in tasks if task.url == url], now, done)
         for action in clean_up(tasks, now, self._retention):
             done[self._carry_out(action)] += 1
+        waits = [job.age(now) for place in places.values() for job in place.jobs.values()]
         _log(
             logging.INFO,
             result="done",
             scopes=len(places),
-            jobs=sum(len(place.jobs) for place in places.values()),
+            jobs=len(waits),
+            longest_wait_s=round(max(waits, default=timedelta()).total_seconds()),
             waiting=sum(task.state == "waiting" for task in tasks),
             running=sum(task.state == "running" for task in tasks),
             actions=dict(done),
@@ -258,8 +263,7 @@ class Reconciler:
         except OrchestratorError as error:
             _log(logging.WARNING, result="failed", action=name, why=action.reason, reason=str(error), **about)
             return "failed"
-        level = logging.CRITICAL if isinstance(action, GiveUp) else logging.INFO
-        _log(level, result=outcome, action=name, reason=action.reason, **about)
+        _log(_LEVELS.get(type(action), logging.INFO), result=outcome, action=name, reason=action.reason, **about)
         return name
 
     def _do(self, action: Action) -> str:  # noqa: PLR0911 - one per action
@@ -279,7 +283,9 @@ class Reconciler:
             case RemoveRunner(registrant, runner):
                 self._runners.remove(registrant, runner.id, upkeep=True)
                 return "removed"
-            case _:
+            case Wait():
+                return "waits"
+            case GiveUp():
                 return "given up"
 
     def _replace(self, task: TaskState, job: WaitingJob, replacement: int) -> str:
@@ -299,6 +305,8 @@ def _described(action: Action) -> tuple[str, dict[str, object]]:
             return ("start runner" if isinstance(action, StartRunner) else "give up"), about
         case ReplaceTask(task, job, _):
             return "replace task", {"task": task.task_id, **_about(job)}
+        case Wait(job, task):
+            return "wait", {"task": task.task_id, "pool": task.pool, **_about(job)}
         case EndTask(task):
             return "end task", {"task": task.task_id, "pool": task.pool}
         case DeleteTask(task):

@@ -24,6 +24,8 @@ IN_FLIGHT = timedelta(minutes=2)
 STARTING = timedelta(minutes=10)
 # An idle runner that has not taken a job for so long may not take it (its group does not let it).
 UNWILLING = timedelta(minutes=15)
+# By then a cold pool has a node: a job that waits longer is reported, with what it waits for.
+LONG = timedelta(minutes=15)
 # GitHub was asked long enough after a task of this age was created: what it serves would have been seen.
 SETTLED = timedelta(minutes=5)
 # Beyond its wall-clock limit Batch itself ends a task; this long after, it has not.
@@ -35,6 +37,7 @@ RUNNERS_PER_JOB = 10
 STARTS = 100
 DELETIONS = 200
 REMOVALS = 20
+REPORTS = 10
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,16 @@ class GiveUp:
     reason: str
 
 
-type Action = StartRunner | ReplaceTask | EndTask | DeleteTask | RemoveRunner | GiveUp
+@dataclass(frozen=True)
+class Wait:
+    """Do nothing for a job that waits long but say what it waits for."""
+
+    job: WaitingJob
+    task: TaskState
+    reason: str
+
+
+type Action = StartRunner | ReplaceTask | EndTask | DeleteTask | RemoveRunner | GiveUp | Wait
 
 
 def decide(view: ScopeView, now: datetime) -> list[Action]:
@@ -169,12 +181,15 @@ def decide(view: ScopeView, now: datetime) -> list[Action]:
     history = _History(view.tasks)
     hurried = {task.task_id for task in expiring}
     starts: list[Action] = []
+    waits: list[Action] = []
     for index, job in enumerate(jobs):
         supply = pairs.get(index)
         if isinstance(supply, TaskState) and supply.task_id in hurried:
             starts.append(ReplaceTask(supply, job, history.next(job), "its registration is about to expire"))
         elif supply is None and job.age(now) >= IN_FLIGHT:
             starts += _start(job, history, now)
+        elif isinstance(supply, TaskState) and job.age(now) >= LONG:
+            waits.append(Wait(job, supply, _waits_for(supply)))
     taken = {supply.task_id for supply in pairs.values() if isinstance(supply, TaskState)}
     return [
         *starts[:STARTS],
@@ -185,6 +200,7 @@ def decide(view: ScopeView, now: datetime) -> list[Action]:
             if view.complete and task.task_id not in taken and now - task.created_at >= SETTLED
         ),
         *_removals(view, now),
+        *waits[:REPORTS],
     ]
 
 
@@ -280,6 +296,12 @@ def _start(job: WaitingJob, history: _History, now: datetime) -> list[Action]:
 def _given_up(failed: Sequence[TaskState], spent: int) -> str:
     last = f", the last one with {_ended(failed[-1])}" if failed else ""
     return f"{spent} runners were started for it, {len(failed)} ended without a job{last}"
+
+
+def _waits_for(task: TaskState) -> str:
+    if task.state == "waiting":
+        return f"its runner waits for a free slot on {task.pool}"
+    return "its runner has started, and has not taken it yet"
 
 
 def _ended(task: TaskState) -> str:

@@ -23,10 +23,12 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 LABELS = frozenset({"self-hosted", "linux", "x64", "ubuntu-latest", "ubuntu-24.04"})
 
 
-def event(number: int, full_name: str = "acme/app", **changes: Any) -> WorkflowJobEvent:
-    """Return a job that was queued ten minutes ago."""
+def event(
+    number: int, full_name: str = "acme/app", queued_at: str = "2026-11-25T11:50:00Z", **changes: Any
+) -> WorkflowJobEvent:
+    """Return a job that was queued ten minutes ago, or at another time."""
     owner, name = full_name.split("/")
-    job = queued_job()["workflow_job"] | {"id": number, "created_at": "2026-11-25T11:50:00Z"}
+    job = queued_job()["workflow_job"] | {"id": number, "created_at": queued_at}
     about = {
         "workflow_job": job,
         "repository": queued_job()["repository"] | {"name": name, "full_name": full_name, "owner": {"login": owner}},
@@ -308,8 +310,8 @@ class TestActions:
         assert (level, summary) == (
             "INFO",
             {
-                "pass": "reconciliation", "result": "done", "scopes": 1, "jobs": 1, "waiting": 0, "running": 0,
-                "actions": {"start runner": 1},
+                "pass": "reconciliation", "result": "done", "scopes": 1, "jobs": 1, "longest_wait_s": 600,
+                "waiting": 0, "running": 0, "actions": {"start runner": 1},
             },
         )  # fmt: skip
 
@@ -359,3 +361,13 @@ class TestActions:
         assert world.done == []
         level, line = lines[0]
         assert (level, line["result"], line["job"]) == ("CRITICAL", "given up", 1)
+
+    def test_wait(self, world: World, lines: Lines) -> None:
+        """A job that waits long is a warning that says for what, and nothing is done."""
+        world.jobs["acme/app"] = [event(1, queued_at="2026-11-25T11:40:00Z")]
+        world.pass_over(task(1))
+        assert world.done == []
+        level, line = lines[0]
+        assert (level, line["result"], line["job"], line["task"]) == ("WARNING", "waits", 1, "runner-1-1")
+        assert (line["pool"], line["reason"]) == ("batchLinux", "its runner waits for a free slot on batchLinux")
+        assert lines[1][1]["longest_wait_s"] == 1200

@@ -13,6 +13,7 @@ from orchestrator.reconciliation import (
     DELETIONS,
     FAILURES,
     REMOVALS,
+    REPORTS,
     RUNNERS_PER_JOB,
     STARTS,
     Action,
@@ -23,6 +24,7 @@ from orchestrator.reconciliation import (
     ReplaceTask,
     ScopeView,
     StartRunner,
+    Wait,
     WaitingJob,
     clean_up,
     decide,
@@ -182,7 +184,8 @@ class TestReplacements:
         (action,) = decided([job(1, age=55)], [old])
         assert isinstance(action, ReplaceTask)
         assert (action.task, action.job.job_key, action.replacement) == (old, "runner-1-1", 1)
-        assert decided([job(1, age=55)], [task("runner-1-1", age=55, expires_at=NOW + minutes(13))]) == []
+        (later,) = decided([job(1, age=55)], [task("runner-1-1", age=55, expires_at=NOW + minutes(13))])
+        assert isinstance(later, Wait)
 
     def test_for_whoever_needs_it(self) -> None:
         """If its own job has a runner, the place is taken for the job that needs it."""
@@ -252,6 +255,38 @@ class TestReplacements:
         (action,) = decided([job(1)], taken)
         assert isinstance(action, GiveUp)
         assert action.reason == f"{RUNNERS_PER_JOB} runners were started for it, 0 ended without a job"
+
+
+class TestWhatWaitsLong:
+    """Jobs that nothing is to be done for, and that a person may want to know of."""
+
+    @pytest.mark.parametrize("age", [0, 5, 14.9])
+    def test_not_long(self, age: float) -> None:
+        """While a cold pool may still be starting a node there is nothing to say."""
+        assert decided([job(1, age=age)], [task("runner-1-1", age=age)]) == []
+
+    @pytest.mark.parametrize(
+        ("state", "reason"),
+        [
+            ("waiting", "its runner waits for a free slot on batchLinux"),
+            ("running", "its runner has started, and has not taken it yet"),
+        ],
+    )
+    def test_what_for(self, state: Any, reason: str) -> None:
+        """What a job waits for is told by the task that will serve it, whosever that was."""
+        (wait,) = decided([job(1, age=15)], [task("runner-2-1", state, age=3)])
+        assert isinstance(wait, Wait)
+        assert (wait.job.job_key, wait.task.task_id, wait.reason) == ("runner-1-1", "runner-2-1", reason)
+
+    def test_many(self) -> None:
+        """Of many that wait the oldest are told, after everything that is done."""
+        jobs = [job(number, age=20 + number) for number in range(1, REPORTS + 6)]
+        tasks = [task(f"runner-{number}-1", age=20) for number in range(1, REPORTS + 6)]
+        first, *waits = decided([*jobs, job(99)], tasks)
+        assert isinstance(first, StartRunner)
+        told = [wait.job.event.workflow_job.id for wait in waits if isinstance(wait, Wait)]
+        assert told == list(range(REPORTS + 5, 5, -1))
+        assert len(waits) == REPORTS
 
 
 class TestWhatIsLeftOver:
