@@ -24,6 +24,8 @@ VARIABLES = {
     "$TargetLowPriorityNodes", "$NodeDeallocationOption",
 }  # fmt: skip
 CONSTANTS = {"TimeInterval_Minute", "TimeInterval_Hour", "taskcompletion"}
+# The nodes for 64 jobs, at 5 slots each.
+MATRIX = {FORMULAS["linux"]: 13, FORMULAS["windows"]: 9}
 # The longest values that the template may put in.
 LONGEST = dict.fromkeys(PARAMETERS, 10_000)
 
@@ -155,8 +157,23 @@ class TestDecisions:
         assert decide(formula, jobs(1)) == (1, 0)
 
     def test_a_burst(self, formula: str) -> None:
-        """Sixty-four jobs get all of their nodes at once."""
-        assert decide(formula, jobs(64, active=64)) == (13, 0)
+        """Sixty-four jobs get all of their nodes at once; on Windows those for a dozen, and for two in three others."""
+        assert decide(formula, jobs(64, active=64)) == (MATRIX[formula], 0)
+
+    def test_a_boost(self, formula: str) -> None:
+        """Nodes that a boost has ordered for jobs that wait are kept."""
+        burst = jobs(64)
+        assert decide(formula, burst, nodes=13) == (MATRIX[formula], 0)
+        burst["$ActiveTasks"][-8:] = [64.0] * 8
+        assert decide(formula, burst, nodes=13) == (13, 0)
+
+    def test_the_first_of_several(self, formula: str) -> None:
+        """Where more jobs than a node takes were there an hour ago, one job gets two nodes, or three small ones."""
+        quiet = [0.0] * 12
+        assert decide(formula, jobs(6, *quiet, 1)) == (2, 0)
+        assert decide(formula, jobs(5, *quiet, 1)) == (1, 0)
+        assert decide(formula, jobs(6, *quiet, *quiet, *quiet, 1)) == (1, 0)
+        assert decide(formula, jobs(6, *quiet, 1), slots=2) == (3, 0)
 
     def test_the_cap(self, formula: str) -> None:
         """There are never more nodes than the cap, whatever waits; and none at all if it is 0."""
@@ -206,10 +223,10 @@ class TestDecisions:
 
     def test_spot(self, formula: str) -> None:
         """With Spot the first nodes are dedicated and the others Spot; together they are as many as without."""
-        assert decide(formula, jobs(64), spot=1) == (0, 13)
-        assert decide(formula, jobs(64), spot=1, dedicatedNodes=2) == (2, 11)
+        assert decide(formula, jobs(64), spot=1) == (0, MATRIX[formula])
+        assert decide(formula, jobs(64), spot=1, dedicatedNodes=2) == (2, MATRIX[formula] - 2)
         assert decide(formula, jobs(3), spot=1, dedicatedNodes=2) == (1, 0)
-        assert decide(formula, jobs(64), spot=0, dedicatedNodes=2) == (13, 0)
+        assert decide(formula, jobs(64), spot=0, dedicatedNodes=2) == (MATRIX[formula], 0)
 
     @pytest.mark.parametrize(
         ("at", "offset", "nodes"),
