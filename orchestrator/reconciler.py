@@ -285,7 +285,7 @@ class Reconciler:
                 return "removed"
             case Wait():
                 return "waits"
-            case GiveUp():
+            case _:
                 return "given up"
 
     def _replace(self, task: TaskState, job: WaitingJob, replacement: int) -> str:

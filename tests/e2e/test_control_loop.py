@@ -10,7 +10,8 @@ from sandbox.batch.model import Pool
 from sandbox.deployment import REPOSITORY, Deployment
 from sandbox.faults import Fault
 from sandbox.github.model import Job
-from tests.e2e.test_deployment import all_done, answers, until
+from tests.e2e.test_deployment import all_done, answers
+from tests.waiting import until
 
 LABELS = ("self-hosted", "ubuntu-latest")
 # Long enough ago for a job to count as forgotten by its delivery.

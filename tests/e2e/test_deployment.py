@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,17 +18,10 @@ from sandbox.functions.process import MASTER_KEY
 from sandbox.github.hooks import Delivery
 from sandbox.github.model import Scope
 from tests.schemas import validate_workflow_job
+from tests.waiting import until
 
 REGISTRATION = "POST /orgs/acme/actions/runners/registration-token"
 ADD_TASK = "POST /jobs/github-runner-batchLinux/tasks"
-
-
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
 
 
 def all_done(deployment: Deployment) -> bool:
@@ -152,8 +145,8 @@ def test_given_up_and_revived(deployment: Deployment) -> None:
     until(lambda: deployment.queue.texts("runner-requests-poison"))
     until(lambda: "CRITICAL" in deployment.host.logs)
     url = f"{deployment.host.url}/api/ReviveRequests"
-    assert requests.post(url, headers={"x-functions-key": deployment.key}, timeout=5).status_code == 401
-    answer = requests.post(url, headers={"x-functions-key": MASTER_KEY}, timeout=5)
+    assert requests.post(url, headers={"x-functions-key": deployment.key}, timeout=30).status_code == 401
+    answer = requests.post(url, headers={"x-functions-key": MASTER_KEY}, timeout=30)
     assert (answer.status_code, answer.json()) == (200, {"result": "revived", "requests": 1, "left": 0})
     deployment.skip(5)
     until(lambda: all_done(deployment))
@@ -278,7 +271,7 @@ class TestRefused:
             CLIENT_ADDRESS: GITHUB_ADDRESS,
         }
         headers |= {name.replace("_", "-"): value for name, value in changes.items()}
-        return requests.post(deployment.webhook_url, data=body, headers=headers, timeout=10)
+        return requests.post(deployment.webhook_url, data=body, headers=headers, timeout=30)
 
     @pytest.mark.parametrize(
         ("headers", "status"),
@@ -314,7 +307,7 @@ class TestRefused:
     def test_without_key(self, by_hand: Deployment) -> None:
         """Without the function's key not even the function is reached."""
         url = by_hand.webhook_url.partition("?")[0]
-        assert requests.post(url, data=b"{}", timeout=5).status_code == 401
+        assert requests.post(url, data=b"{}", timeout=30).status_code == 401
         self.assert_untouched(by_hand)
 
     def assert_untouched(self, deployment: Deployment) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from sandbox.batch.model import Pool
 from sandbox.deployment import REPOSITORY, Deployment
-from tests.e2e.test_deployment import all_done, until
+from tests.e2e.test_deployment import all_done
+from tests.waiting import until
 
 
 def slow_pool() -> Pool:

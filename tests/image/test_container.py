@@ -5,14 +5,14 @@ import json
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox.github import GitHub
 from tests.image import podman
 from tests.image.harness import queue, registration
+from tests.waiting import until
 
 pytestmark = podman.needed
 
@@ -32,14 +32,6 @@ def ended(container: str) -> tuple[int, str]:
     """Wait for a container; return its exit code and its last line."""
     code = int(podman.podman("wait", container, timeout=60).stdout)
     return code, podman.podman("logs", container).stdout.splitlines()[-1]
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.05)
 
 
 def test_what_an_image_says_of_itself(image: str) -> None:

@@ -22,6 +22,7 @@ from sandbox.batch.model import Pool, TaskRun
 from sandbox.faults import Fault
 from sandbox.server import Server
 from tests.builders import queued_job
+from tests.waiting import until
 
 ADD = "POST /jobs/github-runner-linux/tasks"
 
@@ -151,9 +152,7 @@ class TestAdd:
         batch.end_job(job_id("linux"), delete_after=0.2)
         with pytest.raises(TransientError, match="JobBeingDeleted"):
             tasks.add(task(task_id="runner-2-1"))
-        deadline = time.monotonic() + 5
-        while batch.task_bodies() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: not batch.task_bodies())
         assert tasks.add(task(task_id="runner-2-1"))
         assert list(batch.task_bodies()) == ["runner-2-1"]
 
@@ -168,9 +167,7 @@ class TestAdd:
             tasks.add(task(task_id="runner-2-1"))
         with pytest.raises(TransientError, match="JobBeingDeleted"):
             tasks.add(task(task_id="runner-2-1"))
-        deadline = time.monotonic() + 5
-        while batch.task_bodies() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: not batch.task_bodies())
         assert tasks.add(task(task_id="runner-2-1"))
 
     def test_a_lost_answer(self, batch: Batch, tasks: RunnerTasks) -> None:
@@ -289,9 +286,7 @@ class TestEndWaiting:
     def test_running(self, batch: Batch, tasks: RunnerTasks) -> None:
         """A task that runs is left alone."""
         tasks.add(task())
-        deadline = time.monotonic() + 5
-        while batch.task_bodies()["runner-1-1"]["state"] != "running" and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: batch.task_bodies()["runner-1-1"]["state"] == "running")
         assert not tasks.end_waiting("linux", "runner-1-1")
         assert batch.task_bodies()["runner-1-1"]["state"] == "running"
 
@@ -326,9 +321,7 @@ class TestListed:
             tasks.add(task(task_id=name, pool="still"))
         tasks.add(task(task_id="runner-4-1"))
         tasks.end("still", "runner-2-1")
-        deadline = time.monotonic() + 5
-        while batch.task_bodies()["runner-4-1"]["state"] != "running" and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: batch.task_bodies()["runner-4-1"]["state"] == "running")
         found = {one.task_id: one for one in tasks.listed(["still", "linux", "windows"], datetime.now(UTC))}
         assert {name: one.state for name, one in found.items()} == {
             "runner-1-1": "waiting", "runner-2-1": "finished", "runner-3-1-r1": "waiting", "runner-4-1": "running",

@@ -28,8 +28,9 @@ from sandbox.github import GitHub
 from sandbox.github.access import APP_PERMISSIONS
 from sandbox.github.model import JobPlan
 from sandbox.github.model import Scope as StandInScope
-from tests.e2e.test_deployment import all_done, until
+from tests.e2e.test_deployment import all_done
 from tests.integration.test_batch_client import batch, task, tasks, url  # noqa: F401 - fixtures
+from tests.waiting import until
 
 CHECKER = Path(__file__).parents[3] / "shared" / "contracts" / "contract_check.py"
 

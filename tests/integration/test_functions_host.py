@@ -3,8 +3,7 @@
 import base64
 import http.client
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 from sandbox.functions.process import FunctionsHost, HostFailed
 from sandbox.server import Server
 from sandbox.storage_queue import QueueService
+from tests.waiting import until
 
 APP = """
 import json, logging
@@ -88,14 +88,6 @@ def queue(connection: str, name: str) -> QueueClient:
     return QueueClient.from_connection_string(connection, name, message_encode_policy=TextBase64EncodePolicy())
 
 
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
-
-
 def decoded(service: QueueService, name: str) -> list[str]:
     """Return the messages of a queue as the host wrote them."""
     return [base64.b64decode(text).decode() for text in service.texts(name)]
@@ -106,7 +98,7 @@ class TestHttp:
 
     def test_request_and_response(self, host: FunctionsHost) -> None:
         """Method, headers, query, route and body reach the function; its status, headers and body come back."""
-        answer = requests.post(f"{host.url}/api/echo/me?a=1", data=b"body", headers={"X-Given": "1"}, timeout=5)
+        answer = requests.post(f"{host.url}/api/echo/me?a=1", data=b"body", headers={"X-Given": "1"}, timeout=30)
         seen = answer.json()
         assert (answer.status_code, answer.headers["X-Own"]) == (201, "yes")
         assert answer.headers["Content-Type"] == "application/json"
@@ -115,22 +107,22 @@ class TestHttp:
 
     def test_what_is_not_there(self, host: FunctionsHost) -> None:
         """Another path or method is 404."""
-        assert requests.get(f"{host.url}/api/nothing", timeout=5).status_code == 404
-        assert requests.put(f"{host.url}/api/echo", timeout=5).status_code == 404
+        assert requests.get(f"{host.url}/api/nothing", timeout=30).status_code == 404
+        assert requests.put(f"{host.url}/api/echo", timeout=30).status_code == 404
 
     def test_keys_are_enforced(self, host: FunctionsHost) -> None:
         """A function key opens by query or header; without one the answer is 401 and empty."""
         url = f"{host.url}/api/guarded"
-        assert requests.get(f"{url}?code=key", timeout=5).text == "in"
-        assert requests.get(url, headers={"x-functions-key": "key"}, timeout=5).text == "in"
-        assert requests.get(url, headers={"x-functions-key": "master"}, timeout=5).text == "in"
+        assert requests.get(f"{url}?code=key", timeout=30).text == "in"
+        assert requests.get(url, headers={"x-functions-key": "key"}, timeout=30).text == "in"
+        assert requests.get(url, headers={"x-functions-key": "master"}, timeout=30).text == "in"
         for refused in (url, f"{url}?code=wrong", f"{url}?code="):
-            answer = requests.get(refused, timeout=5)
+            answer = requests.get(refused, timeout=30)
             assert (answer.status_code, answer.text) == (401, "")
 
     def test_an_exception_is_an_empty_500(self, host: FunctionsHost) -> None:
         """What a function raises is in the log and not in the answer."""
-        answer = requests.get(f"{host.url}/api/echo?fail=1", timeout=5)
+        answer = requests.get(f"{host.url}/api/echo?fail=1", timeout=30)
         assert (answer.status_code, answer.text) == (500, "")
         until(lambda: "ValueError" in host.logs)
 
@@ -150,20 +142,20 @@ class TestHttp:
 
     def test_a_chunked_body_arrives_empty(self, host: FunctionsHost) -> None:
         """A body without a length is not read."""
-        answer = requests.post(f"{host.url}/api/echo", data=iter([b"chunk"]), timeout=5)
+        answer = requests.post(f"{host.url}/api/echo", data=iter([b"chunk"]), timeout=30)
         assert answer.json()["body"] == ""
 
     def test_front_end_headers(self, host: FunctionsHost) -> None:
         """The peer's address is appended to what the caller sent; the sandbox's own header goes no further."""
         headers = {"X-Forwarded-For": "1.2.3.4", "X-Sandbox-Client-Address": "203.0.113.9"}
-        seen = requests.get(f"{host.url}/api/echo", headers=headers, timeout=5).json()["headers"]
+        seen = requests.get(f"{host.url}/api/echo", headers=headers, timeout=30).json()["headers"]
         assert seen["x-forwarded-for"] == "1.2.3.4, 203.0.113.9:51234"
         assert "x-sandbox-client-address" not in seen
         assert {"client-ip", "x-original-url", "disguised-host", "x-arr-log-id"} <= set(seen)
 
     def test_log_lines_have_names(self, host: FunctionsHost) -> None:
         """What a function logs carries its name and the invocation's id, and no key."""
-        requests.get(f"{host.url}/api/echo?code=key", timeout=5)
+        requests.get(f"{host.url}/api/echo?code=key", timeout=30)
         until(lambda: "echoing" in host.logs)
         line = next(line for line in host.logs.splitlines() if "echoing" in line)
         assert line.startswith("INFO [echo] [")
@@ -172,14 +164,14 @@ class TestHttp:
     def test_admin(self, host: FunctionsHost) -> None:
         """The host tells its state and functions to the holder of the master key alone."""
         for address in ("host/status", "functions"):
-            assert requests.get(f"{host.url}/admin/{address}?code=key", timeout=5).status_code == 401
-        status = requests.get(f"{host.url}/admin/host/status", headers={"x-functions-key": "master"}, timeout=5)
+            assert requests.get(f"{host.url}/admin/{address}?code=key", timeout=30).status_code == 401
+        status = requests.get(f"{host.url}/admin/host/status", headers={"x-functions-key": "master"}, timeout=30)
         assert status.json()["state"] == "Running"
-        listed = requests.get(f"{host.url}/admin/functions", headers={"x-functions-key": "master"}, timeout=5).json()
+        listed = requests.get(f"{host.url}/admin/functions", headers={"x-functions-key": "master"}, timeout=30).json()
         assert {entry["name"] for entry in listed} == set(host.functions)
         key = {"x-functions-key": "master"}
-        assert requests.post(f"{host.url}/admin/functions/nothing", headers=key, timeout=5).status_code == 404
-        assert requests.post(f"{host.url}/admin/functions/tick", timeout=5).status_code == 401
+        assert requests.post(f"{host.url}/admin/functions/nothing", headers=key, timeout=30).status_code == 404
+        assert requests.post(f"{host.url}/admin/functions/tick", timeout=30).status_code == 401
 
 
 class TestQueues:
@@ -221,7 +213,7 @@ class TestQueues:
         """Outputs are written before the answer; JSON-like text is written anew, an array taken apart."""
         if service.texts("kept"):
             queue(connection, "kept").clear_messages()
-        assert requests.post(f"{host.url}/api/keep", data=body, timeout=5).status_code == 202
+        assert requests.post(f"{host.url}/api/keep", data=body, timeout=30).status_code == 202
         assert decoded(service, "kept") == messages
 
 

@@ -4,7 +4,7 @@ import base64
 import http.client
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ from sandbox.functions.front import Keys
 from sandbox.functions.process import FunctionsHost, HostFailed
 from sandbox.server import Server
 from sandbox.storage_queue import QueueService
+from tests.waiting import until
 
 APP = """
 import logging, time
@@ -104,14 +105,6 @@ def host_of(app: Path, connection: str, *, when: str = NEVER, **settings: str) -
     return FunctionsHost(app, own, keys=["key"], front_end=True, max_polling_interval=0.2)
 
 
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(("key", "given"), [("", ""), ("key", ""), ("key", "\udcff"), ("key", "KEY")])
 def test_keys_that_open_nothing(key: str, given: str) -> None:
     """A key that nobody set, none at all, odd bytes and a wrong one open neither a function nor the host."""
@@ -124,14 +117,14 @@ def test_requests_at_the_edge(app: Path, connection: str) -> None:
     """A v6 peer is written in brackets, a large body is an empty 413, what is no JSON object starts no function."""
     with host_of(app, connection, FUNCTIONS_REQUEST_BODY_SIZE_LIMIT="1000") as host:
         echo = f"{host.url}/api/echo"
-        assert requests.get(echo, headers={"X-Sandbox-Client-Address": "2001:db8::1"}, timeout=5).text.startswith(
+        assert requests.get(echo, headers={"X-Sandbox-Client-Address": "2001:db8::1"}, timeout=30).text.startswith(
             "[2001:db8::1]:"
         )
-        assert requests.post(echo, data=b"x" * 1000, timeout=5).status_code == 200
-        large = requests.post(echo, data=b"x" * 1001, timeout=5)
+        assert requests.post(echo, data=b"x" * 1000, timeout=30).status_code == 200
+        large = requests.post(echo, data=b"x" * 1001, timeout=30)
         assert (large.status_code, large.text) == (413, "")
         for body in ("{", "[]"):
-            by_hand = requests.post(f"{host.url}/admin/functions/tick?code=master", data=body, timeout=5)
+            by_hand = requests.post(f"{host.url}/admin/functions/tick?code=master", data=body, timeout=30)
             assert by_hand.status_code == 400
 
 
@@ -140,7 +133,7 @@ def test_what_an_app_prints_is_logged(app: Path, connection: str) -> None:
     with host_of(app, connection) as host:
         assert "imported" in host.logs
         for _ in range(2):
-            assert requests.get(f"{host.url}/api/echo?print=100000", timeout=5).status_code == 200
+            assert requests.get(f"{host.url}/api/echo?print=100000", timeout=30).status_code == 200
 
 
 @pytest.mark.parametrize("content", ["é", "=", "not base64"])
@@ -181,7 +174,7 @@ def test_an_output_that_is_refused(app: Path, storage: Storage, connection: str)
         storage.skipped = 31
         until(lambda: storage.texts("work-poison"))
         storage.faults.add(Fault("status", "POST */work/*", status=403))
-        answer = requests.get(f"{host.url}/api/put", timeout=5)
+        answer = requests.get(f"{host.url}/api/put", timeout=30)
         assert (answer.status_code, answer.text) == (500, "")
 
 
@@ -197,7 +190,7 @@ def test_an_output_wakes_the_listener(app: Path, storage: Storage, connection: s
     """A message from a function of the same host is taken at once, however rarely the host looks by itself."""
     with FunctionsHost(app, {"AzureWebJobsStorage": connection, "When": NEVER}) as host:
         until(lambda: len(storage.recorder.calls) > 4)  # now it waits for more than a second
-        assert requests.get(f"{host.url}/api/put", timeout=5).status_code == 200
+        assert requests.get(f"{host.url}/api/put", timeout=30).status_code == 200
         until(lambda: storage.texts("done"), seconds=1)
 
 
@@ -254,7 +247,7 @@ def test_odd_bytes_in_a_key(app: Path, connection: str) -> None:
     """A header that is no text is refused like any wrong key."""
     with host_of(app, connection) as host:
         parts = urlsplit(host.url)
-        client = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
+        client = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
         client.putrequest("GET", "/admin/functions")
         client.putheader("x-functions-key", b"\xff")
         client.endheaders()

@@ -119,7 +119,7 @@ def test_the_host_runs_it(unpacked: Path, tmp_path: Path) -> None:
     headers, body = delivery({"zen": "Keep it logically awesome.", "hook": {"events": ["workflow_job"]}}, event="ping")
     with FunctionsHost(unpacked, environment(PYTHONPATH=path), keys=["key"]) as host:
         url = f"{host.url}/api/ProvideActionsRunner"
-        answer = requests.post(url, data=body, headers={**headers, "x-functions-key": "key"}, timeout=10)
+        answer = requests.post(url, data=body, headers={**headers, "x-functions-key": "key"}, timeout=30)
         libraries = Path(f"/proc/{host.pid}/maps").read_text(encoding="utf-8") if sys.platform == "linux" else ""
     assert (answer.status_code, answer.json()["result"]) == (200, "pong")
     loaded = {line.split()[-1] for line in libraries.splitlines() if "/_pydantic_core." in line}

@@ -5,8 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from sandbox.github import GitHub
 from sandbox.github.model import Job
 from tests.image.harness import ENTRYPOINT, queue, registration
+from tests.waiting import until
 
 
 @contextmanager
@@ -52,14 +52,6 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
     prefix = f"ghr: exit code {process.returncode}: "
     assert last.startswith(prefix), output
     return process.returncode, last.removeprefix(prefix)
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
 
 
 def the_job(github: GitHub) -> Job:
