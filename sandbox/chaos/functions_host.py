@@ -1,4 +1,4 @@
-"""Plays the Functions host: one process after the other that holds the `Application`, and what the host does around it.
+"""Plays the Functions host: the processes that hold the `Application`, and what the host does around them.
 
 The figures are those of host.json and of `sandbox.functions.triggers`.
 """
@@ -19,6 +19,7 @@ from azure.storage.queue import QueueClient, QueueMessage
 from orchestrator.application import Application
 from orchestrator.delivery import Answer
 from orchestrator.request_queue import POISON, QUEUE
+from sandbox.chaos.options import Options
 from sandbox.chaos.threads import PROCESS, Killed, Process, Threads, current_worker
 from sandbox.github import hooks
 
@@ -50,12 +51,12 @@ class Instance(Process):
 
 
 class FunctionsHost:
-    """Feeds deliveries, messages and timers to the instance that is alive.
+    """Feeds deliveries, messages and timers to the instances that are alive, each to any of them.
 
     Args:
         threads: the workers.
         settings: the app settings.
-        seed: of restarts.
+        options: how many instances there are, all being well, and the seed of restarts.
         answered: is told each answer of the application.
         pending: whether a message is due; asking the service when it does not would only cost real time.
         timers: names of `Application` methods to call, each every five minutes.
@@ -67,7 +68,7 @@ class FunctionsHost:
         threads: Threads,
         settings: Mapping[str, str],
         *,
-        seed: int,
+        options: Options,
         answered: Callable[[Answer], None],
         pending: Callable[[], bool],
         timers: tuple[str, ...],
@@ -75,16 +76,17 @@ class FunctionsHost:
     ) -> None:
         self._threads = threads
         self._settings = settings
-        self._random = random.Random(f"{seed}-host")  # noqa: S311 - a simulation
+        self._random = random.Random(f"{options.seed}-host")  # noqa: S311 - a simulation
         self._answered = answered
         self._pending = pending
         storage = settings["AzureWebJobsStorage"]
-        options: dict[str, Any] = {"retry_total": 0, "read_timeout": 5}
-        self._queue = QueueClient.from_connection_string(storage, QUEUE, **options)
-        self._poison = QueueClient.from_connection_string(storage, POISON, **options)
+        once: dict[str, Any] = {"retry_total": 0, "read_timeout": 5}
+        self._queue = QueueClient.from_connection_string(storage, QUEUE, **once)
+        self._poison = QueueClient.from_connection_string(storage, POISON, **once)
         self._in_work = 0
         self._stopped = False
-        self.instance: Instance | None = None
+        self._wanted = options.instances
+        self._instances: list[Instance] = []
         self.restarts = 0
         self.passes: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
@@ -93,23 +95,25 @@ class FunctionsHost:
 
     def start(self) -> None:
         """Begin to work."""
-        self._boot()
+        for _ in range(self._wanted):
+            self._boot()
         self._threads.submit(self._poll)
         for number, name in enumerate(self._timers):
             self._threads.loop.call_later(60.0 + 20 * number, self._tick, name)
 
-    def kill(self) -> None:
-        """Lose the instance with everything in it; another one comes up after a while."""
-        if self.instance is None:
+    def kill(self, process: Process | None = None) -> None:
+        """Lose an instance (this one, or any) with everything in it; another one comes up after a while."""
+        victim = process or self._any()
+        if not isinstance(victim, Instance) or victim not in self._instances:
             return
-        self.instance.kill()
-        self.instance = None
+        victim.kill()
+        self._instances.remove(victim)
         self.restarts += 1
         self._threads.loop.call_later(self._random.uniform(2, 60), self._boot)
 
     def post(self, _url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> hooks.Answer:
         """Take a webhook delivery as the front end does; in a worker of GitHub's."""
-        instance = self.instance
+        instance = self._any()
         if instance is None:
             return hooks.Answer("Invalid HTTP Response: 503", 503)
         lowered = {name.lower(): value for name, value in headers.items()} | {"x-forwarded-for": GITHUB_ADDRESS}
@@ -123,7 +127,12 @@ class FunctionsHost:
         return answers[0]
 
     def _boot(self) -> None:
-        self.instance = Instance(self._settings, self._threads.loop.now)
+        self._instances.append(Instance(self._settings, self._threads.loop.now))
+
+    def _any(self) -> Instance | None:
+        if len(self._instances) > 1:
+            return self._random.choice(self._instances)
+        return self._instances[0] if self._instances else None
 
     # Deliveries ------------------------------------------------------------------------------------------------------
 
@@ -162,7 +171,7 @@ class FunctionsHost:
     def _poll(self) -> None:
         while not self._stopped:
             self._threads.sleep(POLL)
-            if self.instance is not None and self._in_work <= BATCH // 2 and self._pending():
+            if self._instances and self._in_work <= BATCH // 2 and self._pending():
                 self._receive_messages()
 
     def _receive_messages(self) -> None:
@@ -178,10 +187,10 @@ class FunctionsHost:
 
     def _process(self, message: QueueMessage) -> None:
         try:
-            if self.instance is not None:
-                application = self.instance.application
+            instance = self._any()
+            if instance is not None:
                 body = base64.b64decode(message.content)
-                self._settle(message, self._run(self.instance, lambda: application.retry(body)))
+                self._settle(message, self._run(instance, lambda: instance.application.retry(body)))
         except AzureError as error:
             self.errors[f"queue: {type(error).__name__}"] += 1
         finally:
@@ -205,7 +214,7 @@ class FunctionsHost:
     def _tick(self, name: str) -> None:
         if self._stopped:
             return
-        instance = self.instance
+        instance = self._any()
         method = None if instance is None else getattr(instance.application, name, None)
         if instance is None or method is None:
             self._threads.loop.call_later(TIMER, self._tick, name)

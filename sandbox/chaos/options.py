@@ -41,3 +41,8 @@ class Options:
     def app(self) -> bool:
         """Whether a GitHub App is used instead of a token."""
         return bool(self.seed & 4)
+
+    @property
+    def instances(self) -> int:
+        """How many instances of the function there are, all being well."""
+        return 2 if self.seed & 16 else 1

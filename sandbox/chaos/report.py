@@ -62,6 +62,7 @@ class Report:
                 "jit" if options.jit else "token",
                 "repository" if options.per_repository else "organization",
                 "app" if options.app else "personal token",
+                *([f"{options.instances} instances"] if options.instances > 1 else []),
             ),
             jobs=sum(record.wanted and record.queued_at is not None for record in ledger.records.values()),
             faults=dict(sorted(world.faults.items())),

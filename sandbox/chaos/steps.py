@@ -40,5 +40,5 @@ class Steps:
     def _step(self, what: str) -> None:
         if self.deadly and self._random.random() < DEADLY:
             self._faults[what] += 1
-            self._host.kill()
+            self._host.kill(PROCESS.get())
             raise Killed

@@ -90,7 +90,7 @@ class World:
         settings = set_up(self.options, self.github, self.batch, batch_url=batch_url, storage=storage)
         timers = tuple(name for name in ("reconcile",) if "control loop" not in self.options.without)
         self.host = FunctionsHost(
-            self.threads, settings, seed=self.options.seed, answered=self._answered,
+            self.threads, settings, options=self.options, answered=self._answered,
             pending=lambda: self.queue.due(QUEUE), timers=timers, passing=self._passing,
         )  # fmt: skip
         self.steps = Steps(self.host, self.options.seed, self.faults)

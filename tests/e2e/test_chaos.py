@@ -61,9 +61,9 @@ def test_a_thousand_jobs() -> None:
     assert any(kind.startswith("process killed after POST") for kind in report.faults)
 
 
-@pytest.mark.parametrize("seed", [2, 5])
+@pytest.mark.parametrize("seed", [2, 5, 20])
 def test_other_modes(seed: int) -> None:
-    """JIT configurations, runners per repository and an App fare no worse."""
+    """JIT configurations, runners per repository, an App and two instances of the function fare no worse."""
     holds(simulate(Options(jobs=60, seed=seed)))
 
 
