@@ -182,7 +182,8 @@ class Application:
         from orchestrator.github.credentials import AppCredential, TokenCredential
 
         settings = self._settings
-        if settings.github_app_id is not None and settings.github_app_private_key is not None:
+        app_serves = settings.runner_scope != "enterprise"  # no App may register an enterprise's runners
+        if app_serves and settings.github_app_id is not None and settings.github_app_private_key is not None:
             key = settings.github_app_private_key.get_secret_value()
             return AppCredential(self._github(), settings.github_app_id, key)
         if settings.github_token is not None:

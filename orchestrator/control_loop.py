@@ -56,13 +56,24 @@ class ControlLoop:
         self._clock = clock
 
     def run(self) -> None:
-        """Make one pass."""
+        """Make one pass.
+
+        Raises:
+            ExceptionGroup: What no step had expected.
+        """
         now = datetime.fromtimestamp(self._clock(), UTC)
         tasks = self._look(now)
-        self._redelivery.run(tasks or (), now)
+        mistakes: list[Exception] = []
+        steps: list[Callable[[], None]] = [lambda: self._redelivery.run(tasks or (), now)]
         if tasks is not None:
-            self._reconciler.run(tasks, now)
-        self._tell_of_given_up()
+            steps.append(lambda: self._reconciler.run(tasks, now))
+        for step in (*steps, self._tell_of_given_up):
+            try:
+                step()
+            except Exception as mistake:  # noqa: BLE001 - it is raised when the others had their turn
+                mistakes.append(mistake)
+        if mistakes:
+            raise ExceptionGroup("a pass was not completed", mistakes)
 
     def _look(self, now: datetime) -> Sequence[TaskState] | None:
         try:

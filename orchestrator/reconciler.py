@@ -20,6 +20,7 @@ from orchestrator.github.scope import Registrant, Scope
 from orchestrator.profiles import RunnerProfile
 from orchestrator.provisioning import Outcome, runner_scope
 from orchestrator.reconciliation import (
+    STARTS,
     Action,
     DeleteTask,
     EndTask,
@@ -43,6 +44,7 @@ logger = logging.getLogger(__name__)
 REPOSITORIES = 60
 TURNS = 20
 # How loud an action is that a person may have to do something about.
+_START = "start runner"
 _LEVELS: Mapping[type, int] = {GiveUp: logging.CRITICAL, Wait: logging.WARNING}
 
 
@@ -145,8 +147,8 @@ class Reconciler:
             self._list_runners(place)
         self._list_jobs(own, places, now)
         for url, place in places.items():
-            self._reconcile(url, place, [task for task in tasks if task.url == url], now, done)
-        for action in clean_up(tasks, now, self._retention):
+            self._reconcile(url, place, tasks, now, done)
+        for action in clean_up(tasks, places, now, self._retention):
             done[self._carry_out(action)] += 1
         waits = [job.age(now) for place in places.values() for job in place.jobs.values()]
         _log(
@@ -223,7 +225,9 @@ class Reconciler:
         if told is not None:
             blamed = [self._place(places, told)]
         else:
-            scopes = (Scope("organization", name.partition("/")[0]), Scope("repository", name))
+            scopes = [Scope("organization", name.partition("/")[0]), Scope("repository", name)]
+            if self._settings.github_enterprise is not None:
+                scopes.append(Scope("enterprise", self._settings.github_enterprise))
             urls = [scope.url(self._settings.github_web_url) for scope in scopes]
             blamed = [places[url] for url in urls if url in places]
         for place in blamed:
@@ -251,8 +255,10 @@ class Reconciler:
             return
         registrant = Registrant(place.scope, place.installation)
         jobs = list(place.jobs.values())
-        view = ScopeView(registrant, url, jobs, place.runners, tasks, place.complete, self._period)
-        for action in decide(view, now):
+        own = [task for task in tasks if task.url == url]
+        others = [task for task in tasks if task.url != url]
+        view = ScopeView(registrant, url, jobs, place.runners, own, others, place.complete, self._period)
+        for action in decide(view, now, STARTS - done[_START]):
             done[self._carry_out(action)] += 1
 
     def _carry_out(self, action: Action) -> str:
@@ -302,7 +308,7 @@ def _described(action: Action) -> tuple[str, dict[str, object]]:
     match action:
         case StartRunner(job, _) | GiveUp(job):
             about = _about(job)
-            return ("start runner" if isinstance(action, StartRunner) else "give up"), about
+            return (_START if isinstance(action, StartRunner) else "give up"), about
         case ReplaceTask(task, job, _):
             return "replace task", {"task": task.task_id, **_about(job)}
         case Wait(job, task):

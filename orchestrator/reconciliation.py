@@ -7,7 +7,7 @@ Runners are counted, not bound: GitHub hands a job to any idle runner that offer
 with what could serve them (as many as can be), and only what stays unmatched on either side is acted upon.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -35,6 +35,7 @@ FAILURES = 3
 RUNNERS_PER_JOB = 10
 # What one pass does at most, so that it ends, and so that a mistake stays small.
 STARTS = 100
+REPLACEMENTS = 500  # the tasks of one burst share a token, and with it the minute in which it ends
 DELETIONS = 200
 REMOVALS = 20
 REPORTS = 10
@@ -81,6 +82,7 @@ class ScopeView:
         jobs: the queued jobs of its repositories in view.
         runners: every runner registered there.
         tasks: the runner tasks of that url.
+        others: all other runner tasks. A job may have had its runners there, before a setting or a name changed.
         complete: whether every repository that has tasks here was looked at, so that what nobody needs is known.
         period: the time between two passes.
     """
@@ -90,6 +92,7 @@ class ScopeView:
     jobs: Sequence[WaitingJob]
     runners: Sequence[Runner]
     tasks: Sequence[TaskState]
+    others: Sequence[TaskState]
     complete: bool
     period: timedelta
 
@@ -158,8 +161,14 @@ class Wait:
 type Action = StartRunner | ReplaceTask | EndTask | DeleteTask | RemoveRunner | GiveUp | Wait
 
 
-def decide(view: ScopeView, now: datetime) -> list[Action]:
-    """Return what to do in one scope, what starts runners first."""
+def decide(view: ScopeView, now: datetime, most: int = STARTS) -> list[Action]:
+    """Return what to do in one scope, what starts runners first.
+
+    Args:
+        view: what is known of it.
+        now: the time.
+        most: how many runners may be started for jobs that have none.
+    """
     runners = _Runners(view, now)
     jobs = sorted(view.jobs, key=lambda job: job.age(now), reverse=True)
     ready = [task for task in view.tasks if runners.may_serve(task)]
@@ -178,21 +187,23 @@ def decide(view: ScopeView, now: datetime) -> list[Action]:
         key=lambda job: job.job_key,
         meant_for=lambda supply: supply.job_key if isinstance(supply, TaskState) else None,
     )
-    history = _History(view.tasks)
+    history = _History([*view.tasks, *view.others])
     hurried = {task.task_id for task in expiring}
+    replacements: list[Action] = []
     starts: list[Action] = []
     waits: list[Action] = []
     for index, job in enumerate(jobs):
         supply = pairs.get(index)
         if isinstance(supply, TaskState) and supply.task_id in hurried:
-            starts.append(ReplaceTask(supply, job, history.next(job), "its registration is about to expire"))
+            replacements.append(ReplaceTask(supply, job, history.next(job), "its registration is about to expire"))
         elif supply is None and job.age(now) >= IN_FLIGHT:
             starts += _start(job, history, now)
         elif isinstance(supply, TaskState) and job.age(now) >= LONG:
             waits.append(Wait(job, supply, _waits_for(supply)))
     taken = {supply.task_id for supply in pairs.values() if isinstance(supply, TaskState)}
     return [
-        *starts[:STARTS],
+        *replacements[:REPLACEMENTS],
+        *starts[:most],
         *(EndTask(task, "its registration has expired") for task in expired),
         *(
             EndTask(task, "more runners wait than jobs")
@@ -204,23 +215,28 @@ def decide(view: ScopeView, now: datetime) -> list[Action]:
     ]
 
 
-def clean_up(tasks: Iterable[TaskState], now: datetime, retention: timedelta) -> list[Action]:
+def clean_up(tasks: Iterable[TaskState], places: Container[str], now: datetime, retention: timedelta) -> list[Action]:
     """Return what to do about tasks that have outlived their time, wherever their runners belong.
 
     Args:
         tasks: all runner tasks that Batch told of.
+        places: the urls that are looked after by `decide`.
         now: the time.
         retention: how long a finished task is kept, to recognise its job.
     """
     overdue: list[Action] = []
+    expired: list[Action] = []
     old: list[Action] = []
     for task in tasks:
         if task.state == "running" and task.started_at is not None and task.max_hours is not None:
             if now - task.started_at >= timedelta(hours=task.max_hours) + OVERDUE:
                 overdue.append(EndTask(task, "it is past its wall-clock limit"))
+        elif task.state == "waiting" and task.url not in places:
+            if task.expires_at is not None and now >= task.expires_at:
+                expired.append(EndTask(task, "its registration has expired"))
         elif task.state == "finished" and task.ended_at is not None and now - task.ended_at >= retention:
             old.append(DeleteTask(task, "it is past its retention"))
-    return overdue + old[:DELETIONS]
+    return overdue + expired + old[:DELETIONS]
 
 
 def _tiers(*tiers: Sequence[Runner | TaskState]) -> Sequence[Sequence[Runner | TaskState]]:
@@ -238,7 +254,9 @@ class _Runners:
         for runner in view.runners:
             task = task_of_runner(runner.name)
             if task in own:
-                self._own[task] = runner
+                # A try that got no further than its registration leaves a second one that never comes online.
+                if runner.online or task not in self._own:
+                    self._own[task] = runner
             elif runner.online and not runner.busy:
                 foreign.append(runner)
         self.foreign = foreign

@@ -17,6 +17,7 @@ MAX_ATTEMPTS = 20  # with the delays below about three hours; what is left then 
 FIRST_DELAY = 10.0
 LONGEST_DELAY = 600.0
 LONGEST_WAIT = 3600.0  # GitHub's primary rate limit starts anew every hour
+PATIENCE = 10  # tries for which a short wait that a service asks for is taken at its word
 
 
 class RunnerRequest(BaseModel):
@@ -88,11 +89,17 @@ def delay_before_retry(attempt: int, retry_after: float | None, jitter: float) -
 
     Args:
         attempt: how often it was tried.
-        retry_after: what the service asked for; it wins.
+        retry_after: what the service asked for; it wins. A service that asks again and again for a second must not
+            use up all tries within a minute, so after `PATIENCE` tries the wait grows all the same.
         jitter: 0 to 1, spreads what failed together over a quarter more.
     """
     if retry_after is not None:
-        wait = min(max(retry_after, 1.0), LONGEST_WAIT)
+        patient = _growing(attempt - PATIENCE) if attempt > PATIENCE else 1.0
+        wait = min(max(retry_after, patient), LONGEST_WAIT)
     else:
-        wait = min(FIRST_DELAY * 2 ** min(attempt - 1, 10), LONGEST_DELAY)
+        wait = _growing(attempt)
     return wait * (1 + jitter / 4)
+
+
+def _growing(attempt: int) -> float:
+    return min(FIRST_DELAY * 2.0 ** min(attempt - 1, 10), LONGEST_DELAY)

@@ -73,6 +73,13 @@ def _registry(text: str) -> str:
     return host
 
 
+def _token(value: SecretStr) -> SecretStr:
+    """Take what can stand in a header; a secret that was pasted in two lines cannot."""
+    if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+        raise ValueError("holds white space or other characters that no token has")
+    return value
+
+
 def _private_key(secret: SecretStr) -> SecretStr:
     """Accept a PEM as it is, with its line ends written as backslash-n, or in base64."""
     text = secret.get_secret_value().strip().replace("\\n", "\n")
@@ -165,7 +172,7 @@ class Settings(BaseModel):
 
     github_webhook_secret: SecretStr
     github_webhook_secret_previous: SecretStr | None = None
-    github_token: SecretStr | None = None
+    github_token: Annotated[SecretStr, AfterValidator(_token)] | None = None
     github_app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
     github_app_private_key: Annotated[SecretStr, AfterValidator(_private_key)] | None = None
     github_api_url: Annotated[str, AfterValidator(_url)] = PUBLIC_API

@@ -13,7 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from orchestrator.errors import GitHubRefused, TransientError
+from orchestrator.errors import GitHubRefused, TransientError, UpstreamRefused
 from orchestrator.github.budget import Budget
 
 API_VERSION = "2022-11-28"
@@ -136,6 +136,8 @@ class GitHubClient:
                     raise TransientError(f"GitHub is not reachable ({method} {path}: {type(error).__name__})") from None
             except requests.RequestException as error:
                 raise TransientError(f"GitHub does not answer ({method} {path}: {type(error).__name__})") from None
+            except ValueError:  # it would quote the header, and the token in it
+                raise UpstreamRefused("the credential for GitHub holds what no HTTP header may") from None
         raise AssertionError  # pragma: no cover - the loop returns or raises
 
 

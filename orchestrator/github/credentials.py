@@ -114,15 +114,20 @@ class AppCredential:
 
     def _installation_of(self, scope: Scope) -> int:
         """Look up which installation covers a scope (once)."""
-        if scope not in self._installations:
+        # The dictionary is replaced, never changed: other threads read it.
+        known = self._installations.get(scope)
+        if known is None:
             try:
                 answer = self._client.call(
                     "GET", f"{scope.api_path}/installation", authorization=self.app_authorization()
                 )
             except GitHubRefused as error:
                 if error.status == NOT_FOUND:
-                    raise UpstreamRefused(f"the GitHub App {self._app_id} is not installed for {scope}") from None
+                    reason = f"the GitHub App {self._app_id} is not installed for {scope}"
+                    raise GitHubRefused(reason, NOT_FOUND) from None
                 raise
             with understanding("GitHub's answer names no installation"):
-                self._installations[scope] = int(answer.json["id"])
-        return self._installations[scope]
+                installation = int(answer.json["id"])
+            self._installations = {**self._installations, scope: installation}
+            return installation
+        return known

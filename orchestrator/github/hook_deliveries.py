@@ -18,7 +18,7 @@ from orchestrator.github.session import PAGE, GitHubSession, next_link
 
 APP_HOOK = "/app/hook"
 # A listing goes no further back than this many pages.
-PAGES = 10
+PAGES = 50
 _HOOK = re.compile(r"/(orgs|repos)/(.+)/hooks/\d+")
 
 

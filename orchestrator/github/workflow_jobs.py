@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from orchestrator.errors import GitHubRefused
+from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.github.client import understanding
 from orchestrator.github.scope import Registrant, Scope
 from orchestrator.github.session import FORBIDDEN, NOT_FOUND, GitHubSession
@@ -17,6 +17,8 @@ from orchestrator.webhook import Installation, Owner, Repository, WorkflowJob, W
 # A run that works on some jobs, or waits for the approval of one, may have others that are queued. The jobs of a run
 # that has ended are not looked at: one that still says "queued" there will never run.
 UNFINISHED = ("queued", "in_progress", "waiting")
+# GitHub lists no more runs of one status, and does not say that there are others.
+MOST_RUNS = 1000
 
 
 class WorkflowJobs:
@@ -39,7 +41,10 @@ class WorkflowJobs:
         runs: dict[int, _Run] = {}
         for status in UNFINISHED:
             path = f"/repos/{repository}/actions/runs"
-            runs |= dict(self._session.listing(path, registrant, "workflow_runs", _run, params={"status": status}))
+            found = dict(self._session.listing(path, registrant, "workflow_runs", _run, params={"status": status}))
+            if len(found) >= MOST_RUNS:
+                raise TransientError(f"{repository} has more unfinished runs than GitHub lists")
+            runs |= found
         return [event for number, run in runs.items() for event in self._queued_of(registrant, number, run)]
 
     def is_queued(self, event: WorkflowJobEvent) -> bool | None:

@@ -139,8 +139,9 @@ class TestApp:
     def test_not_installed(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:
         """An organization where the App is not installed is named in the error."""
         runners, _ = self.runners(github, github_url, app_keys)
-        with pytest.raises(UpstreamRefused, match="is not installed for organization other"):
+        with pytest.raises(GitHubRefused, match="is not installed for organization other") as caught:
             runners.registration_token(Registrant(Scope("organization", "other"), None))
+        assert caught.value.status == 404
 
     def test_lookup_refused(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:
         """Another refusal of the look-up is reported as it is."""
@@ -326,6 +327,14 @@ class TestTrouble:
         with pytest.raises(TransientError, match="does not answer"):
             with_token(github_url).registration_token(ORGANIZATION)
         assert time.monotonic() - started < 1.5
+
+    def test_what_no_header_may_hold(self, github: GitHub, github_url: str) -> None:
+        """A credential in two lines is refused before anything is sent, in words that do not repeat it."""
+        with pytest.raises(UpstreamRefused, match="holds what no HTTP header may") as caught:
+            with_token(github_url, "ghp_one\nghp_two").registration_token(ORGANIZATION)
+        assert "ghp_" not in f"{caught.value!r} {caught.value.__cause__!r}"
+        assert caught.value.__suppress_context__
+        assert github.recorder.calls == []
 
     @pytest.mark.parametrize("body", ["[]", "{}", '{"runner": {}}', '{"runner_groups": [1]}', "null"])
     def test_another_shape(self, github: GitHub, github_url: str, app_keys: tuple[str, str], body: str) -> None:

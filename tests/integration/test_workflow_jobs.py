@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import GitHubRefused, TransientError
+from orchestrator.github import workflow_jobs
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential, TokenCredential
 from orchestrator.github.session import GitHubSession
@@ -146,6 +147,15 @@ class TestQueuedJobs:
         with pytest.raises(GitHubRefused, match="may the credentials do that for repository acme/app"):
             WorkflowJobs(session).queued(REPOSITORY, None)
         assert github.recorder.statuses == [403]
+
+    def test_more_than_github_lists(self, github: GitHub, jobs: WorkflowJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A list that GitHub may have cut off is no truth to decide by."""
+        monkeypatch.setattr(workflow_jobs, "MOST_RUNS", 2)
+        github.queue_job(REPOSITORY, LABELS)
+        assert len(jobs.queued(REPOSITORY, None)) == 1
+        github.queue_job(REPOSITORY, LABELS)
+        with pytest.raises(TransientError, match="more unfinished runs than GitHub lists"):
+            jobs.queued(REPOSITORY, None)
 
 
 class TestIsQueued:

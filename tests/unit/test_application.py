@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.application import Application, Lazy
 from orchestrator.errors import SettingsError
+from orchestrator.github.credentials import AppCredential, TokenCredential
 from tests.builders import delivery, environment, queued_job
 
 LOOPBACK = {"AllowedSources": "140.82.112.0/20"}
@@ -46,6 +47,14 @@ def test_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     answer = asyncio.run(Application.from_environment().receive(*delivery({}, event="push")))
     assert answer.body["result"] == "ignored"
+
+
+@pytest.mark.parametrize(("scope", "kind"), [("enterprise", TokenCredential), ("organization", AppCredential)])
+def test_an_app_beside_a_token(app_keys: tuple[str, str], scope: str, kind: type) -> None:
+    """Where both are configured the App is used, but not for an enterprise's runners, which no App may register."""
+    app = {"GithubAppId": "1", "GithubAppPrivateKey": app_keys[0]}
+    application = Application(environment(RunnerScope=scope, GithubEnterprise="big", **app))
+    assert isinstance(application._credential(), kind)
 
 
 class TestLazy:

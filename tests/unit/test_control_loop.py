@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from orchestrator.control_loop import ControlLoop
-from orchestrator.errors import TransientError, UpstreamError
+from orchestrator.errors import SettingsError, TransientError, UpstreamError
 from orchestrator.reconciler import Reconciler
 from orchestrator.redelivery import Redelivery
 from orchestrator.runner_task import TaskState
@@ -23,6 +23,7 @@ class World:
         self.tasks: list[TaskState] = []
         self.unreadable: UpstreamError | None = None
         self.queue: UpstreamError | None = None
+        self.mistakes: dict[str, Exception] = {}
         self.messages: list[bytes] = []
         self.seen: list[tuple[str, Sequence[TaskState], datetime]] = []
 
@@ -61,6 +62,8 @@ class Step:
     def run(self, tasks: Sequence[TaskState], now: datetime) -> None:
         """Note it."""
         self._world.seen.append((self._name, tasks, now))
+        if self._name in self._world.mistakes:
+            raise self._world.mistakes[self._name]
 
 
 def test_a_pass(caplog: pytest.LogCaptureFixture) -> None:
@@ -95,3 +98,15 @@ def test_the_queue_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
     assert len(world.seen) == 2
     line: dict[str, Any] = json.loads(caplog.records[0].getMessage())
     assert line["reason"] == "the queue does not do its part: 503"
+
+
+def test_what_nobody_expected(caplog: pytest.LogCaptureFixture) -> None:
+    """A step that fails in a way of its own keeps none of the others from their work, and is raised in the end."""
+    world = World()
+    world.mistakes = {"redelivery": SettingsError([("GithubAppPrivateKey", "is no key")]), "reconciler": KeyError(1)}
+    world.messages = [b"{}"]
+    with pytest.raises(ExceptionGroup) as caught:
+        world.pass_over()
+    assert caught.value.exceptions == tuple(world.mistakes.values())
+    assert [name for name, *_ in world.seen] == ["redelivery", "reconciler"]
+    assert "given up" in caplog.text

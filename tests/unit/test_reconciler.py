@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator import reconciler
 from orchestrator.errors import GitHubRefused, TransientError, UpstreamError
 from orchestrator.github.runners import Runner
 from orchestrator.github.scope import Registrant
@@ -261,6 +262,14 @@ class TestTrouble:
             "acme/named", "elsewhere/named",
         ]  # fmt: skip
 
+    def test_of_an_enterprise(self, lines: Lines) -> None:
+        """Runners of an enterprise may be meant for any repository: while one does not answer, nothing is decided."""
+        world = World(settings(RunnerScope="enterprise", GithubEnterprise="big", ReconcileRepositories="acme/other"))
+        world.trouble["acme/other"] = TransientError("GitHub is not reachable")
+        world.pass_over(task(1, url="https://github.com/enterprises/big"))
+        assert world.done == []
+        assert [line["result"] for _, line in lines] == ["skipped", "skipped", "done"]
+
     def test_runners_are_unknown(self, world: World, lines: Lines) -> None:
         """Without the list of runners nothing is decided."""
         world.jobs["acme/app"] = [event(1)]
@@ -314,6 +323,14 @@ class TestActions:
                 "waiting": 0, "running": 0, "actions": {"start runner": 1},
             },
         )  # fmt: skip
+
+    def test_starts_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One pass starts so many runners at most, wherever they are missing."""
+        monkeypatch.setattr(reconciler, "STARTS", 3)
+        world = World(settings(RunnerScope="repository", ReconcileRepositories="acme/app,acme/other"))
+        world.jobs = {"acme/app": [event(1), event(2)], "acme/other": [event(n, "acme/other") for n in (3, 4)]}
+        world.pass_over()
+        assert len(world.done) == 3
 
     def test_replace(self, world: World, lines: Lines) -> None:
         """The new task is started before the old one is ended: at no time is there none."""

@@ -1,6 +1,7 @@
 """Demand against supply: what is missing and what is left over."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -78,11 +79,13 @@ def decided(
     tasks: list[TaskState],
     runners: list[Runner] | None = None,
     *,
+    others: Sequence[TaskState] = (),
     complete: bool = True,
+    most: int = STARTS,
 ) -> list[Action]:
     """Decide, five minutes between two passes."""
-    view = ScopeView(ACME, URL, jobs, runners or [], tasks, complete, minutes(5))
-    return decide(view, NOW)
+    view = ScopeView(ACME, URL, jobs, runners or [], tasks, others, complete, minutes(5))
+    return decide(view, NOW, most)
 
 
 def starts(actions: list[Action]) -> list[tuple[int, int]]:
@@ -173,6 +176,7 @@ class TestWhatIsMissing:
         found = starts(decided([job(number, age=number) for number in range(10, 10 + STARTS + 5)], []))
         assert len(found) == STARTS
         assert found[0] == (10 + STARTS + 4, 0)
+        assert len(decided([job(1), job(2), job(3)], [], most=2)) == 2
 
 
 class TestReplacements:
@@ -186,6 +190,24 @@ class TestReplacements:
         assert (action.task, action.job.job_key, action.replacement) == (old, "runner-1-1", 1)
         (later,) = decided([job(1, age=55)], [task("runner-1-1", age=55, expires_at=NOW + minutes(13))])
         assert isinstance(later, Wait)
+
+    def test_many_at_once(self) -> None:
+        """All tasks of a burst expire together, and are replaced together, whatever else may be started."""
+        old = [task(f"runner-{n}-1", age=50, expires_at=NOW + minutes(9)) for n in range(1, STARTS + 51)]
+        found = decided([job(n, age=50) for n in range(1, STARTS + 52)], old, most=0)
+        assert [type(action) for action in found] == [ReplaceTask] * (STARTS + 50)
+
+    def test_its_runners_were_elsewhere(self) -> None:
+        """A job whose runners registered elsewhere, before a setting changed, gets one of another name than theirs."""
+        (action,) = decided([job(1)], [], others=[task("runner-1-1", "finished", exit_code=75, url="elsewhere")])
+        assert isinstance(action, StartRunner)
+        assert (action.replacement, action.reason) == (1, "its runner ended without a job (exit code 75)")
+
+    @pytest.mark.parametrize("names", [("runner-1-1", "runner-1-1-ab12"), ("runner-1-1-ab12", "runner-1-1")])
+    def test_two_registrations_of_one_task(self, names: tuple[str, str]) -> None:
+        """Of a task's registrations the one that is online counts, however they are listed."""
+        known = [runner(name, online=name == "runner-1-1-ab12", busy=True) for name in names]
+        assert starts(decided([job(2)], [task("runner-1-1", "running", age=3)], known)) == [(2, 0)]
 
     def test_for_whoever_needs_it(self) -> None:
         """If its own job has a runner, the place is taken for the job that needs it."""
@@ -349,7 +371,7 @@ class TestCleanUp:
         """A finished task is forgotten when its retention is over, so many in one pass."""
         old = [task(f"runner-{n}-1", "finished", age=8 * 1440) for n in range(1, DELETIONS + 3)]
         young = task("runner-999-1", "finished", age=6 * 1440)
-        found = clean_up([young, *old], NOW, timedelta(days=7))
+        found = clean_up([young, *old], {URL}, NOW, timedelta(days=7))
         assert [action.task for action in found if isinstance(action, DeleteTask)] == old[:DELETIONS]
         assert len(found) == DELETIONS
 
@@ -361,6 +383,16 @@ class TestCleanUp:
             task("runner-3-1", "running", age=9999),
             task("runner-4-1", age=9999, max_hours=7),
         ]
-        assert clean_up([overdue, *others], NOW, timedelta(days=7)) == [
+        assert clean_up([overdue, *others], {URL}, NOW, timedelta(days=7)) == [
             EndTask(overdue, "it is past its wall-clock limit")
         ]
+
+    def test_tasks_of_no_place(self) -> None:
+        """A waiting task whose runner would register where nobody looks any more ends with its registration."""
+        old = task("runner-1-1", url="elsewhere", expires_at=NOW)
+        others = [
+            task("runner-2-1", url="elsewhere", expires_at=NOW + minutes(1)),
+            task("runner-3-1", url="elsewhere", expires_at=None),
+            task("runner-4-1", expires_at=NOW),
+        ]
+        assert clean_up([old, *others], {URL}, NOW, timedelta(days=7)) == [EndTask(old, "its registration has expired")]

@@ -62,13 +62,16 @@ def test_a_message_that_is_none_of_ours(message: bytes) -> None:
         (7, None, 0, 600),
         (1000, None, 0, 600),
         (1, 45, 0, 45),
-        (9, 2, 0, 2),
+        (10, 2, 0, 2),
+        (11, 2, 0, 10),
+        (20, 2, 0, 600),
+        (20, 900, 0, 900),
         (1, 0, 0, 1),
         (1, 1e9, 0, 3600),
     ],
 )
 def test_delay(attempt: int, retry_after: float | None, jitter: float, seconds: float) -> None:
-    """The wait doubles up to ten minutes, and what the service asked for wins."""
+    """The wait doubles up to ten minutes; what the service asked for wins, but not for ever if that is a moment."""
     assert delay_before_retry(attempt, retry_after, jitter) == seconds
 
 

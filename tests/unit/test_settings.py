@@ -197,6 +197,8 @@ def test_malformed_profiles(text: str, where: str) -> None:
         ({"ContainerRegistryServer": ""}, "ContainerRegistryServer"),
         ({"ContainerRegistryServer": "https://x/y"}, "ContainerRegistryServer"),
         ({"RunnerScope": "enterprise"}, "GithubEnterprise"),
+        ({"GithubToken": "ghp_one\nghp_two"}, "GithubToken"),
+        ({"GithubToken": "ghp_\u20ac"}, "GithubToken"),
         ({"RunnerScope": "team"}, "RunnerScope"),
         ({"RunnerRegistration": "magic"}, "RunnerRegistration"),
         ({"BatchAccountName": ""}, "BatchAccountName"),
