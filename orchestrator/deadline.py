@@ -27,4 +27,4 @@ async def within[T](seconds: float, threads: Executor, action: Callable[[], T]) 
         async with asyncio.timeout(seconds):
             return await asyncio.get_running_loop().run_in_executor(threads, action)
     except TimeoutError:
-        raise TransientError(f"not done within {seconds:g} s") from None
+        raise TransientError(f"not done within {seconds:.2g} s") from None

@@ -91,8 +91,9 @@ class DeliveryReceiver:
             body: the raw body.
         """
         started = time.monotonic()
+        about: dict[str, object] = {}
         try:
-            answer = await self._receive(headers, body)
+            answer = await self._receive(headers, body, started + DEADLINE, about)
         except DeliveryRefused as error:
             answer = Answer(error.status, {"result": "refused", "reason": str(error)})
         except SettingsError as error:
@@ -110,12 +111,16 @@ class DeliveryReceiver:
                     "status": answer.status,
                     "ms": round((time.monotonic() - started) * 1000),
                     **answer.body,
+                    **about,
                 }
             ),
         )
         return answer
 
-    async def _receive(self, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def _receive(
+        self, headers: Mapping[str, str], body: bytes, deadline: float, about: dict[str, object]
+    ) -> Answer:
+        """Answer by a moment of the monotonic clock; note what the delivery is about once that can be trusted."""
         if len(body) > self._settings.max_request_bytes:
             raise RequestTooLarge(f"the body is over {self._settings.max_request_bytes} bytes (MaxRequestBytes)")
         await self._check_source(headers, body)
@@ -130,11 +135,12 @@ class DeliveryReceiver:
         if action not in ("queued", "completed"):
             return _ignored("only the action queued starts a runner, and completed may end one")
         event = workflow_job_event(payload)
+        about |= {"job": event.workflow_job.id, "repository": event.repository.full_name}
         admission = admit(event, self._settings)
         if isinstance(admission, Ignored):
             return _ignored(admission.reason)
         event = event.model_copy(update={"webhook": delivery.webhook_of(event)})
-        return await self._serve_job(event, admission.profile, delivery.delivery)
+        return await self._serve_job(event, admission.profile, delivery.delivery, deadline)
 
     async def _check_source(self, headers: Mapping[str, str], body: bytes) -> None:
         """Refuse callers from elsewhere than `AllowedSources`.
@@ -164,11 +170,13 @@ class DeliveryReceiver:
             return False
         return True
 
-    async def _serve_job(self, event: WorkflowJobEvent, profile: RunnerProfile, delivery: str) -> Answer:
+    async def _serve_job(
+        self, event: WorkflowJobEvent, profile: RunnerProfile, delivery: str, deadline: float
+    ) -> Answer:
         if self._settings.allowed_sources.github and self._hook_ranges.stale:
             UPSTREAM.submit(self._hook_ranges.refresh)
         try:
-            done = await within(DEADLINE, UPSTREAM, lambda: self._serve(event, profile))
+            done = await within(deadline - time.monotonic(), UPSTREAM, lambda: self._serve(event, profile))
         except TransientError as trouble:
             return await self._keep_for_later(event, delivery, trouble)
         except OrchestratorError:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
-from orchestrator.errors import RunnerNameTaken, SettingsError, UpstreamError, UpstreamRefused
+from orchestrator.errors import RunnerNameTaken, SettingsError, TransientError, UpstreamError, UpstreamRefused
 from orchestrator.github.scope import Registrant, Scope
 from orchestrator.profiles import RunnerProfile
 from orchestrator.registration import Registrar, Registration, another_name
@@ -134,7 +134,10 @@ class Provisioner:
             if self._tasks.state(profile.pool, created.task_id) is not None:
                 return already
             name = another_name(name)
-            registration = self._registrar.register(registrant, name, labels, profile.runner_group)
+            try:
+                registration = self._registrar.register(registrant, name, labels, profile.runner_group)
+            except RunnerNameTaken as error:  # by the same call, whose answer was lost: there are other names
+                raise TransientError(str(error)) from None
 
         environment = {
             "GHR_URL": registrant.scope.url(self._settings.github_web_url),

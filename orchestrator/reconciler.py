@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 # Repositories asked about in one pass: those with the most recent tasks, then the others by turns.
 REPOSITORIES = 60
 TURNS = 20
+# How long a repository is looked at after its last task has disappeared.
+MEMORY = timedelta(hours=24)
 # How loud an action is that a person may have to do something about.
 _START = "start runner"
 _LEVELS: Mapping[type, int] = {GiveUp: logging.CRITICAL, Wait: logging.WARNING}
@@ -129,6 +131,7 @@ class Reconciler:
         self._installed = installed
         self._retention = retention
         self._period = timedelta(minutes=settings.reconcile_minutes)
+        self._told: dict[str, tuple[WorkflowJobEvent, datetime]] = {}
 
     def run(self, tasks: Sequence[TaskState], now: datetime) -> None:
         """Make one pass; what fails is reported and left for the next.
@@ -140,7 +143,7 @@ class Reconciler:
         began = time.monotonic()
         done: Counter[str] = Counter()
         places: dict[str, _Place] = {}
-        own = self._told_by(tasks, places)
+        own = self._told_by(tasks, places, now)
         # Runners before jobs: one that takes a job in between counts as free although its job is gone, and no second
         # one is started. The other way round that job would seem to wait for nobody.
         for place in places.values():
@@ -163,15 +166,23 @@ class Reconciler:
             ms=round((time.monotonic() - began) * 1000),
         )
 
-    def _told_by(self, tasks: Iterable[TaskState], places: dict[str, _Place]) -> Mapping[str, WorkflowJobEvent]:
-        """Return the latest job of each repository that has tasks, and note where their runners register."""
+    def _told_by(
+        self, tasks: Iterable[TaskState], places: dict[str, _Place], now: datetime
+    ) -> Mapping[str, WorkflowJobEvent]:
+        """Return the latest job of each repository that has tasks, and note where their runners register.
+
+        Last come those that had some when this process looked before: somebody may have deleted the Batch job with all
+        its tasks. Nothing but where to look is taken from that memory.
+        """
         own: dict[str, WorkflowJobEvent] = {}
         for task in sorted(tasks, key=lambda one: one.created_at, reverse=True):
             if task.origin is not None:
                 event = task.origin.event
                 own.setdefault(event.repository.full_name, event)
                 self._place(places, event)
-        return own
+        self._told = {name: told for name, told in self._told.items() if now - told[1] < MEMORY}
+        self._told |= {name: (event, now) for name, event in own.items()}
+        return own | {name: event for name, (event, _) in self._told.items() if name not in own}
 
     def _list_runners(self, place: _Place) -> None:
         try:

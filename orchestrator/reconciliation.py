@@ -37,7 +37,7 @@ RUNNERS_PER_JOB = 10
 STARTS = 100
 REPLACEMENTS = 500  # the tasks of one burst share a token, and with it the minute in which it ends
 DELETIONS = 200
-REMOVALS = 20
+REMOVALS = 60
 REPORTS = 10
 
 

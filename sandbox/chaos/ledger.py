@@ -14,7 +14,7 @@ type Key = tuple[str, str]
 ORPHAN_LIFE = 40 * 60.0
 """Seconds in which a runner that lost its purpose is gone: its start, ten idle minutes or two passes, and a retry."""
 SLACK, SHARE = 3, 8
-"""Runners above the jobs queued, per kind of runner, that need no cause: three, and one for every four jobs that were
+"""Runners above the jobs queued, per kind of runner, that need no cause: three, and one for every eight jobs that were
 taken lately. A pass asks for jobs and runners one after the other, and a request in the queue is older than the truth:
 both may start a runner for a job that was just taken by another one."""
 LATELY = 15 * 60.0

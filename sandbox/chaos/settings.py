@@ -67,4 +67,5 @@ def _token(github: GitHub, secret: str) -> dict[str, str]:
     token = f"ghp_{secrets.token_hex(18)}"
     github.add_token(token)
     github.add_hook(WEBHOOK, secret, scope=Scope("organization", ORGANIZATION))
-    return {"GithubToken": token}
+    # A token does not tell which repositories there are, and whoever deletes the Batch job deletes what tasks told.
+    return {"GithubToken": token, "ReconcileRepositories": ",".join(REPOSITORIES)}

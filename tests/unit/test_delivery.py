@@ -324,5 +324,7 @@ def test_one_line_for_each_delivery(world: World, caplog: pytest.LogCaptureFixtu
     ]
     assert lines[0][1]["task"] == "runner-1-1"
     assert lines[0][1]["ms"] >= 0
+    assert ["job" in line for _, line in lines] == [True, False, True]
+    assert lines[2][1]["repository"] == "acme/app"
     assert all("\n" not in record.getMessage() for record in caplog.records)
     assert "secret" not in caplog.text

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator import provisioning
 from orchestrator.admission import Admitted, admit
 from orchestrator.errors import RunnerNameTaken, SettingsError, TransientError, UpstreamRefused
 from orchestrator.github.scope import Registrant, Scope
@@ -144,6 +145,14 @@ def test_windows_and_no_group() -> None:
     provision(Registry(), tasks, "self-hosted", "windows-latest", installation={"id": 5})
     assert (tasks.added[0].pool, tasks.added[0].os) == ("batchWindows", "windows")
     assert "GHR_GROUP" not in tasks.added[0].environment
+
+
+def test_a_lost_answer_takes_the_other_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a call's answer was lost, its repetition finds the name taken by itself: that is tried again, not given up."""
+    monkeypatch.setattr(provisioning, "another_name", lambda name: f"{name}-1b5f")
+    registry = Registry("runner-29679449526-1", "runner-29679449526-1-1b5f")
+    with pytest.raises(TransientError, match="runner-29679449526-1-1b5f"):
+        provision(registry, TaskList())
 
 
 def test_the_same_job_twice_makes_one_task() -> None:

@@ -164,6 +164,16 @@ class TestInView:
         world.pass_over(task(1))
         assert world.done == ["start runner-2-1"]
 
+    def test_of_tasks_that_are_gone(self, world: World) -> None:
+        """Repositories whose tasks somebody deleted with the Batch job are looked at for another day."""
+        world.pass_over(task(1, "finished"))
+        world.jobs["acme/app"] = [event(2)]
+        world.pass_over()
+        assert world.done == ["start runner-2-1"]
+        world.reconciler.run((), NOW + timedelta(hours=24))
+        world.reconciler.run((), NOW + timedelta(hours=24))
+        assert world.asked == [("acme/app", None)] * 2
+
     def test_of_settings_and_installations(self) -> None:
         """So is one that is named in the settings, or that the App is installed for, with its installation."""
         world = World(settings(ReconcileRepositories="acme/named"))
