@@ -65,13 +65,16 @@ $registry = Invoke-RestMethod -Method Post -Uri "https://$server/oauth2/exchange
 }
 
 # When Batch ends a task (its time is over, or somebody ended it) it ends Docker's client, but not the container. So one
-# whose client is gone is stopped, every minute, and nothing of it stays that would keep its name taken.
+# whose client is gone is stopped, every minute, and nothing of it stays that would keep its name taken. Containers are
+# listed before clients: a client is there before its container, so a runner that has just started is never taken for an
+# orphan. A runner has 60 seconds to end its job (GHR_STOP_TIMEOUT); Docker gives it more, to end by itself.
 function Install-Sweeper {
     $sweeper = @'
+$names = @(docker ps --all --filter name=runner- --format '{{.Names}}')
 $clients = @(Get-CimInstance Win32_Process -Filter "Name='docker.exe'" | ForEach-Object { "$($_.CommandLine) " })
-foreach ($name in @(docker ps --all --filter name=runner- --format '{{.Names}}')) {
+foreach ($name in $names) {
     if (-not ($clients | Where-Object { $_.Contains(" --name $name ") })) {
-        docker stop --time 30 $name
+        docker stop --time 90 $name
         docker rm --force $name
     }
 }

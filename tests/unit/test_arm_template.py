@@ -12,6 +12,7 @@ import pytest
 from orchestrator.settings import Settings
 
 ARM = Path(__file__).parents[2] / "arm"
+CONTRACT = ARM.parent / "runner-images" / "entrypoint" / "contract.py"
 TEMPLATE: dict[str, Any] = json.loads((ARM / "azuredeploy.json").read_text(encoding="utf-8"))
 PARAMETERS, VARIABLES = TEMPLATE["parameters"], TEMPLATE["variables"]
 PARAMETERS_FILE = json.loads((ARM / "azuredeploy.parameters.json").read_text(encoding="utf-8"))["parameters"]
@@ -254,6 +255,24 @@ class TestPools:
         assert configuration.startswith("[if(variables('plainWindows'), null(), ")
         assert environment["INSTALL_DOCKER"] == "[if(variables('plainWindows'), 'true', 'false')]"
         assert app_settings()["WindowsLaunch"] == "[if(variables('plainWindows'), 'docker', 'batch')]"
+
+
+class TestWindowsStartTask:
+    """The order of steps in the Windows pool's start task, which no PowerShell runs here."""
+
+    SCRIPT: str = VARIABLES["startTaskWindows"]
+
+    def test_a_runner_that_just_started_is_no_orphan(self) -> None:
+        """The sweeper lists containers before clients, so every client that has started a container is seen."""
+        assert -1 < self.SCRIPT.find("docker ps --all") < self.SCRIPT.find("Get-CimInstance Win32_Process")
+
+    def test_a_runner_has_time_to_end_its_job(self) -> None:
+        """Docker kills an orphan later than the runner itself gives up its job by default."""
+        patience = re.search(r"docker stop --time (\d+)", self.SCRIPT)
+        own = re.search(r'"GHR_STOP_TIMEOUT", (\d+)', CONTRACT.read_text(encoding="utf-8"))
+        assert patience is not None
+        assert own is not None
+        assert int(patience[1]) > int(own[1])
 
 
 class TestFunction:
