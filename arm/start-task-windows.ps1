@@ -87,15 +87,26 @@ foreach ($name in $names) {
 }
 
 # The accounts of containers (ContainerAdministrator, ContainerUser) reach neither the metadata service nor the wire
-# server, except its DNS. A container has no route to the former unless it makes one.
+# server, except its DNS. A container has no route to the former unless it makes one. Containers may be at work when this
+# runs again: a rule that is there stays, and what is no longer wanted goes last. So a rule that changes needs a new name.
 function Protect-Node {
-    Remove-NetFirewallRule -Name 'runner-*' -ErrorAction SilentlyContinue
     $accounts = 'D:(A;;CC;;;S-1-5-93-2-1)(A;;CC;;;S-1-5-93-2-2)'
     $rule = @{ Direction = 'Outbound'; Action = 'Block'; Profile = 'Any'; LocalUser = $accounts }
-    New-NetFirewallRule @rule -Name 'runner-metadata' -DisplayName 'Runners: metadata service' `
-        -RemoteAddress 169.254.169.254 | Out-Null
-    New-NetFirewallRule @rule -Name 'runner-wire' -DisplayName 'Runners: wire server' `
-        -RemoteAddress 168.63.129.16 -Protocol TCP -RemotePort '1-52', '54-65535' | Out-Null
+    $wanted = @{
+        'runner-metadata' = @{ DisplayName = 'Runners: metadata service'; RemoteAddress = '169.254.169.254' }
+        'runner-wire'     = @{
+            DisplayName = 'Runners: wire server'; RemoteAddress = '168.63.129.16'
+            Protocol = 'TCP'; RemotePort = '1-52', '54-65535'
+        }
+    }
+    $there = @(Get-NetFirewallRule -Name 'runner-*' -ErrorAction SilentlyContinue | ForEach-Object { $_.Name })
+    foreach ($name in $wanted.Keys) {
+        $own = $wanted[$name]
+        if ($there -notcontains $name) { New-NetFirewallRule -Name $name @rule @own | Out-Null }
+    }
+    foreach ($name in $there) {
+        if (-not $wanted.ContainsKey($name)) { Remove-NetFirewallRule -Name $name }
+    }
 }
 
 if ($env:INSTALL_DOCKER -eq 'true') {

@@ -274,6 +274,14 @@ class TestWindowsStartTask:
         assert own is not None
         assert int(patience[1]) > int(own[1])
 
+    def test_a_blocking_rule_is_never_taken_away_to_be_made_anew(self) -> None:
+        """Firewall rules are removed once, after those wanted exist, and only if they are not wanted."""
+        guard = self.SCRIPT.partition("function Protect-Node")[2]
+        assert guard.count("Remove-NetFirewallRule") == 1
+        assert -1 < guard.find("New-NetFirewallRule") < guard.find("Remove-NetFirewallRule")
+        assert "if (-not $wanted.ContainsKey($name)) { Remove-NetFirewallRule -Name $name }" in guard
+        assert "if ($there -notcontains $name) { New-NetFirewallRule" in guard
+
 
 class TestFunction:
     """The function and its settings."""
