@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -354,8 +354,95 @@ def elements(within: Any) -> Iterator[dict[str, Any]]:
         yield from elements(element.get("elements", ()))
 
 
+def evaluate(expression: str, form: dict[str, Any]) -> Any:
+    """Evaluate an expression of the portal's form, with the few functions that ours uses."""
+    functions: dict[str, Callable[..., Any]] = {
+        "and": lambda *all_of: all(all_of),
+        "basics": lambda name: form["basics"][name],
+        "bool": lambda text: text == "true",
+        "coalesce": lambda *values: next((value for value in values if value is not None), None),
+        "equals": lambda one, other: one == other,
+        "if": lambda condition, then, otherwise: then if condition else otherwise,
+        "int": int,
+        "location": lambda: "westeurope",
+        "not": lambda value: not value,
+        "split": str.split,
+        "steps": lambda name: form["steps"][name],
+    }
+    tokens = re.findall(r"'[^']*'|-?\d+|\w+|[(),.]", expression)
+
+    def value() -> Any:
+        token = tokens.pop(0)
+        if token[0] == "'":
+            return token[1:-1]
+        if token.lstrip("-").isdigit():
+            return int(token)
+        arguments = []
+        while tokens.pop(0) != ")":
+            if tokens[0] != ")":
+                arguments.append(value())
+        result = functions[token](*arguments)
+        while tokens and tokens[0] == ".":
+            result = result[tokens[1]]
+            del tokens[:2]
+        return result
+
+    return value()
+
+
+def outputs(entered: dict[str, Any]) -> dict[str, Any]:
+    """Return what the form gives the template when somebody enters this; a control that is hidden has no value."""
+    form: dict[str, Any] = {"basics": {}, "steps": {step["name"]: {} for step in UI["steps"]}}
+
+    def fill(controls: list[dict[str, Any]], values: dict[str, Any], path: str) -> None:
+        for control in controls:
+            name, visible = control["name"], control.get("visible", True)
+            if control["type"] == "Microsoft.Common.Section":
+                fill(control["elements"], values.setdefault(name, {}), f"{path}{name}.")
+                continue
+            choices = {
+                choice["label"]: choice["value"] for choice in control.get("constraints", {}).get("allowedValues", ())
+            }
+            default = control.get("defaultValue")
+            shown = visible if isinstance(visible, bool) else evaluate(visible[1:-1], form)
+            values[name] = entered.get(f"{path}{name}", choices.get(default, default)) if shown else None
+
+    fill(UI["basics"], form["basics"], "")
+    for step in UI["steps"]:
+        fill(step["elements"], form["steps"][step["name"]], "")
+    return {name: evaluate(expression[1:-1], form) for name, expression in UI["outputs"].items()}
+
+
+CREDENTIAL = {"webhookSecret": "s" * 16, "appId": "1", "appPrivateKey": "key"}
+KINDS = {"string": str, "securestring": str, "int": int, "bool": bool, "array": list}
+
+
 class TestPortal:
     """The portal's form."""
+
+    @pytest.mark.parametrize(
+        ("section", "parameter", "created"),
+        [("ubuntu", "UbuntuPool", "batchLinux"), ("windows", "WindowsPool", "batchWindows")],
+    )
+    def test_a_pool_that_is_left_alone_is_still_served(self, section: str, parameter: str, created: str) -> None:
+        """With its creation off, a pool's id goes from the form to the function; without an id there is no pool."""
+        off = {**CREDENTIAL, f"{section}.create": False}
+        assert outputs({**off, f"{section}.existingPool": "mine"})[parameter] == "mine"
+        assert outputs(off)[parameter] == ""
+        assert outputs({**CREDENTIAL, f"{section}.existingPool": "hidden"})[parameter] == created
+        assert PARAMETERS[parameter]["defaultValue"].endswith(f", '{created}', '')]")
+
+    def test_hidden_controls_give_the_templates_defaults(self) -> None:
+        """Every output has its parameter's type, and what asks nothing on the screen is as the template has it."""
+        nothing_created = outputs({**CREDENTIAL, "ubuntu.create": False, "windows.create": False})
+        everything_created = outputs({**CREDENTIAL, "ubuntu.spot": True, "vnet": "existing", "batchSubnetId": "id",
+                                      "functionSubnetId": "id", "endpointSubnetId": "id"})  # fmt: skip
+        for given in (nothing_created, everything_created):
+            for name, value in given.items():
+                assert type(value) is KINDS[PARAMETERS[name]["type"]], name
+        own = {"create_UbuntuBatchPool", "create_WindowsBatchPool", "UbuntuPool", "WindowsPool", "githubAppId"}
+        for name in nothing_created.keys() - own - {"location"} - SECRETS:
+            assert nothing_created[name] == PARAMETERS[name].get("defaultValue", nothing_created[name]), name
 
     def test_outputs_are_parameters(self) -> None:
         """The form fills in parameters of the template, and each one that has no default."""
