@@ -342,9 +342,11 @@ def test_outputs() -> None:
 
 
 def test_the_parameters_file() -> None:
-    """It gives all that has no default, and nothing unknown."""
+    """It gives all that has no default, nothing unknown, and in a secret's place only what the template refuses."""
     required = {name for name, parameter in PARAMETERS.items() if "defaultValue" not in parameter}
     assert required <= set(PARAMETERS_FILE) <= set(PARAMETERS)
+    for name in SECRETS & set(PARAMETERS_FILE):
+        assert len(PARAMETERS_FILE[name]["value"]) < PARAMETERS[name].get("minLength", 0)
 
 
 def elements(within: Any) -> Iterator[dict[str, Any]]:
