@@ -117,6 +117,19 @@ class TestPrivate:
         assert "natGateway" in subnets["batchpool"]
         assert "natGateway" in subnets["function"]
 
+    def test_the_most_nodes_that_the_new_network_holds(self) -> None:
+        """Both pools' descriptions say how many addresses the nodes' subnet has, less the five that Azure keeps."""
+        (prefix,) = (
+            s["properties"]["addressPrefix"]
+            for s in only("Network/virtualNetworks")["subnets"]
+            if s["name"] == "batchpool"
+        )
+        size = re.search(r"cidrSubnet\(parameters\('vnetAddressPrefix'\), (\d+), 0\)", prefix)
+        assert size is not None
+        nodes = 2 ** (32 - int(size[1])) - 5
+        for name in ("ubuntuMaxNodes", "windowsMaxNodes"):
+            assert f" holds {nodes} of both pools together." in PARAMETERS[name]["metadata"]["description"]
+
     def test_an_existing_network_is_left_alone(self) -> None:
         """With subnets of one's own nothing of a network is created."""
         kinds = ("publicIPAddresses", "natGateways", "networkSecurityGroups", "virtualNetworks")
