@@ -19,32 +19,42 @@ readonly BRIDGES=(docker+ br-+)   # Docker's default network, and networks made 
 [[ -e /proc/sys/net/bridge ]] || modprobe br_netfilter
 sysctl -q -w net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1
 
-# An empty chain, that every packet from a container passes at the given hook before anything else.
-chain() { # iptables-command chain hook
-  "$1" -w 30 -t mangle -N "$2" 2>/dev/null || "$1" -w 30 -t mangle -F "$2"
+# Fills both chains with what is common and the rules on stdin, in one commit: run again, it never leaves a container a
+# moment without rules, nor for ever when something fails. Naming a chain empties it first, within that commit.
+load() { # iptables-command
+  {
+    printf '%s\n' '*mangle' ":$GUARD - [0:0]" ":$APART - [0:0]"
+    printf '%s\n' "-A $GUARD -m conntrack --ctstate ESTABLISHED,RELATED -j RETURN"
+    printf -- "-A $APART -o %s -j DROP\n" "${BRIDGES[@]}"
+    cat
+    echo COMMIT
+  } | "$1-restore" --noflush -w 30
+}
+
+# Every packet from a container passes the chain at the given hook before anything else.
+jump() { # iptables-command chain hook
   for bridge in "${BRIDGES[@]}"; do
     "$1" -w 30 -t mangle -C "$3" -i "$bridge" -j "$2" 2>/dev/null || "$1" -w 30 -t mangle -I "$3" -i "$bridge" -j "$2"
   done
 }
 
-guard() { "$1" -w 30 -t mangle -A "$GUARD" "${@:2}"; }
-apart() { "$1" -w 30 -t mangle -A "$APART" "${@:2}"; }
+load iptables <<RULES
+-A $GUARD -d 168.63.129.16 -p udp --dport 53 -j RETURN
+-A $GUARD -d 168.63.129.16 -p tcp --dport 53 -j RETURN
+-A $GUARD -d 168.63.129.16 -j DROP
+-A $GUARD -d 169.254.0.0/16 -j DROP
+-A $GUARD -m addrtype --dst-type LOCAL -j DROP
+RULES
+
+# ICMPv6 stays open: it finds the neighbours.
+load ip6tables <<RULES
+-A $GUARD -p udp -m addrtype --dst-type LOCAL -j DROP
+-A $GUARD -p tcp -m addrtype --dst-type LOCAL -j DROP
+RULES
 
 for command in iptables ip6tables; do
-  chain "$command" "$GUARD" PREROUTING
-  chain "$command" "$APART" FORWARD
-  guard "$command" -m conntrack --ctstate ESTABLISHED,RELATED -j RETURN
-  for bridge in "${BRIDGES[@]}"; do
-    apart "$command" -o "$bridge" -j DROP
-  done
+  jump "$command" "$GUARD" PREROUTING
+  jump "$command" "$APART" FORWARD
 done
-
-for protocol in udp tcp; do
-  guard iptables -d 168.63.129.16 -p "$protocol" --dport 53 -j RETURN
-  guard ip6tables -p "$protocol" -m addrtype --dst-type LOCAL -j DROP   # not ICMPv6: it finds the neighbours
-done
-guard iptables -d 168.63.129.16 -j DROP
-guard iptables -d 169.254.0.0/16 -j DROP
-guard iptables -m addrtype --dst-type LOCAL -j DROP
 
 iptables -w 30 -t mangle -S   # what is in force, for the reader of stdout.txt

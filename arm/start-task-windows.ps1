@@ -65,13 +65,16 @@ $registry = Invoke-RestMethod -Method Post -Uri "https://$server/oauth2/exchange
 }
 
 # When Batch ends a task (its time is over, or somebody ended it) it ends Docker's client, but not the container. So one
-# whose client is gone is stopped, every minute, and nothing of it stays that would keep its name taken.
+# whose client is gone is stopped, every minute, and nothing of it stays that would keep its name taken. Containers are
+# listed before clients: a client is there before its container, so a runner that has just started is never taken for an
+# orphan. A runner has 60 seconds to end its job (GHR_STOP_TIMEOUT); Docker gives it more, to end by itself.
 function Install-Sweeper {
     $sweeper = @'
+$names = @(docker ps --all --filter name=runner- --format '{{.Names}}')
 $clients = @(Get-CimInstance Win32_Process -Filter "Name='docker.exe'" | ForEach-Object { "$($_.CommandLine) " })
-foreach ($name in @(docker ps --all --filter name=runner- --format '{{.Names}}')) {
+foreach ($name in $names) {
     if (-not ($clients | Where-Object { $_.Contains(" --name $name ") })) {
-        docker stop --time 30 $name
+        docker stop --time 90 $name
         docker rm --force $name
     }
 }
@@ -84,15 +87,26 @@ foreach ($name in @(docker ps --all --filter name=runner- --format '{{.Names}}')
 }
 
 # The accounts of containers (ContainerAdministrator, ContainerUser) reach neither the metadata service nor the wire
-# server, except its DNS. A container has no route to the former unless it makes one.
+# server, except its DNS. A container has no route to the former unless it makes one. Containers may be at work when this
+# runs again: a rule that is there stays, and what is no longer wanted goes last. So a rule that changes needs a new name.
 function Protect-Node {
-    Remove-NetFirewallRule -Name 'runner-*' -ErrorAction SilentlyContinue
     $accounts = 'D:(A;;CC;;;S-1-5-93-2-1)(A;;CC;;;S-1-5-93-2-2)'
     $rule = @{ Direction = 'Outbound'; Action = 'Block'; Profile = 'Any'; LocalUser = $accounts }
-    New-NetFirewallRule @rule -Name 'runner-metadata' -DisplayName 'Runners: metadata service' `
-        -RemoteAddress 169.254.169.254 | Out-Null
-    New-NetFirewallRule @rule -Name 'runner-wire' -DisplayName 'Runners: wire server' `
-        -RemoteAddress 168.63.129.16 -Protocol TCP -RemotePort '1-52', '54-65535' | Out-Null
+    $wanted = @{
+        'runner-metadata' = @{ DisplayName = 'Runners: metadata service'; RemoteAddress = '169.254.169.254' }
+        'runner-wire'     = @{
+            DisplayName = 'Runners: wire server'; RemoteAddress = '168.63.129.16'
+            Protocol = 'TCP'; RemotePort = '1-52', '54-65535'
+        }
+    }
+    $there = @(Get-NetFirewallRule -Name 'runner-*' -ErrorAction SilentlyContinue | ForEach-Object { $_.Name })
+    foreach ($name in $wanted.Keys) {
+        $own = $wanted[$name]
+        if ($there -notcontains $name) { New-NetFirewallRule -Name $name @rule @own | Out-Null }
+    }
+    foreach ($name in $there) {
+        if (-not $wanted.ContainsKey($name)) { Remove-NetFirewallRule -Name $name }
+    }
 }
 
 if ($env:INSTALL_DOCKER -eq 'true') {

@@ -38,12 +38,12 @@ def at(namespace: str, *command: str, check: bool = True) -> subprocess.Complete
     return run("ip", "netns", "exec", namespace, *command, check=check)
 
 
-def start_task() -> str:
-    """Run the start task as Batch does: the template's command line, without a shell, with its variables."""
+def start_task(*environment: str) -> str:
+    """Run the start task as Batch does: the template's command line, without a shell, with its variables and more."""
     pool = next(r for r in TEMPLATE["resources"] if "create_UbuntuBatchPool" in r.get("condition", ""))
     script = base64.b64encode(TEMPLATE["variables"]["startTaskLinux"].encode()).decode()
     command = shlex.split(pool["properties"]["startTask"]["commandLine"])
-    return at(NODE, "env", f"START_TASK={script}", *command).stdout
+    return at(NODE, "env", f"START_TASK={script}", *environment, *command).stdout
 
 
 def reaches(namespace: str, address: str, port: int) -> bool:
@@ -137,3 +137,23 @@ def test_running_it_again_changes_nothing() -> None:
     first = start_task()
     assert "RUNNER-GUARD" in first
     assert start_task() == first
+
+
+@pytest.mark.usefixtures("node")
+def test_running_it_again_never_opens_anything(tmp_path: Path) -> None:
+    """Whatever command a second run stops at, containers find every rule of both chains in force, as before it."""
+    start_task()
+    log = tmp_path / "log"
+    for family in ("iptables", "ip6tables"):
+        for name in (family, f"{family}-restore"):
+            state = f"{shutil.which(f'{family}-save')} -t mangle | grep '^-A' | sed 's/^/{family} /' >>{log}"
+            stub = tmp_path / name
+            stub.write_text(f'#!/bin/sh\n{shutil.which(name)} "$@"; code=$?\n{state}\necho >>{log}\nexit $code\n')
+            stub.chmod(0o755)
+    start_task(f"PATH={tmp_path}:{os.environ['PATH']}")
+    seen: dict[str, set[str]] = {"iptables": set(), "ip6tables": set()}
+    states = log.read_text(encoding="utf-8").strip().split("\n\n")
+    for state in states:
+        seen[state.partition(" ")[0]].add(state)
+    assert len(states) >= len(seen) * 2
+    assert [len(different) for different in seen.values()] == [1, 1]

@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from orchestrator.settings import Settings
 
 ARM = Path(__file__).parents[2] / "arm"
+CONTRACT = ARM.parent / "runner-images" / "entrypoint" / "contract.py"
 TEMPLATE: dict[str, Any] = json.loads((ARM / "azuredeploy.json").read_text(encoding="utf-8"))
 PARAMETERS, VARIABLES = TEMPLATE["parameters"], TEMPLATE["variables"]
 PARAMETERS_FILE = json.loads((ARM / "azuredeploy.parameters.json").read_text(encoding="utf-8"))["parameters"]
@@ -115,6 +116,19 @@ class TestPrivate:
         assert not any(subnet["defaultOutboundAccess"] for subnet in subnets.values())
         assert "natGateway" in subnets["batchpool"]
         assert "natGateway" in subnets["function"]
+
+    def test_the_most_nodes_that_the_new_network_holds(self) -> None:
+        """Both pools' descriptions say how many addresses the nodes' subnet has, less the five that Azure keeps."""
+        (prefix,) = (
+            s["properties"]["addressPrefix"]
+            for s in only("Network/virtualNetworks")["subnets"]
+            if s["name"] == "batchpool"
+        )
+        size = re.search(r"cidrSubnet\(parameters\('vnetAddressPrefix'\), (\d+), 0\)", prefix)
+        assert size is not None
+        nodes = 2 ** (32 - int(size[1])) - 5
+        for name in ("ubuntuMaxNodes", "windowsMaxNodes"):
+            assert f" holds {nodes} of both pools together." in PARAMETERS[name]["metadata"]["description"]
 
     def test_an_existing_network_is_left_alone(self) -> None:
         """With subnets of one's own nothing of a network is created."""
@@ -256,6 +270,32 @@ class TestPools:
         assert app_settings()["WindowsLaunch"] == "[if(variables('plainWindows'), 'docker', 'batch')]"
 
 
+class TestWindowsStartTask:
+    """The order of steps in the Windows pool's start task, which no PowerShell runs here."""
+
+    SCRIPT: str = VARIABLES["startTaskWindows"]
+
+    def test_a_runner_that_just_started_is_no_orphan(self) -> None:
+        """The sweeper lists containers before clients, so every client that has started a container is seen."""
+        assert -1 < self.SCRIPT.find("docker ps --all") < self.SCRIPT.find("Get-CimInstance Win32_Process")
+
+    def test_a_runner_has_time_to_end_its_job(self) -> None:
+        """Docker kills an orphan later than the runner itself gives up its job by default."""
+        patience = re.search(r"docker stop --time (\d+)", self.SCRIPT)
+        own = re.search(r'"GHR_STOP_TIMEOUT", (\d+)', CONTRACT.read_text(encoding="utf-8"))
+        assert patience is not None
+        assert own is not None
+        assert int(patience[1]) > int(own[1])
+
+    def test_a_blocking_rule_is_never_taken_away_to_be_made_anew(self) -> None:
+        """Firewall rules are removed once, after those wanted exist, and only if they are not wanted."""
+        guard = self.SCRIPT.partition("function Protect-Node")[2]
+        assert guard.count("Remove-NetFirewallRule") == 1
+        assert -1 < guard.find("New-NetFirewallRule") < guard.find("Remove-NetFirewallRule")
+        assert "if (-not $wanted.ContainsKey($name)) { Remove-NetFirewallRule -Name $name }" in guard
+        assert "if ($there -notcontains $name) { New-NetFirewallRule" in guard
+
+
 class TestFunction:
     """The function and its settings."""
 
@@ -315,9 +355,11 @@ def test_outputs() -> None:
 
 
 def test_the_parameters_file() -> None:
-    """It gives all that has no default, and nothing unknown."""
+    """It gives all that has no default, nothing unknown, and in a secret's place only what the template refuses."""
     required = {name for name, parameter in PARAMETERS.items() if "defaultValue" not in parameter}
     assert required <= set(PARAMETERS_FILE) <= set(PARAMETERS)
+    for name in SECRETS & set(PARAMETERS_FILE):
+        assert len(PARAMETERS_FILE[name]["value"]) < PARAMETERS[name].get("minLength", 0)
 
 
 def elements(within: Any) -> Iterator[dict[str, Any]]:
@@ -327,8 +369,95 @@ def elements(within: Any) -> Iterator[dict[str, Any]]:
         yield from elements(element.get("elements", ()))
 
 
+def evaluate(expression: str, form: dict[str, Any]) -> Any:
+    """Evaluate an expression of the portal's form, with the few functions that ours uses."""
+    functions: dict[str, Callable[..., Any]] = {
+        "and": lambda *all_of: all(all_of),
+        "basics": lambda name: form["basics"][name],
+        "bool": lambda text: text == "true",
+        "coalesce": lambda *values: next((value for value in values if value is not None), None),
+        "equals": lambda one, other: one == other,
+        "if": lambda condition, then, otherwise: then if condition else otherwise,
+        "int": int,
+        "location": lambda: "westeurope",
+        "not": lambda value: not value,
+        "split": str.split,
+        "steps": lambda name: form["steps"][name],
+    }
+    tokens = re.findall(r"'[^']*'|-?\d+|\w+|[(),.]", expression)
+
+    def value() -> Any:
+        token = tokens.pop(0)
+        if token[0] == "'":
+            return token[1:-1]
+        if token.lstrip("-").isdigit():
+            return int(token)
+        arguments = []
+        while tokens.pop(0) != ")":
+            if tokens[0] != ")":
+                arguments.append(value())
+        result = functions[token](*arguments)
+        while tokens and tokens[0] == ".":
+            result = result[tokens[1]]
+            del tokens[:2]
+        return result
+
+    return value()
+
+
+def outputs(entered: dict[str, Any]) -> dict[str, Any]:
+    """Return what the form gives the template when somebody enters this; a control that is hidden has no value."""
+    form: dict[str, Any] = {"basics": {}, "steps": {step["name"]: {} for step in UI["steps"]}}
+
+    def fill(controls: list[dict[str, Any]], values: dict[str, Any], path: str) -> None:
+        for control in controls:
+            name, visible = control["name"], control.get("visible", True)
+            if control["type"] == "Microsoft.Common.Section":
+                fill(control["elements"], values.setdefault(name, {}), f"{path}{name}.")
+                continue
+            choices = {
+                choice["label"]: choice["value"] for choice in control.get("constraints", {}).get("allowedValues", ())
+            }
+            default = control.get("defaultValue")
+            shown = visible if isinstance(visible, bool) else evaluate(visible[1:-1], form)
+            values[name] = entered.get(f"{path}{name}", choices.get(default, default)) if shown else None
+
+    fill(UI["basics"], form["basics"], "")
+    for step in UI["steps"]:
+        fill(step["elements"], form["steps"][step["name"]], "")
+    return {name: evaluate(expression[1:-1], form) for name, expression in UI["outputs"].items()}
+
+
+CREDENTIAL = {"webhookSecret": "s" * 16, "appId": "1", "appPrivateKey": "key"}
+KINDS = {"string": str, "securestring": str, "int": int, "bool": bool, "array": list}
+
+
 class TestPortal:
     """The portal's form."""
+
+    @pytest.mark.parametrize(
+        ("section", "parameter", "created"),
+        [("ubuntu", "UbuntuPool", "batchLinux"), ("windows", "WindowsPool", "batchWindows")],
+    )
+    def test_a_pool_that_is_left_alone_is_still_served(self, section: str, parameter: str, created: str) -> None:
+        """With its creation off, a pool's id goes from the form to the function; without an id there is no pool."""
+        off = {**CREDENTIAL, f"{section}.create": False}
+        assert outputs({**off, f"{section}.existingPool": "mine"})[parameter] == "mine"
+        assert outputs(off)[parameter] == ""
+        assert outputs({**CREDENTIAL, f"{section}.existingPool": "hidden"})[parameter] == created
+        assert PARAMETERS[parameter]["defaultValue"].endswith(f", '{created}', '')]")
+
+    def test_hidden_controls_give_the_templates_defaults(self) -> None:
+        """Every output has its parameter's type, and what asks nothing on the screen is as the template has it."""
+        nothing_created = outputs({**CREDENTIAL, "ubuntu.create": False, "windows.create": False})
+        everything_created = outputs({**CREDENTIAL, "ubuntu.spot": True, "vnet": "existing", "batchSubnetId": "id",
+                                      "functionSubnetId": "id", "endpointSubnetId": "id"})  # fmt: skip
+        for given in (nothing_created, everything_created):
+            for name, value in given.items():
+                assert type(value) is KINDS[PARAMETERS[name]["type"]], name
+        own = {"create_UbuntuBatchPool", "create_WindowsBatchPool", "UbuntuPool", "WindowsPool", "githubAppId"}
+        for name in nothing_created.keys() - own - {"location"} - SECRETS:
+            assert nothing_created[name] == PARAMETERS[name].get("defaultValue", nothing_created[name]), name
 
     def test_outputs_are_parameters(self) -> None:
         """The form fills in parameters of the template, and each one that has no default."""
