@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from orchestrator.runner_version import RunnerVersion
@@ -75,6 +75,15 @@ class RunnerProfile(BaseModel):
     idle_minutes: Annotated[float, Field(gt=0, le=1440)] | None = None
     runner_group: GroupName | None = None
     runner_version: RunnerVersion | None = None
+
+    @field_validator("run_options")
+    @classmethod
+    def _leaves_the_entrypoint_first(cls, options: str) -> str:
+        """Refuse what would put another process before the image's entrypoint: a job could read its environment."""
+        for option in options.split():
+            if option.partition("=")[0] in ("--init", "--entrypoint"):
+                raise ValueError("may hold neither --init nor --entrypoint: jobs could read the runner's registration")
+        return options
 
     @model_validator(mode="after")
     def _has_something_to_match(self) -> Self:

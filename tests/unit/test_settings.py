@@ -174,6 +174,8 @@ def test_a_profile_keeps_its_own() -> None:
         ('[{"name": "a", "pool": "p"}]', "RunnerProfiles[0].image"),
         (json.dumps([*PROFILES, PROFILES[0] | {"pol": 1}]), "RunnerProfiles[1].pol"),
         (json.dumps([PROFILES[0] | {"labels": ["*"]}]), "RunnerProfiles[0]"),
+        (json.dumps([PROFILES[0] | {"runOptions": "--cpus 2 --init"}]), "RunnerProfiles[0].runOptions"),
+        (json.dumps([PROFILES[0] | {"runOptions": "--entrypoint=sh"}]), "RunnerProfiles[0].runOptions"),
     ],
 )
 def test_malformed_profiles(text: str, where: str) -> None:
