@@ -199,10 +199,13 @@ class Runner:
         """End a listener without a job; return what became of its registration, None if it stays for a job after all.
 
         It is held meanwhile, or ended first where a process cannot be held: it takes no job that it would not do, and
-        none runs while the token is in use.
+        none runs while the token is in use. A held listener may have started a worker that has no log yet. One that was
+        ended first has ended its worker before.
         """
         held = self._system.hold(process)
-        if not held:
+        if held:
+            self._job = self._system.has_child(process) or self._job
+        else:
             self._system.interrupt(process)
             self._await_end(process)
         removed = None if self._job_began() else self._deregister()

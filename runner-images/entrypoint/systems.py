@@ -101,7 +101,20 @@ class Linux:
     def hold(self, process: "subprocess.Popen[bytes]") -> bool:
         """Keep the listener from taking a job; return whether that is possible."""
         process.send_signal(signal.SIGSTOP)
+        # The signal alone stops nothing yet: a thread may be about to start a worker.
+        with contextlib.suppress(ChildProcessError):  # it has ended meanwhile
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         return True
+
+    def has_child(self, process: "subprocess.Popen[bytes]") -> bool:
+        """Return whether a held listener has started a program: waiting for jobs, that is a job's worker alone."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            # OSError: that one has ended meanwhile
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+                # man 5 proc: PID (NAME) STATE PARENT ..., and a name may hold anything
+                if int(file.read().rpartition(b")")[2].split()[1]) == process.pid:
+                    return True
+        return False
 
     def release(self, process: "subprocess.Popen[bytes]") -> None:
         """Let it go on."""

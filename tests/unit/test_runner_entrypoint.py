@@ -14,6 +14,8 @@ import lifecycle
 import pytest
 import systems
 
+from tests.waiting import until
+
 TOKEN = "AABBCCDDEEFF"
 GIVEN: Mapping[str, str] = {"GHR_URL": "https://github.com/acme", "GHR_TOKEN": TOKEN, "GHR_NAME": "runner-1-1"}
 JIT = base64.b64encode(json.dumps({".runner": base64.b64encode(b"{}").decode()}).encode()).decode()
@@ -176,6 +178,10 @@ class Script:
         self.asked.append("hold")
         return self.holds
 
+    def has_child(self, _process: object) -> bool:
+        """Return False: what plays here starts nothing."""
+        return False
+
     def release(self, _process: object) -> None:
         """Note it."""
         self.asked.append("release")
@@ -206,7 +212,7 @@ class TestLifecycle:
     def run(
         self,
         home: Path,
-        script: Script,
+        script: Script | systems.Linux,
         *,
         signalled: int = 0,
         listening: bool = False,
@@ -218,9 +224,9 @@ class TestLifecycle:
         stop = lifecycle.StopRequest()
         if signalled and not listening:
             stop(signalled, None)
-        if job:
+        if job and isinstance(script, Script):
             script.before_poll = lambda: worker_log(home)
-        if listening:
+        if listening and isinstance(script, Script):
             script.before_poll = lambda: stop(signalled, None)
         secret = contract.read_secret(given)
         runner = lifecycle.Runner(contract.read_settings(given, ""), secret, {}, script, stop)  # type: ignore[arg-type]
@@ -270,6 +276,15 @@ class TestLifecycle:
         script.hold, script.before_poll = hold, end  # type: ignore[method-assign, assignment]
         assert self.run(tmp_path, script) == (0, "a job ran")
         assert script.asked == ["configure with the token", "run", "hold", "release"]
+
+    def test_a_worker_that_has_no_log_yet(self, tmp_path: Path) -> None:
+        """A child of the listener is a job, before it has written anything: the token is not used beside it."""
+        (tmp_path / "bin").mkdir()
+        listener = tmp_path / "bin" / "Runner.Listener"
+        listener.write_text('#!/bin/sh\ntouch "$1"\nif [ "$1" = run ]; then sleep 1; exit 0; fi\n', encoding="utf-8")
+        listener.chmod(0o755)
+        assert self.run(tmp_path, systems.Linux(), GHR_IDLE_MINUTES="0.005") == (0, "a job ran")
+        assert [name for name in ("configure", "run", "remove") if (tmp_path / name).exists()] == ["configure", "run"]
 
     def test_a_jit_runner_removes_nothing(self, tmp_path: Path) -> None:
         """It is the orchestrator who removes it."""
@@ -484,6 +499,27 @@ class TestLinux:
         assert linux.poll(process) == 3
         with pytest.raises(ChildProcessError):
             os.waitpid(other, 0)
+
+    @pytest.mark.parametrize(("command", "has_child"), [("sleep 60; true", True), ("exec sleep 60", False)])
+    def test_a_child(self, command: str, has_child: bool) -> None:
+        """A held program has stopped when `hold` returns; its child is found, and there is none without one."""
+        linux = systems.Linux()
+        process = linux.start(["/bin/sh", "-c", command])
+        stat = Path(f"/proc/{process.pid}/stat")
+        until(lambda: linux.has_child(process) or "(sleep)" in stat.read_text(encoding="utf-8"))
+        assert linux.hold(process)
+        assert stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
+        assert linux.has_child(process) == has_child
+        linux.kill(process)
+        until(lambda: linux.poll(process) == -9)
+
+    def test_held_after_its_end(self) -> None:
+        """Holding what has ended waits for nothing."""
+        linux = systems.Linux()
+        process = linux.start(["/bin/true"])
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert linux.hold(process)
+        assert linux.poll(process) == 0
 
     def test_killed(self) -> None:
         """What a signal ended has a negative code; killing what has ended is no trouble."""
