@@ -83,7 +83,12 @@ class Runner:
         extra = self._register()
         deadline = time.monotonic() + self._settings.idle_s
         while True:
-            code = self._listen(extra, deadline)
+            try:
+                code = self._listen(extra, deadline)
+            except Ended as ended:
+                if ended.code != BROKEN or self._job_began():
+                    raise
+                raise Ended(BROKEN, f"{ended}; {self._give_back()}") from None
             if self._job_began():
                 raise self._after_job(code)
             if code not in (RETRYABLE, RUNNER_UPDATING, RUN_ONCE_UPDATING) or time.monotonic() > deadline:
@@ -134,7 +139,10 @@ class Runner:
         """
         if self._secret.jit or not self._secret.value:
             return None
-        return self._call(["remove"], REMOVAL_LIMIT)[0] == 0
+        try:
+            return self._call(["remove"], REMOVAL_LIMIT)[0] == 0
+        except Ended:  # its program does not start
+            return False
 
     def _give_back(self) -> str:
         """Take the registration back; return what became of it."""

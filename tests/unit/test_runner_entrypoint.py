@@ -1,6 +1,7 @@
 """The entrypoint's contract, its rules that no stand-in can provoke, and its Windows branches."""
 
 import base64
+import errno
 import json
 import os
 import signal
@@ -403,6 +404,24 @@ class TestLifecycle:
         with pytest.raises(contract.Ended, match="does not start: No such file") as ended:
             runner.run()
         assert ended.value.code == 70
+
+    @pytest.mark.parametrize(
+        ("broken", "left"),
+        [({"run"}, "its registration was removed"), ({"run", "remove"}, lifecycle.LEFT_BEHIND)],
+    )
+    def test_a_listener_that_does_not_start(self, tmp_path: Path, broken: set[str], left: str) -> None:
+        """What was registered is given back if the listener cannot start, and the end says whether that worked."""
+        script = Script(configure=[(0, "")], remove=[(0, "")])
+        original = script.start
+
+        def start(command: Sequence[str], **options: Any) -> Any:
+            if command[1] in broken:
+                raise OSError(errno.ENOMEM, "Cannot allocate memory")
+            return original(command, **options)
+
+        script.start = start  # type: ignore[method-assign]
+        reason = f"the runner's program does not start: Cannot allocate memory; {left}"
+        assert self.run(tmp_path, script) == (70, reason)
 
 
 def worker_log(home: Path) -> None:
