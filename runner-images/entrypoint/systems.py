@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 from typing import Any, Dict, MutableMapping, Optional, Sequence
 
 from contract import BAD_SETTINGS, BROKEN, Ended, Secret, Settings, jit_files, say
@@ -63,6 +64,9 @@ class Linux:
         os.setgid(entry.pw_gid)
         os.setuid(entry.pw_uid)
         environment.update(HOME=entry.pw_dir, USER=user, LOGNAME=user)
+
+    def outlast_end(self) -> None:
+        """Do nothing: a signal leaves this process the time that it needs."""
 
     def take_jit(self, secret: Secret, home: str) -> Dict[str, str]:
         """Place the files of a JIT configuration as the runner would, so that it is in no environment.
@@ -136,6 +140,19 @@ class Windows(Linux):
 
     def become(self, settings: Settings, environment: MutableMapping[str, str]) -> None:
         """Do nothing: there is no root to drop, and deleting a variable empties it for other processes' eyes too."""
+
+    def outlast_end(self) -> None:
+        """Have Windows wait for this process when it ends the container.
+
+        Windows ends a process as soon as its handler of that event returns, and Python's returns once it has written to
+        the wakeup descriptor. Into a full pipe it writes for ever, in a thread that Windows has made for it, while the
+        main thread does what is left to do. A handler by ctypes would not be called: that loads user32.dll, and Windows
+        does not tell a process with windows in this way (cpython#85470).
+        """
+        _, full = os.pipe()
+        # More than a pipe holds, so this thread never ends either.
+        threading.Thread(target=os.write, args=(full, bytes(1 << 20)), daemon=True).start()
+        signal.set_wakeup_fd(full)
 
     def take_jit(self, secret: Secret, home: str) -> Dict[str, str]:  # noqa: ARG002 - the runner places the files
         """Hand a JIT configuration over as the runner's input, which it takes out of its environment at once.

@@ -4,8 +4,11 @@ import base64
 import errno
 import json
 import os
+import re
+import select
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -467,6 +470,26 @@ class TestWindows:
         assert list(tmp_path.iterdir()) == []
         with pytest.raises(contract.Ended, match="no JIT"):
             windows.take_jit(contract.Secret("x", jit=True), str(tmp_path))
+
+    def test_the_end_of_the_container(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What Python's handler writes on Windows' own thread goes into a full pipe: the handler does not return."""
+        given: list[int] = []
+        monkeypatch.setattr(signal, "set_wakeup_fd", given.append)
+        systems.Windows().outlast_end()
+        (descriptor,) = given
+        until(lambda: not select.select([], [descriptor], [], 0)[1])
+        writer = threading.Thread(target=os.write, args=(descriptor, b"\x15"), daemon=True)
+        writer.start()
+        writer.join(0.1)
+        assert writer.is_alive()
+
+    def test_the_images_time_to_end(self) -> None:
+        """Windows gives the container the time that the entrypoint needs with its default settings."""
+        dockerfile = (Path(systems.__file__).parents[1] / "windows" / "Dockerfile").read_text(encoding="utf-8")
+        (seconds,) = re.findall(r"ProcessShutdownTimeoutSeconds /t REG_DWORD /d (\d+)", dockerfile)
+        (milliseconds,) = re.findall(r"WaitToKillServiceTimeout /t REG_SZ /d (\d+)", dockerfile)
+        assert int(milliseconds) == 1000 * int(seconds)
+        assert int(seconds) > settings().stop_s + lifecycle.REMOVAL_LIMIT
 
     def test_nobody_to_become(self) -> None:
         """There is no root to drop; the environment stays as it is."""
