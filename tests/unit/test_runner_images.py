@@ -182,6 +182,19 @@ class TestFetch:
             fetch.fetch({"url": archives["tar"].as_uri(), "sha256": "0" * 64}, str(tmp_path / "out"))
         assert not (tmp_path / "out").exists()
 
+    @pytest.mark.parametrize(("pinned", "code"), [(True, 0), (False, 1)])
+    def test_a_package_that_is_there(self, pinned: bool, code: int, archives: dict[str, Path], tmp_path: Path) -> None:
+        """A package that was downloaded before is checked and unpacked, and nothing else is asked for."""
+        shutil.copy(IMAGES / "fetch.py", tmp_path)
+        sha256 = hashlib.sha256(archives["zip"].read_bytes()).hexdigest() if pinned else "0" * 64
+        package = {"url": "https://127.0.0.1:9/r.zip", "sha256": sha256}
+        content = {"runner": {"packages": {"linux-x64": package, "linux-arm64": package}}}
+        (tmp_path / "versions.json").write_text(json.dumps(content), encoding="utf-8")
+        command = [sys.executable, "fetch.py", str(tmp_path / "out"), "r.zip"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+        assert (done.returncode, "which is pinned" in done.stderr) == (code, not pinned)
+        assert (tmp_path / "out/bin/Runner.Listener").exists() == pinned
+
     @pytest.mark.parametrize(
         ("system", "machine", "name"),
         [
