@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import urllib.request
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -116,6 +117,28 @@ class TestPins:
         """A successor is a warning first, and an error when a week is left."""
         found = pins.verdict("2.338.0", None if days is None else timedelta(days=days))
         assert (found[0], said in found[1]) == (code, True)
+
+    @pytest.mark.parametrize(("token", "sent"), [("t0ken", "Bearer t0ken"), ("", None), (None, None)])
+    def test_whom_github_counts(
+        self, token: str | None, sent: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """GitHub is asked with the token in GH_TOKEN, or without one; the token is not printed."""
+        asked: list[urllib.request.Request] = []
+
+        def answer(request: urllib.request.Request, timeout: float) -> io.BytesIO:
+            assert timeout > 0
+            asked.append(request)
+            return io.BytesIO(json.dumps([release(VERSIONS["runner"]["version"])]).encode())
+
+        monkeypatch.setattr(urllib.request, "urlopen", answer)
+        monkeypatch.delenv("GH_TOKEN", raising=False)
+        if token is not None:
+            monkeypatch.setenv("GH_TOKEN", token)
+        assert pins.main(["check"]) == 0
+        assert [request.get_header("Authorization") for request in asked] == [sent]
+        said = capsys.readouterr()
+        assert "is the latest" in said.out
+        assert "t0ken" not in said.out + said.err
 
     def test_update(self) -> None:
         """The latest release and the bases' digests are pinned, and nothing else changes."""
