@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Puts the pinned runner into an image: `fetch.py FOLDER`, run while the image is built.
+"""Puts the pinned runner into an image: `fetch.py FOLDER [PACKAGE]`, run while the image is built.
 
-What it downloads must have the sha256 that versions.json pins, or the build ends here. Standard library only; Python
-3.6 or newer.
+What it downloads, or the package that was downloaded before, must have the sha256 that versions.json pins, or the build
+ends here. Standard library only; Python 3.6 or newer.
 """
 
 import hashlib
 import json
 import os
+import pathlib
 import platform
 import shutil
 import sys
@@ -73,7 +74,10 @@ def main() -> int:
         packages = json.load(file)["runner"]["packages"]
     folder = sys.argv[1]
     try:
-        fetch(packages[package_name(platform.system(), platform.machine())], folder)
+        package = packages[package_name(platform.system(), platform.machine())]
+        if sys.argv[2:]:
+            package = dict(package, url=pathlib.Path(sys.argv[2]).absolute().as_uri())
+        fetch(package, folder)
     except (Unfit, OSError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         print(f"fetch: {error}", file=sys.stderr)

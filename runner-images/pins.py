@@ -5,10 +5,12 @@
     pins.py check       warns while GitHub still takes the pinned runner, and fails shortly before it does not
     pins.py update      pins the latest runner and the bases' current digests, everywhere that names them
 
-`check` and `update` ask GitHub; `update` asks the registries too, by docker.
+`check` and `update` ask GitHub; `update` asks the registries too, by docker. GitHub answers 60 requests an hour from an
+address, which many may share: with a token in GH_TOKEN it counts by that.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -140,7 +142,10 @@ def _parts(version: str) -> tuple[int, ...]:
 
 
 def _releases() -> list[Json]:
-    with urllib.request.urlopen(RELEASES, timeout=30) as answer:
+    request = urllib.request.Request(RELEASES)
+    if token := os.environ.get("GH_TOKEN"):
+        request.add_unredirected_header("Authorization", f"Bearer {token}")  # no other host gets it
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - the URL is a constant
         found: list[Json] = json.load(answer)
     return found
 

@@ -20,6 +20,7 @@ def main(environment: MutableMapping[str, str], system: Linux) -> int:
     stop = StopRequest()
     for number in system.signals:
         signal.signal(number, stop)
+    system.outlast_end()
     try:
         settings = read_settings(environment, system.home)
         secret = read_secret(environment)

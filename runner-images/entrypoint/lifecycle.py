@@ -83,7 +83,12 @@ class Runner:
         extra = self._register()
         deadline = time.monotonic() + self._settings.idle_s
         while True:
-            code = self._listen(extra, deadline)
+            try:
+                code = self._listen(extra, deadline)
+            except Ended as ended:
+                if ended.code != BROKEN or self._job_began():
+                    raise
+                raise Ended(BROKEN, f"{ended}; {self._give_back()}") from None
             if self._job_began():
                 raise self._after_job(code)
             if code not in (RETRYABLE, RUNNER_UPDATING, RUN_ONCE_UPDATING) or time.monotonic() > deadline:
@@ -134,7 +139,10 @@ class Runner:
         """
         if self._secret.jit or not self._secret.value:
             return None
-        return self._call(["remove"], REMOVAL_LIMIT)[0] == 0
+        try:
+            return self._call(["remove"], REMOVAL_LIMIT)[0] == 0
+        except Ended:  # its program does not start
+            return False
 
     def _give_back(self) -> str:
         """Take the registration back; return what became of it."""
@@ -199,10 +207,13 @@ class Runner:
         """End a listener without a job; return what became of its registration, None if it stays for a job after all.
 
         It is held meanwhile, or ended first where a process cannot be held: it takes no job that it would not do, and
-        none runs while the token is in use.
+        none runs while the token is in use. A held listener may have started a worker that has no log yet. One that was
+        ended first has ended its worker before.
         """
         held = self._system.hold(process)
-        if not held:
+        if held:
+            self._job = self._system.has_child(process) or self._job
+        else:
             self._system.interrupt(process)
             self._await_end(process)
         removed = None if self._job_began() else self._deregister()

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 from typing import Any, Dict, MutableMapping, Optional, Sequence
 
 from contract import BAD_SETTINGS, BROKEN, Ended, Secret, Settings, jit_files, say
@@ -64,6 +65,9 @@ class Linux:
         os.setuid(entry.pw_uid)
         environment.update(HOME=entry.pw_dir, USER=user, LOGNAME=user)
 
+    def outlast_end(self) -> None:
+        """Do nothing: a signal leaves this process the time that it needs."""
+
     def take_jit(self, secret: Secret, home: str) -> Dict[str, str]:
         """Place the files of a JIT configuration as the runner would, so that it is in no environment.
 
@@ -101,7 +105,20 @@ class Linux:
     def hold(self, process: "subprocess.Popen[bytes]") -> bool:
         """Keep the listener from taking a job; return whether that is possible."""
         process.send_signal(signal.SIGSTOP)
+        # The signal alone stops nothing yet: a thread may be about to start a worker.
+        with contextlib.suppress(ChildProcessError):  # it has ended meanwhile
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         return True
+
+    def has_child(self, process: "subprocess.Popen[bytes]") -> bool:
+        """Return whether a held listener has started a program: waiting for jobs, that is a job's worker alone."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            # OSError: that one has ended meanwhile
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+                # man 5 proc: PID (NAME) STATE PARENT ..., and a name may hold anything
+                if int(file.read().rpartition(b")")[2].split()[1]) == process.pid:
+                    return True
+        return False
 
     def release(self, process: "subprocess.Popen[bytes]") -> None:
         """Let it go on."""
@@ -123,6 +140,19 @@ class Windows(Linux):
 
     def become(self, settings: Settings, environment: MutableMapping[str, str]) -> None:
         """Do nothing: there is no root to drop, and deleting a variable empties it for other processes' eyes too."""
+
+    def outlast_end(self) -> None:
+        """Have Windows wait for this process when it ends the container.
+
+        Windows ends a process as soon as its handler of that event returns, and Python's returns once it has written to
+        the wakeup descriptor. Into a full pipe it writes for ever, in a thread that Windows has made for it, while the
+        main thread does what is left to do. A handler by ctypes would not be called: that loads user32.dll, and Windows
+        does not tell a process with windows in this way (cpython#85470).
+        """
+        _, full = os.pipe()
+        # More than a pipe holds, so this thread never ends either.
+        threading.Thread(target=os.write, args=(full, bytes(1 << 20)), daemon=True).start()
+        signal.set_wakeup_fd(full)
 
     def take_jit(self, secret: Secret, home: str) -> Dict[str, str]:  # noqa: ARG002 - the runner places the files
         """Hand a JIT configuration over as the runner's input, which it takes out of its environment at once.

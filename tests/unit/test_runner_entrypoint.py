@@ -1,10 +1,14 @@
 """The entrypoint's contract, its rules that no stand-in can provoke, and its Windows branches."""
 
 import base64
+import errno
 import json
 import os
+import re
+import select
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,8 @@ import contract
 import lifecycle
 import pytest
 import systems
+
+from tests.waiting import until
 
 TOKEN = "AABBCCDDEEFF"
 GIVEN: Mapping[str, str] = {"GHR_URL": "https://github.com/acme", "GHR_TOKEN": TOKEN, "GHR_NAME": "runner-1-1"}
@@ -176,6 +182,10 @@ class Script:
         self.asked.append("hold")
         return self.holds
 
+    def has_child(self, _process: object) -> bool:
+        """Return False: what plays here starts nothing."""
+        return False
+
     def release(self, _process: object) -> None:
         """Note it."""
         self.asked.append("release")
@@ -206,7 +216,7 @@ class TestLifecycle:
     def run(
         self,
         home: Path,
-        script: Script,
+        script: Script | systems.Linux,
         *,
         signalled: int = 0,
         listening: bool = False,
@@ -218,9 +228,9 @@ class TestLifecycle:
         stop = lifecycle.StopRequest()
         if signalled and not listening:
             stop(signalled, None)
-        if job:
+        if job and isinstance(script, Script):
             script.before_poll = lambda: worker_log(home)
-        if listening:
+        if listening and isinstance(script, Script):
             script.before_poll = lambda: stop(signalled, None)
         secret = contract.read_secret(given)
         runner = lifecycle.Runner(contract.read_settings(given, ""), secret, {}, script, stop)  # type: ignore[arg-type]
@@ -270,6 +280,15 @@ class TestLifecycle:
         script.hold, script.before_poll = hold, end  # type: ignore[method-assign, assignment]
         assert self.run(tmp_path, script) == (0, "a job ran")
         assert script.asked == ["configure with the token", "run", "hold", "release"]
+
+    def test_a_worker_that_has_no_log_yet(self, tmp_path: Path) -> None:
+        """A child of the listener is a job, before it has written anything: the token is not used beside it."""
+        (tmp_path / "bin").mkdir()
+        listener = tmp_path / "bin" / "Runner.Listener"
+        listener.write_text('#!/bin/sh\ntouch "$1"\nif [ "$1" = run ]; then sleep 1; exit 0; fi\n', encoding="utf-8")
+        listener.chmod(0o755)
+        assert self.run(tmp_path, systems.Linux(), GHR_IDLE_MINUTES="0.005") == (0, "a job ran")
+        assert [name for name in ("configure", "run", "remove") if (tmp_path / name).exists()] == ["configure", "run"]
 
     def test_a_jit_runner_removes_nothing(self, tmp_path: Path) -> None:
         """It is the orchestrator who removes it."""
@@ -389,6 +408,24 @@ class TestLifecycle:
             runner.run()
         assert ended.value.code == 70
 
+    @pytest.mark.parametrize(
+        ("broken", "left"),
+        [({"run"}, "its registration was removed"), ({"run", "remove"}, lifecycle.LEFT_BEHIND)],
+    )
+    def test_a_listener_that_does_not_start(self, tmp_path: Path, broken: set[str], left: str) -> None:
+        """What was registered is given back if the listener cannot start, and the end says whether that worked."""
+        script = Script(configure=[(0, "")], remove=[(0, "")])
+        original = script.start
+
+        def start(command: Sequence[str], **options: Any) -> Any:
+            if command[1] in broken:
+                raise OSError(errno.ENOMEM, "Cannot allocate memory")
+            return original(command, **options)
+
+        script.start = start  # type: ignore[method-assign]
+        reason = f"the runner's program does not start: Cannot allocate memory; {left}"
+        assert self.run(tmp_path, script) == (70, reason)
+
 
 def worker_log(home: Path) -> None:
     """Leave what a job's worker leaves first."""
@@ -433,6 +470,26 @@ class TestWindows:
         assert list(tmp_path.iterdir()) == []
         with pytest.raises(contract.Ended, match="no JIT"):
             windows.take_jit(contract.Secret("x", jit=True), str(tmp_path))
+
+    def test_the_end_of_the_container(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What Python's handler writes on Windows' own thread goes into a full pipe: the handler does not return."""
+        given: list[int] = []
+        monkeypatch.setattr(signal, "set_wakeup_fd", given.append)
+        systems.Windows().outlast_end()
+        (descriptor,) = given
+        until(lambda: not select.select([], [descriptor], [], 0)[1])
+        writer = threading.Thread(target=os.write, args=(descriptor, b"\x15"), daemon=True)
+        writer.start()
+        writer.join(0.1)
+        assert writer.is_alive()
+
+    def test_the_images_time_to_end(self) -> None:
+        """Windows gives the container the time that the entrypoint needs with its default settings."""
+        dockerfile = (Path(systems.__file__).parents[1] / "windows" / "Dockerfile").read_text(encoding="utf-8")
+        (seconds,) = re.findall(r"ProcessShutdownTimeoutSeconds /t REG_DWORD /d (\d+)", dockerfile)
+        (milliseconds,) = re.findall(r"WaitToKillServiceTimeout /t REG_SZ /d (\d+)", dockerfile)
+        assert int(milliseconds) == 1000 * int(seconds)
+        assert int(seconds) > settings().stop_s + lifecycle.REMOVAL_LIMIT
 
     def test_nobody_to_become(self) -> None:
         """There is no root to drop; the environment stays as it is."""
@@ -484,6 +541,27 @@ class TestLinux:
         assert linux.poll(process) == 3
         with pytest.raises(ChildProcessError):
             os.waitpid(other, 0)
+
+    @pytest.mark.parametrize(("command", "has_child"), [("sleep 60; true", True), ("exec sleep 60", False)])
+    def test_a_child(self, command: str, has_child: bool) -> None:
+        """A held program has stopped when `hold` returns; its child is found, and there is none without one."""
+        linux = systems.Linux()
+        process = linux.start(["/bin/sh", "-c", command])
+        stat = Path(f"/proc/{process.pid}/stat")
+        until(lambda: linux.has_child(process) or "(sleep)" in stat.read_text(encoding="utf-8"))
+        assert linux.hold(process)
+        assert stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
+        assert linux.has_child(process) == has_child
+        linux.kill(process)
+        until(lambda: linux.poll(process) == -9)
+
+    def test_held_after_its_end(self) -> None:
+        """Holding what has ended waits for nothing."""
+        linux = systems.Linux()
+        process = linux.start(["/bin/true"])
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert linux.hold(process)
+        assert linux.poll(process) == 0
 
     def test_killed(self) -> None:
         """What a signal ended has a negative code; killing what has ended is no trouble."""

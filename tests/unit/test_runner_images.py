@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import urllib.request
 import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -117,6 +118,28 @@ class TestPins:
         found = pins.verdict("2.338.0", None if days is None else timedelta(days=days))
         assert (found[0], said in found[1]) == (code, True)
 
+    @pytest.mark.parametrize(("token", "sent"), [("t0ken", "Bearer t0ken"), ("", None), (None, None)])
+    def test_whom_github_counts(
+        self, token: str | None, sent: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """GitHub is asked with the token in GH_TOKEN, or without one; the token is not printed."""
+        asked: list[urllib.request.Request] = []
+
+        def answer(request: urllib.request.Request, timeout: float) -> io.BytesIO:
+            assert timeout > 0
+            asked.append(request)
+            return io.BytesIO(json.dumps([release(VERSIONS["runner"]["version"])]).encode())
+
+        monkeypatch.setattr(urllib.request, "urlopen", answer)
+        monkeypatch.delenv("GH_TOKEN", raising=False)
+        if token is not None:
+            monkeypatch.setenv("GH_TOKEN", token)
+        assert pins.main(["check"]) == 0
+        assert [request.get_header("Authorization") for request in asked] == [sent]
+        said = capsys.readouterr()
+        assert "is the latest" in said.out
+        assert "t0ken" not in said.out + said.err
+
     def test_update(self) -> None:
         """The latest release and the bases' digests are pinned, and nothing else changes."""
         releases = [release("2.339.0"), release("2.400.0", prerelease=True), release("2.340.0"), release("2.338.0")]
@@ -181,6 +204,19 @@ class TestFetch:
         with pytest.raises(fetch.Unfit, match=f"has the sha256 [0-9a-f]{{64}}, and not {'0' * 64}, which is pinned"):
             fetch.fetch({"url": archives["tar"].as_uri(), "sha256": "0" * 64}, str(tmp_path / "out"))
         assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize(("pinned", "code"), [(True, 0), (False, 1)])
+    def test_a_package_that_is_there(self, pinned: bool, code: int, archives: dict[str, Path], tmp_path: Path) -> None:
+        """A package that was downloaded before is checked and unpacked, and nothing else is asked for."""
+        shutil.copy(IMAGES / "fetch.py", tmp_path)
+        sha256 = hashlib.sha256(archives["zip"].read_bytes()).hexdigest() if pinned else "0" * 64
+        package = {"url": "https://127.0.0.1:9/r.zip", "sha256": sha256}
+        content = {"runner": {"packages": {"linux-x64": package, "linux-arm64": package}}}
+        (tmp_path / "versions.json").write_text(json.dumps(content), encoding="utf-8")
+        command = [sys.executable, "fetch.py", str(tmp_path / "out"), "r.zip"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+        assert (done.returncode, "which is pinned" in done.stderr) == (code, not pinned)
+        assert (tmp_path / "out/bin/Runner.Listener").exists() == pinned
 
     @pytest.mark.parametrize(
         ("system", "machine", "name"),
