@@ -199,6 +199,8 @@ class PoolBoost:
             logger.warning("the pool %s is not boosted: its formula does not say `maxNodes = NUMBER;`", pool)
             return "nothing"
         if larger_size(state, self._pools.slots_wanted(pool), limits) is None:
+            # A note left here would be acted upon as soon as a person switches autoscale off.
+            self._forget_old(pool)
             return "nothing"
         begun = self._now()
         if not self._pools.write_note(pool, autoscale):

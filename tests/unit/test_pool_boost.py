@@ -207,6 +207,17 @@ class TestTend:
         assert boost(pools).tend("linux") == "nothing"
         assert boost(pools).tend("linux") == "boosted"
 
+    def test_a_note_that_nobody_needs(self) -> None:
+        """A note that outlived its boost is taken away without another one, before a person switches autoscale off."""
+        pools = FakePools(0)
+        pools.write_note("linux", AUTOSCALE)
+        pools.now += FORGOTTEN + timedelta(seconds=1)
+        assert boost(pools).tend("linux") == "nothing"
+        assert pools.note is None
+        pools.autoscale = None
+        assert boost(pools).tend("linux") == "nothing"
+        assert pools.autoscale is None
+
     def test_trouble(self, caplog: pytest.LogCaptureFixture) -> None:
         """What Batch refuses is logged; the other pools are tended all the same."""
         pools = FakePools(64)
