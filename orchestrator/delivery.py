@@ -5,6 +5,7 @@
 Each step is as cheap as it can be while the delivery is not proven genuine, and nothing upstream is asked before.
 """
 
+import asyncio
 import json
 import logging
 import time
@@ -93,7 +94,8 @@ class DeliveryReceiver:
         started = time.monotonic()
         about: dict[str, object] = {}
         try:
-            answer = await self._receive(headers, body, started + DEADLINE, about)
+            deadline = asyncio.get_running_loop().time() + DEADLINE
+            answer = await self._receive(headers, body, deadline, about)
         except DeliveryRefused as error:
             answer = Answer(error.status, {"result": "refused", "reason": str(error)})
         except SettingsError as error:
@@ -120,7 +122,7 @@ class DeliveryReceiver:
     async def _receive(
         self, headers: Mapping[str, str], body: bytes, deadline: float, about: dict[str, object]
     ) -> Answer:
-        """Answer by a moment of the monotonic clock; note what the delivery is about once that can be trusted."""
+        """Answer by a moment of the event loop's clock; note what the delivery is about once that can be trusted."""
         if len(body) > self._settings.max_request_bytes:
             raise RequestTooLarge(f"the body is over {self._settings.max_request_bytes} bytes (MaxRequestBytes)")
         await self._check_source(headers, body)
@@ -176,7 +178,9 @@ class DeliveryReceiver:
         if self._settings.allowed_sources.github and self._hook_ranges.stale:
             UPSTREAM.submit(self._hook_ranges.refresh)
         try:
-            done = await within(deadline - time.monotonic(), UPSTREAM, lambda: self._serve(event, profile))
+            done = await within(
+                deadline - asyncio.get_running_loop().time(), UPSTREAM, lambda: self._serve(event, profile)
+            )
         except TransientError as trouble:
             return await self._keep_for_later(event, delivery, trouble)
         except OrchestratorError:
