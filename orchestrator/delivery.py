@@ -92,9 +92,9 @@ class DeliveryReceiver:
             body: the raw body.
         """
         started = time.monotonic()
+        deadline = asyncio.get_running_loop().time() + DEADLINE
         about: dict[str, object] = {}
         try:
-            deadline = asyncio.get_running_loop().time() + DEADLINE
             answer = await self._receive(headers, body, deadline, about)
         except DeliveryRefused as error:
             answer = Answer(error.status, {"result": "refused", "reason": str(error)})

@@ -45,8 +45,8 @@ REPOSITORIES = 60
 TURNS = 20
 # How long a repository is looked at after its last task has disappeared.
 MEMORY = timedelta(hours=24)
-# How loud an action is that a person may have to do something about.
 _START = "start runner"
+# How loud an action is that a person may have to do something about.
 _LEVELS: Mapping[type, int] = {GiveUp: logging.CRITICAL, Wait: logging.WARNING}
 
 
@@ -267,7 +267,7 @@ class Reconciler:
         registrant = Registrant(place.scope, place.installation)
         jobs = list(place.jobs.values())
         own = [task for task in tasks if task.url == url]
-        others = [task for task in tasks if task.url != url]
+        others = [task for task in tasks if task.url != url and task.job_key in place.jobs] if place.jobs else []
         view = ScopeView(registrant, url, jobs, place.runners, own, others, place.complete, self._period)
         for action in decide(view, now, STARTS - done[_START]):
             done[self._carry_out(action)] += 1

@@ -82,7 +82,7 @@ class ScopeView:
         jobs: the queued jobs of its repositories in view.
         runners: every runner registered there.
         tasks: the runner tasks of that url.
-        others: all other runner tasks. A job may have had its runners there, before a setting or a name changed.
+        others: the jobs' tasks of other urls. A job may have had its runners there, before a setting or a name changed.
         complete: whether every repository that has tasks here was looked at, so that what nobody needs is known.
         period: the time between two passes.
     """

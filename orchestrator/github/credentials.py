@@ -116,18 +116,16 @@ class AppCredential:
         """Look up which installation covers a scope (once)."""
         # The dictionary is replaced, never changed: other threads read it.
         known = self._installations.get(scope)
-        if known is None:
-            try:
-                answer = self._client.call(
-                    "GET", f"{scope.api_path}/installation", authorization=self.app_authorization()
-                )
-            except GitHubRefused as error:
-                if error.status == NOT_FOUND:
-                    reason = f"the GitHub App {self._app_id} is not installed for {scope}"
-                    raise GitHubRefused(reason, NOT_FOUND) from None
-                raise
-            with understanding("GitHub's answer names no installation"):
-                installation = int(answer.json["id"])
-            self._installations = {**self._installations, scope: installation}
-            return installation
-        return known
+        if known is not None:
+            return known
+        try:
+            answer = self._client.call("GET", f"{scope.api_path}/installation", authorization=self.app_authorization())
+        except GitHubRefused as error:
+            if error.status == NOT_FOUND:
+                reason = f"the GitHub App {self._app_id} is not installed for {scope}"
+                raise GitHubRefused(reason, NOT_FOUND) from None
+            raise
+        with understanding("GitHub's answer names no installation"):
+            installation = int(answer.json["id"])
+        self._installations = {**self._installations, scope: installation}
+        return installation
