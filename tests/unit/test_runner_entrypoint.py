@@ -285,9 +285,9 @@ class TestLifecycle:
         """A child of the listener is a job, before it has written anything: the token is not used beside it."""
         (tmp_path / "bin").mkdir()
         listener = tmp_path / "bin" / "Runner.Listener"
-        listener.write_text('#!/bin/sh\ntouch "$1"\nif [ "$1" = run ]; then sleep 1; exit 0; fi\n', encoding="utf-8")
+        listener.write_text('#!/bin/sh\ntouch "$1"\nif [ "$1" = run ]; then sleep 2; exit 0; fi\n', encoding="utf-8")
         listener.chmod(0o755)
-        assert self.run(tmp_path, systems.Linux(), GHR_IDLE_MINUTES="0.005") == (0, "a job ran")
+        assert self.run(tmp_path, systems.Linux(), GHR_IDLE_MINUTES="0.015") == (0, "a job ran")
         assert [name for name in ("configure", "run", "remove") if (tmp_path / name).exists()] == ["configure", "run"]
 
     def test_a_jit_runner_removes_nothing(self, tmp_path: Path) -> None:
