@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo run test check lint types workflows format bench package lock arm arm-check clean
+.PHONY: setup demo run test check lint types imports workflows format bench package lock arm arm-check clean
 .DEFAULT_GOAL := test
 
 setup: $(READY)
@@ -33,13 +33,16 @@ run: $(READY)           ## the same, kept up, with a ready curl line
 test: $(READY)          ## all tests
 	@$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
-check: lint types workflows ## what CI runs beside the tests
+check: lint types imports workflows ## what CI runs beside the tests
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 types: $(READY)
 	@$(BIN)/mypy
+
+imports: $(READY)
+	@$(BIN)/lint-imports --no-cache
 
 workflows: $(READY)
 	@$(BIN)/zizmor --offline --quiet .github

@@ -12,28 +12,28 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from orchestrator.deadline import QUEUE, within
-from orchestrator.delivery import Answer, DeliveryReceiver, misconfigured
+from orchestrator.config.profiles import RunnerProfile
+from orchestrator.config.settings import Settings
+from orchestrator.delivery.deadline import QUEUE, within
+from orchestrator.delivery.hook_ranges import HookRanges, PublishedRanges
+from orchestrator.delivery.receiver import Answer, DeliveryReceiver, misconfigured
 from orchestrator.errors import SettingsError, TransientError
-from orchestrator.hook_ranges import HookRanges, PublishedRanges
-from orchestrator.profiles import RunnerProfile
-from orchestrator.settings import Settings
-from orchestrator.webhook import WorkflowJobEvent
+from orchestrator.jobs.event import WorkflowJobEvent
 
 if TYPE_CHECKING:
     from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
-    from orchestrator.batch import RunnerTasks
-    from orchestrator.control_loop import ControlLoop
+    from orchestrator.azure.request_queue import RequestQueue
+    from orchestrator.azure.tasks import RunnerTasks
+    from orchestrator.delivery.retry import SlowLane
     from orchestrator.github.client import GitHubClient
     from orchestrator.github.credentials import Credential
     from orchestrator.github.runners import Runners
     from orchestrator.github.session import GitHubSession
     from orchestrator.github.workflow_jobs import WorkflowJobs
     from orchestrator.pool_boost import PoolBoost
-    from orchestrator.provisioning import Outcome, Provisioner
-    from orchestrator.request_queue import RequestQueue
-    from orchestrator.slow_lane import SlowLane
+    from orchestrator.reconcile.control_loop import ControlLoop
+    from orchestrator.runners.provisioning import Outcome, Provisioner
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class Application:
             logger.exception("the pool %s is not boosted", pool)
 
     def _keep(self, event: WorkflowJobEvent, delivery: str, retry_after: float | None) -> float:
-        from orchestrator.runner_request import RunnerRequest
+        from orchestrator.jobs.request import RunnerRequest
 
         return self._queue().keep(RunnerRequest(delivery=delivery, event=event), retry_after)
 
@@ -214,13 +214,13 @@ class Application:
         return self._identity()
 
     def _make_tasks(self) -> "RunnerTasks":
-        from orchestrator.batch import RunnerTasks
+        from orchestrator.azure.tasks import RunnerTasks
 
         return RunnerTasks(self._settings.batch_account_url, self._batch_credential())
 
     def _make_provisioner(self) -> "Provisioner":
         from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
-        from orchestrator.provisioning import Provisioner
+        from orchestrator.runners.provisioning import Provisioner
 
         registrar = (
             JitRegistrar(self._runners(), self._clock)
@@ -232,13 +232,13 @@ class Application:
         )
 
     def _make_control_loop(self) -> "ControlLoop":
-        from orchestrator.batch import RETENTION
-        from orchestrator.control_loop import ControlLoop
+        from orchestrator.azure.tasks import RETENTION
         from orchestrator.github.app import GitHubApp
         from orchestrator.github.credentials import AppCredential
         from orchestrator.github.hook_deliveries import HookDeliveries
-        from orchestrator.reconciler import Reconciler
-        from orchestrator.redelivery import Redelivery
+        from orchestrator.reconcile.control_loop import ControlLoop
+        from orchestrator.reconcile.reconciler import Reconciler
+        from orchestrator.reconcile.redelivery import Redelivery
 
         credential = self._credential()
         app = credential if isinstance(credential, AppCredential) else None
@@ -262,20 +262,20 @@ class Application:
     def _make_pool_boost(self) -> "PoolBoost":
         from datetime import UTC, datetime
 
+        from orchestrator.azure.pools import PoolClient
         from orchestrator.pool_boost import PoolBoost
-        from orchestrator.pool_client import PoolClient
 
         pools = PoolClient(self._settings.batch_account_url, self._batch_credential())
         return PoolBoost(pools, lambda: datetime.fromtimestamp(self._clock(), UTC))
 
     def _make_queue(self) -> "RequestQueue":
-        from orchestrator.request_queue import RequestQueue
+        from orchestrator.azure.request_queue import RequestQueue
 
         storage = self._settings.azure_web_jobs_storage
         return RequestQueue(storage, None if storage.connection_string else self._identity())
 
     def _make_slow_lane(self) -> "SlowLane":
-        from orchestrator.slow_lane import SlowLane
+        from orchestrator.delivery.retry import SlowLane
 
         queue = self._queue()
         return SlowLane(self._settings, self.serve, queue.keep, queue.give_up)

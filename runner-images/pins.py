@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 PINS = HERE / "versions.json"
 # Both say which runner this release's images have; tests hold them to versions.json.
 NAMED_IN = {
-    HERE.parent / "orchestrator" / "runner_version.py": r'(?<=^PINNED = ")[^"]+',
+    HERE.parent / "orchestrator" / "config" / "runner_version.py": r'(?<=^PINNED = ")[^"]+',
     HERE.parent / "local.settings.json.example": r'(?<="RunnerVersion": ")[^"]+',
 }
 RELEASES = "https://api.github.com/repos/actions/runner/releases?per_page=50"

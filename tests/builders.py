@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.settings import Settings
+from orchestrator.config.settings import Settings
 
 SECRET = "a-webhook-secret"
 GITHUB_ADDRESS = "140.82.115.10"

@@ -12,8 +12,8 @@ from typing import Any
 from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.github.client import GitHubClient, array, understanding
 from orchestrator.github.credentials import AppCredential
-from orchestrator.github.scope import Registrant, Scope
 from orchestrator.github.session import PAGE, PAGES, GitHubSession, next_link
+from orchestrator.runners.scope import Registrant, Scope
 
 logger = logging.getLogger(__name__)
 

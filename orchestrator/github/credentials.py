@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from orchestrator.errors import GitHubRefused, SettingsError, UpstreamRefused
 from orchestrator.github.client import GitHubClient, understanding
-from orchestrator.github.scope import Scope
 from orchestrator.github.token_cache import ExpiringToken, TokenCache
+from orchestrator.runners.scope import Scope
 
 UNAUTHORIZED = 401
 NOT_FOUND = 404

@@ -6,56 +6,19 @@ Source: GitHub REST API, "GitHub App webhooks", "Organization webhooks", "Reposi
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from orchestrator.github.client import Answer, GitHubClient, array, understanding
 from orchestrator.github.credentials import AppCredential
-from orchestrator.github.scope import Registrant, Scope
 from orchestrator.github.session import PAGE, GitHubSession, next_link
+from orchestrator.reconcile.hook_delivery import APP_HOOK, HookDelivery
+from orchestrator.runners.scope import Registrant, Scope
 
-APP_HOOK = "/app/hook"
 # A listing goes no further back than this many pages.
 PAGES = 50
 _HOOK = re.compile(r"/(orgs|repos)/(.+)/hooks/\d+")
-
-
-@dataclass(frozen=True)
-class HookDelivery:
-    """One attempt to deliver an event.
-
-    Attributes:
-        id: the attempt's.
-        guid: the event's: the same for all attempts (`X-GitHub-Delivery`).
-        again: whether it was not the first one.
-        refused: whether the receiver was there and answered with a 4xx.
-    """
-
-    id: int
-    guid: str
-    delivered_at: datetime
-    event: str
-    action: str | None
-    succeeded: bool
-    again: bool = False
-    refused: bool = False
-
-    @classmethod
-    def read(cls, entry: Any) -> "HookDelivery":
-        """Read one entry of GitHub's list."""
-        status = int(entry["status_code"])
-        return cls(
-            int(entry["id"]),
-            str(entry["guid"]),
-            datetime.fromisoformat(entry["delivered_at"]).astimezone(UTC),
-            str(entry["event"]),
-            entry["action"],
-            200 <= status < 400,  # noqa: PLR2004 - GitHub's own rule
-            bool(entry["redelivery"]),
-            400 <= status < 500,  # noqa: PLR2004 - 4xx
-        )
 
 
 class HookDeliveries:
@@ -86,7 +49,7 @@ class HookDeliveries:
         for _ in range(PAGES):
             answer = self._call("GET", hook, "deliveries", query)
             with understanding("GitHub's answer holds no deliveries"):
-                page = [HookDelivery.read(entry) for entry in array(answer.json)]
+                page = [_delivery(entry) for entry in array(answer.json)]
             for delivery in page:
                 if delivery.delivered_at < moment:
                     return
@@ -110,6 +73,20 @@ class HookDeliveries:
             authorization = self._app.app_authorization()
             return self._client.call(method, path, authorization=authorization, params=params, upkeep=True)
         return self._session.call(method, path, Registrant(_scope(hook), None), params=params, upkeep=True)
+
+
+def _delivery(entry: Any) -> HookDelivery:
+    status = int(entry["status_code"])
+    return HookDelivery(
+        int(entry["id"]),
+        str(entry["guid"]),
+        datetime.fromisoformat(entry["delivered_at"]).astimezone(UTC),
+        str(entry["event"]),
+        entry["action"],
+        200 <= status < 400,  # noqa: PLR2004 - GitHub's own rule
+        bool(entry["redelivery"]),
+        400 <= status < 500,  # noqa: PLR2004 - 4xx
+    )
 
 
 def _scope(hook: str) -> Scope:

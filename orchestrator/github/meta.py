@@ -5,9 +5,9 @@ Source: GitHub REST API, "Get GitHub meta information". GHES publishes no such l
 
 import ipaddress
 
+from orchestrator.delivery.hook_ranges import PublishedRanges
 from orchestrator.errors import TransientError
 from orchestrator.github.client import GitHubClient
-from orchestrator.hook_ranges import PublishedRanges
 
 
 def published_hook_ranges(client: GitHubClient, authorization: str | None, etag: str | None) -> PublishedRanges:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from orchestrator.github.runners import Runners
-from orchestrator.github.scope import Registrant
-from orchestrator.registration import Registration
+from orchestrator.runners.registration import Registration
+from orchestrator.runners.scope import Registrant
 
 # GitHub removes a JIT runner that does not come. It says of no period; an hour is what a registration token has.
 JIT_LIFE = timedelta(hours=1)

@@ -9,9 +9,10 @@ from typing import Any
 
 from orchestrator.errors import GitHubRefused, RunnerNameTaken, UpstreamRefused
 from orchestrator.github.client import Answer, understanding
-from orchestrator.github.scope import Registrant, Scope
 from orchestrator.github.session import NOT_FOUND, GitHubSession
 from orchestrator.github.token_cache import ExpiringToken, TokenCache
+from orchestrator.runners.registered import Runner
+from orchestrator.runners.scope import Registrant, Scope
 
 CONFLICT = 409
 DEFAULT_GROUP = 1  # the id of every scope's group "Default"
@@ -23,27 +24,6 @@ class JitConfig:
 
     runner_id: int
     encoded: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Runner:
-    """A registered runner.
-
-    Attributes:
-        labels: in lower case.
-    """
-
-    id: int
-    name: str
-    online: bool
-    busy: bool
-    labels: frozenset[str]
-
-    @classmethod
-    def read(cls, entry: Any) -> "Runner":
-        """Read one entry of GitHub's list."""
-        labels = frozenset(str(label["name"]).lower() for label in entry["labels"])
-        return cls(int(entry["id"]), str(entry["name"]), entry["status"] == "online", bool(entry["busy"]), labels)
 
 
 class Runners:
@@ -86,7 +66,7 @@ class Runners:
             UpstreamError: GitHub does not tell.
         """
         path = f"{registrant.scope.api_path}/actions/runners"
-        found = self._session.listing(path, registrant, "runners", Runner.read)
+        found = self._session.listing(path, registrant, "runners", _runner)
         # Runners come and go between two pages, so that one may be seen twice; it counts once.
         return list({runner.id: runner for runner in found}.values())
 
@@ -136,6 +116,11 @@ class Runners:
     ) -> Answer:
         path = f"{registrant.scope.api_path}/actions/{what}"
         return self._session.call(method, path, registrant, json=json, upkeep=upkeep)
+
+
+def _runner(entry: Any) -> Runner:
+    labels = frozenset(str(label["name"]).lower() for label in entry["labels"])
+    return Runner(int(entry["id"]), str(entry["name"]), entry["status"] == "online", bool(entry["busy"]), labels)
 
 
 def _group(entry: Any) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from requests.utils import parse_header_links
 from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.github.client import Answer, GitHubClient, array, understanding
 from orchestrator.github.credentials import UNAUTHORIZED, Credential
-from orchestrator.github.scope import Registrant, Scope
+from orchestrator.runners.scope import Registrant, Scope
 
 NOT_MODIFIED = 304
 FORBIDDEN = 403

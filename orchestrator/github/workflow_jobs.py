@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.github.client import understanding
-from orchestrator.github.scope import Registrant, Scope
 from orchestrator.github.session import FORBIDDEN, NOT_FOUND, GitHubSession
-from orchestrator.webhook import Installation, Owner, Repository, WorkflowJob, WorkflowJobEvent
+from orchestrator.jobs.event import Installation, Owner, Repository, WorkflowJob, WorkflowJobEvent
+from orchestrator.runners.scope import Registrant, Scope
 
 # A run that works on some jobs, or waits for the approval of one, may have others that are queued. The jobs of a run
 # that has ended are not looked at: one that still says "queued" there will never run.

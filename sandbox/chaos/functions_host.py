@@ -17,8 +17,8 @@ from azure.core.exceptions import AzureError
 from azure.storage.queue import QueueClient, QueueMessage
 
 from orchestrator.application import Application
-from orchestrator.delivery import Answer
-from orchestrator.request_queue import POISON, QUEUE
+from orchestrator.azure.request_queue import POISON, QUEUE
+from orchestrator.delivery.receiver import Answer
 from sandbox.chaos.options import Options
 from sandbox.chaos.threads import PROCESS, Killed, Process, Threads, current_worker
 from sandbox.github import hooks

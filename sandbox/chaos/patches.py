@@ -15,11 +15,12 @@ from unittest import mock
 import azure.batch._patch as azure_batch
 
 import orchestrator
-from orchestrator import application, deadline
-from orchestrator.hook_ranges import HookRanges
-from orchestrator.reconciler import Reconciler
-from orchestrator.redelivery import Redelivery
-from orchestrator.request_queue import RequestQueue
+from orchestrator import application
+from orchestrator.azure.request_queue import RequestQueue
+from orchestrator.delivery import deadline
+from orchestrator.delivery.hook_ranges import HookRanges
+from orchestrator.reconcile.reconciler import Reconciler
+from orchestrator.reconcile.redelivery import Redelivery
 from sandbox.chaos.threads import Threads
 
 

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
-from orchestrator.delivery import Answer
-from orchestrator.request_queue import POISON, QUEUE
-from orchestrator.runner_task import task_of_runner
+from orchestrator.azure.request_queue import POISON, QUEUE
+from orchestrator.delivery.receiver import Answer
+from orchestrator.runners.task import task_of_runner
 from sandbox.batch.model import Pool
 from sandbox.chaos.accidents import Accidents, Victims
 from sandbox.chaos.containers import Containers

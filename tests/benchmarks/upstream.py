@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from orchestrator.admission import Admitted, admit
 from orchestrator.application import Application
-from orchestrator.settings import Settings
-from orchestrator.webhook import workflow_job_event
+from orchestrator.config.settings import Settings
+from orchestrator.delivery.webhook import workflow_job_event
+from orchestrator.jobs.admission import Admitted, admit
 from sandbox.batch import Batch
 from sandbox.batch.model import Pool
 from sandbox.github import GitHub

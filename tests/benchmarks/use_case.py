@@ -8,11 +8,11 @@ import json
 import logging
 from collections.abc import Iterator
 
-from orchestrator.delivery import DeliveryReceiver
-from orchestrator.hook_ranges import HookRanges, PublishedRanges
-from orchestrator.profiles import RunnerProfile
-from orchestrator.provisioning import Outcome
-from orchestrator.webhook import WorkflowJobEvent
+from orchestrator.config.profiles import RunnerProfile
+from orchestrator.delivery.hook_ranges import HookRanges, PublishedRanges
+from orchestrator.delivery.receiver import DeliveryReceiver
+from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.runners.provisioning import Outcome
 from tests.benchmarks.payload import full_payload
 from tests.benchmarks.table import Row, cpu_ms
 from tests.builders import SECRET, delivery, settings, sign

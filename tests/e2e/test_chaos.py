@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-import orchestrator.delivery
+import orchestrator.delivery.receiver
 import orchestrator.github.session
-import orchestrator.provisioning
-import orchestrator.reconciliation
+import orchestrator.reconcile.plan
+import orchestrator.runners.provisioning
 import sandbox.chaos.containers
-from orchestrator.delivery import Answer
+from orchestrator.delivery.receiver import Answer
 from orchestrator.github.client import GitHubClient
-from orchestrator.reconciliation import RemoveRunner, ScopeView
+from orchestrator.reconcile.plan import RemoveRunner, ScopeView
 from sandbox.chaos.__main__ import main
 from sandbox.chaos.options import Options
 from sandbox.chaos.report import Report, stories
@@ -109,17 +109,17 @@ class TestEachCheckCanFail:
     def test_left_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Runners that died stay registered where nobody removes them."""
         monkeypatch.setattr(sandbox.chaos.containers, "DIES_IDLE", 0.3)
-        monkeypatch.setattr(orchestrator.reconciliation, "_removals", lambda *_: [])
+        monkeypatch.setattr(orchestrator.reconcile.plan, "_removals", lambda *_: [])
         assert LEFT_OVER in simulate(Options(40, 12)).ledger.broken
 
     def test_surplus(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A pass that takes no account of what was started already starts it all again."""
-        monkeypatch.setattr(orchestrator.reconciliation, "match", lambda *_, **__: {})
+        monkeypatch.setattr(orchestrator.reconcile.plan, "match", lambda *_, **__: {})
         assert SURPLUS in simulate(Options(60, 3, settles_in=600)).ledger.broken
 
     def test_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Admitting the jobs of public repositories shows."""
-        monkeypatch.setattr("orchestrator.admission._check_repository", lambda *_: None)
+        monkeypatch.setattr("orchestrator.jobs.admission._check_repository", lambda *_: None)
         assert NOBODY in simulate(Options(20, 24, trouble=False)).ledger.broken
 
     def test_foreign(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ class TestEachCheckCanFail:
             offline = [runner for runner in view.runners if not runner.online]
             return [RemoveRunner(view.registrant, runner, "it is offline") for runner in offline]
 
-        monkeypatch.setattr(orchestrator.reconciliation, "_removals", removals)
+        monkeypatch.setattr(orchestrator.reconcile.plan, "_removals", removals)
         assert FOREIGN in simulate(Options(10, 0, trouble=False)).ledger.broken
 
     def test_calls(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,13 +151,17 @@ class TestEachCheckCanFail:
 
     def test_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """An answer that the README does not know of is seen."""
-        monkeypatch.setattr(orchestrator.delivery, "_ignored", lambda _reason: Answer(204, {"result": "nothing"}))
+        monkeypatch.setattr(
+            orchestrator.delivery.receiver, "_ignored", lambda _reason: Answer(204, {"result": "nothing"})
+        )
         assert ANSWERS in simulate(Options(5, 0, trouble=False)).ledger.broken
 
     def test_mistakes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """An unexpected exception in the application is seen, and yet loses no job."""
         monkeypatch.setattr(
-            orchestrator.provisioning, "_runner_task", _broken_once(orchestrator.provisioning._runner_task)
+            orchestrator.runners.provisioning,
+            "_runner_task",
+            _broken_once(orchestrator.runners.provisioning._runner_task),
         )
         broken = simulate(Options(10, 0, trouble=False)).ledger.broken
         assert MISTAKES in broken
@@ -174,7 +178,9 @@ class TestCommandLine:
 
     def test_broken(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         """With one it ends with 1, and tells the story and how to repeat it."""
-        monkeypatch.setattr(orchestrator.delivery, "_ignored", lambda _reason: Answer(204, {"result": "nothing"}))
+        monkeypatch.setattr(
+            orchestrator.delivery.receiver, "_ignored", lambda _reason: Answer(204, {"result": "nothing"})
+        )
         assert main(["--jobs", "5", "--seed", "0", "--json"]) == 1
         output = capsys.readouterr()
         figures = json.loads(output.out)

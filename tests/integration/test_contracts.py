@@ -13,23 +13,24 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batch import RunnerTasks, job_id
+from orchestrator.azure.tasks import RunnerTasks, job_id
 from orchestrator.github.app import GitHubApp
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential, TokenCredential
-from orchestrator.github.hook_deliveries import APP_HOOK, HookDeliveries
+from orchestrator.github.hook_deliveries import HookDeliveries
 from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.runners import Runners
-from orchestrator.github.scope import Registrant, Scope
 from orchestrator.github.session import GitHubSession
 from orchestrator.github.workflow_jobs import WorkflowJobs
+from orchestrator.reconcile.hook_delivery import APP_HOOK
+from orchestrator.runners.scope import Registrant, Scope
 from sandbox.deployment import REPOSITORY, Deployment
 from sandbox.github import GitHub
 from sandbox.github.access import APP_PERMISSIONS
 from sandbox.github.model import JobPlan
 from sandbox.github.model import Scope as StandInScope
 from tests.e2e.test_deployment import all_done
-from tests.integration.test_batch_client import batch, task, tasks, url  # noqa: F401 - fixtures
+from tests.integration.azure.test_tasks import batch, task, tasks, url  # noqa: F401 - fixtures
 from tests.waiting import until
 
 CHECKER = Path(__file__).parents[3] / "shared" / "contracts" / "contract_check.py"

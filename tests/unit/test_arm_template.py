@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.settings import Settings
+from orchestrator.config.settings import Settings
 
 ARM = Path(__file__).parents[2] / "arm"
 CONTRACT = ARM.parent / "runner-images" / "entrypoint" / "contract.py"

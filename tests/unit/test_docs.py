@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.settings import Settings
+from orchestrator.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = sorted(field.alias or "" for field in Settings.model_fields.values())

@@ -11,7 +11,7 @@ from orchestrator import pool_boost
 from orchestrator.application import Application, Lazy
 from orchestrator.errors import TransientError
 from orchestrator.pool_boost import FORGOTTEN, Autoscale, Limits, Note, PoolBoost, PoolState, larger_size
-from orchestrator.provisioning import Outcome
+from orchestrator.runners.provisioning import Outcome
 from tests.builders import environment
 
 FORMULA = "maxNodes = 8;\nspot = 0;\ndedicatedNodes = 1;\n$TargetDedicatedNodes = 0;"

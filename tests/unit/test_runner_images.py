@@ -20,9 +20,9 @@ import fetch
 import pins
 import pytest
 
-from orchestrator.profiles import default_profiles
-from orchestrator.runner_version import MINIMUM, PINNED
-from orchestrator.settings import Settings
+from orchestrator.config.profiles import default_profiles
+from orchestrator.config.runner_version import MINIMUM, PINNED
+from orchestrator.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "runner-images"

@@ -1,0 +1,1 @@
+"""What an operator sets: app settings, runner profiles, allowed callers."""

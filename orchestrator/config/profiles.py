@@ -1,0 +1,144 @@
+"""Which runner serves which labels (pure).
+
+A profile serves a job when it offers ALL of the job's labels, compared without case: a runner gets a job under the same
+rule (GitHub docs, "Using self-hosted runners in a workflow"). The first profile that does wins.
+"""
+
+import fnmatch
+import re
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from orchestrator.config.runner_version import RunnerVersion
+
+SELF_HOSTED = "self-hosted"
+
+# Labels are chosen by whoever writes a workflow and end up in environment variables and command lines, so only
+# characters pass that mean nothing to any shell, separator or path.
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+/@-]{0,99}")
+
+# What is served without `RunnerProfiles`: system, base of the image's tag, labels.
+# ubuntu-latest stands first, so that a job that asks for no more than self-hosted gets Linux.
+_DEFAULTS: tuple[tuple[Literal["linux", "windows"], str, tuple[str, ...]], ...] = (
+    ("linux", "ubuntu-24.04", ("ubuntu-latest", "ubuntu-24.04")),
+    ("linux", "ubuntu-22.04", ("ubuntu-22.04",)),
+    ("linux", "ubuntu-20.04", ("ubuntu-20.04",)),
+    ("linux", "ubuntu-18.04", ("ubuntu-18.04",)),
+    ("windows", "windows-core-ltsc2022", ("windows-latest", "windows-2022")),
+    ("windows", "windows-core-ltsc2019", ("windows-2019",)),
+)
+
+# (A length in the pattern itself, like {0,99}, would make compiling it the longest part of a cold start.)
+type ProfileLabel = Annotated[str, Field(pattern=r"^[A-Za-z0-9*?][A-Za-z0-9._:=+/@*?-]*$", max_length=100)]
+type PoolId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=50)]
+type Launch = Literal["batch", "docker"]
+type GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_ .()+-]*$", max_length=100)]
+
+
+class RunnerProfile(BaseModel):
+    """One kind of runner: the labels it offers, and the pool, image and limits it runs with.
+
+    Attributes:
+        name: what the profile is called in answers and logs.
+        labels: what it offers beside `self-hosted`, its system and its architecture; `*` and `?` are wildcards.
+        pool: id of the Azure Batch pool.
+        image: container image; without a registry it is taken from `ContainerRegistryServer`.
+        os: `linux` or `windows`: how Batch must start the container, and a label of every runner.
+        arch: a label of every runner.
+        launch: who starts the container: `batch`, on a pool made for containers, or the task itself with `docker`; None
+            for `WindowsLaunch` on Windows and `batch` on Linux.
+        run_options: options for creating the container, beside `--rm`.
+        slots: task slots that one runner takes on its node.
+        max_hours: wall-clock limit of one runner; None for `JobMaxHours`.
+        idle_minutes: how long a runner waits for a job; None for `RunnerIdleMinutes`.
+        runner_group: None for `RunnerGroup`.
+        runner_version: of the runner in the image; None for `RunnerVersion`.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True
+    )
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+    labels: Annotated[tuple[ProfileLabel, ...], Field(max_length=50)] = ()
+    pool: PoolId
+    image: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", max_length=255)]
+    os: Literal["linux", "windows"] = "linux"
+    arch: Literal["x64", "arm64"] = "x64"
+    launch: Launch | None = None
+    run_options: Annotated[str, Field(max_length=1000)] = ""
+    slots: Annotated[int, Field(ge=1, le=256)] = 1
+    max_hours: Annotated[float, Field(gt=0, le=120)] | None = None
+    idle_minutes: Annotated[float, Field(gt=0, le=1440)] | None = None
+    runner_group: GroupName | None = None
+    runner_version: RunnerVersion | None = None
+
+    @field_validator("run_options")
+    @classmethod
+    def _leaves_the_entrypoint_first(cls, options: str) -> str:
+        """Refuse what would put another process before the image's entrypoint: a job could read its environment."""
+        for option in options.split():
+            if option.partition("=")[0] in ("--init", "--entrypoint"):
+                raise ValueError("may hold neither --init nor --entrypoint: jobs could read the runner's registration")
+        return options
+
+    @model_validator(mode="after")
+    def _has_something_to_match(self) -> Self:
+        if any(label.strip("*?") == "" for label in self.labels):
+            raise ValueError("a label of wildcards alone would serve every job")
+        return self
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Every label or glob, the three that each runner of its kind has first."""
+        return (SELF_HOSTED, self.os, self.arch, *self.labels)
+
+    def serves(self, labels: Iterable[str]) -> bool:
+        """Whether a runner of this profile offers all of a job's labels."""
+        offered = [offer.lower() for offer in self.offered]
+        return all(any(fnmatch.fnmatchcase(label.lower(), offer) for offer in offered) for label in labels)
+
+    def runner_labels(self, job_labels: Sequence[str]) -> tuple[str, ...]:
+        """Return the labels a runner for this job registers with.
+
+        All that the profile spells out, so that any runner of a profile serves any of its jobs (GitHub hands a job to
+        any idle runner that matches, not to the one started for it), and those of the job that only a glob covers.
+        """
+        literal = [offer for offer in self.offered if not set("*?") & set(offer)]
+        known = {label.lower() for label in literal}
+        own = {label.lower(): label for label in job_labels if label.lower() not in known}
+        return (*literal, *own.values())
+
+
+def unacceptable_label(labels: Iterable[str]) -> str | None:
+    """Return the first label with characters that no runner of ours is started with, or None."""
+    return next((label for label in labels if not _LABEL.fullmatch(label)), None)
+
+
+def asks_for_self_hosted(labels: Iterable[str]) -> bool:
+    """Whether a job wants a self-hosted runner at all."""
+    return any(label.lower() == SELF_HOSTED for label in labels)
+
+
+def profile_for(profiles: Iterable[RunnerProfile], labels: Sequence[str]) -> RunnerProfile | None:
+    """Return the first profile that serves a job with these labels, or None."""
+    return next((profile for profile in profiles if profile.serves(labels)), None)
+
+
+def default_profiles(ubuntu_pool: str | None, windows_pool: str | None) -> tuple[RunnerProfile, ...]:
+    """Return the profiles in force without `RunnerProfiles`: those whose pool is configured."""
+    pools = {"linux": ubuntu_pool, "windows": windows_pool}
+    return tuple(
+        RunnerProfile(
+            name=labels[0],
+            labels=labels,
+            pool=pool,
+            image=f"githubactions-runner:{base}-actionsrunner",
+            os=system,
+        )
+        for system, base, labels in _DEFAULTS
+        if (pool := pools[system])
+    )

@@ -1,0 +1,316 @@
+"""Every app setting, validated, in one object that is read once.
+
+Azure hands app settings to the function as environment variables. An empty one counts as absent, as templates and the
+portal leave such behind. What is wrong is collected and reported by the setting's name, never with its value.
+"""
+
+import base64
+import binascii
+import ipaddress
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Literal, Self
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.alias_generators import to_pascal
+
+from orchestrator.config.allowed_sources import AllowedSources
+from orchestrator.config.profiles import GroupName, Launch, PoolId, RunnerProfile, default_profiles
+from orchestrator.config.runner_version import PINNED, RunnerVersion
+from orchestrator.errors import SettingsError
+
+MIB = 1024 * 1024
+PUBLIC_API = "https://api.github.com"
+STORAGE = "AzureWebJobsStorage"
+
+# The literal text that an app setting keeps when Key Vault could not be read.
+_UNRESOLVED = "@Microsoft.KeyVault("
+
+_LOWER = BeforeValidator(str.lower)
+
+
+def _url(text: str) -> str:
+    """Check a base URL and drop its trailing slash."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("is not an http(s) URL")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must be a plain URL: no user, query or fragment")
+    return text.rstrip("/")
+
+
+def _batch_url(text: str) -> str:
+    text = _url(text if "://" in text else f"https://{text}")
+    if text.startswith("http://") and not _is_loopback(urlsplit(text)):
+        raise ValueError("may be http:// only for a loopback address")
+    return text
+
+
+def _is_loopback(parts: SplitResult) -> bool:
+    host = parts.hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _registry(text: str) -> str:
+    host = text.removeprefix("https://").rstrip("/")
+    if not re.fullmatch(r"[A-Za-z0-9.-]+(:\d+)?", host):
+        raise ValueError("must be the login server of a registry, like NAME.azurecr.io")
+    return host
+
+
+def _token(value: SecretStr) -> SecretStr:
+    """Take what can stand in a header; a secret that was pasted in two lines cannot."""
+    if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+        raise ValueError("holds white space or other characters that no token has")
+    return value
+
+
+def _private_key(secret: SecretStr) -> SecretStr:
+    """Accept a PEM as it is, with its line ends written as backslash-n, or in base64."""
+    text = secret.get_secret_value().strip().replace("\\n", "\n")
+    if not text.startswith("-----BEGIN"):
+        try:
+            text = base64.b64decode("".join(text.split()), validate=True).decode("ascii").strip()
+        except (binascii.Error, UnicodeDecodeError, ValueError):
+            text = ""
+    if not re.fullmatch(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.+-----END [A-Z ]*PRIVATE KEY-----", text, re.DOTALL):
+        raise ValueError("is not a private key in PEM form (as it is, with \\n for line ends, or in base64)")
+    return SecretStr(text + "\n")
+
+
+def _account_key(secret: SecretStr) -> SecretStr:
+    try:
+        base64.b64decode(secret.get_secret_value(), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("is not the key of a Batch account (base64)") from None
+    return secret
+
+
+def _globs(text: str) -> tuple[str, ...]:
+    globs = tuple(glob.strip().lower() for glob in text.split(",") if glob.strip())
+    if not all(re.fullmatch(r"[a-z0-9._*?-]+/[a-z0-9._*?-]+", glob) for glob in globs):
+        raise ValueError("must be globs on owner/name, separated by commas")
+    return globs
+
+
+def _repositories(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not all(re.fullmatch(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+", name) for name in names):
+        raise ValueError("must be owner/name, separated by commas")
+    return names
+
+
+class QueueStorage(BaseModel):
+    """Where the hand-over queue lives: a connection string, or an account that an identity may use.
+
+    Attributes:
+        connection_string: `AzureWebJobsStorage`.
+        queue_service_uri: `AzureWebJobsStorage__queueServiceUri`, or made of `AzureWebJobsStorage__accountName`.
+        client_id: `AzureWebJobsStorage__clientId`: the user-assigned identity to use.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    connection_string: SecretStr | None = None
+    queue_service_uri: Annotated[str, AfterValidator(_url)] | None = None
+    client_id: str | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "QueueStorage":
+        """Read the settings that the Functions host itself uses for its storage."""
+        account = environment.get(f"{STORAGE}__accountName")
+        uri = environment.get(f"{STORAGE}__queueServiceUri")
+        connection = environment.get(STORAGE)
+        return cls(
+            connection_string=SecretStr(connection) if connection else None,
+            queue_service_uri=uri or (f"https://{account}.queue.core.windows.net" if account else None),
+            client_id=environment.get(f"{STORAGE}__clientId"),
+        )
+
+    @model_validator(mode="after")
+    def _names_a_queue(self) -> Self:
+        if self.connection_string is None and self.queue_service_uri is None:
+            raise ValueError(f"is missing (a connection string, or {STORAGE}__accountName with an identity)")
+        text = self.connection_string.get_secret_value() if self.connection_string else ""
+        if text and not {"queueendpoint", "accountname", "usedevelopmentstorage"} & {
+            part.partition("=")[0].strip().lower() for part in text.split(";")
+        }:
+            raise ValueError("is not a storage connection string")
+        return self
+
+
+class Settings(BaseModel):
+    """The app settings. A field's alias is the setting's name: `max_request_bytes` is `MaxRequestBytes`."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_pascal, hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
+
+    batch_account_url: Annotated[str, AfterValidator(_batch_url)]
+    batch_account_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] | None = None
+    batch_account_key: Annotated[SecretStr, AfterValidator(_account_key)] | None = None
+    container_registry_server: Annotated[str, AfterValidator(_registry)] | None = None
+    ubuntu_pool: PoolId | None = None
+    windows_pool: PoolId | None = None
+    windows_launch: Annotated[Launch, _LOWER] = "batch"
+    pool_boost: Annotated[Literal["off", "resize"], _LOWER] = "off"
+
+    github_webhook_secret: SecretStr
+    github_webhook_secret_previous: SecretStr | None = None
+    github_token: Annotated[SecretStr, AfterValidator(_token)] | None = None
+    github_app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+    github_app_private_key: Annotated[SecretStr, AfterValidator(_private_key)] | None = None
+    github_api_url: Annotated[str, AfterValidator(_url)] = PUBLIC_API
+    github_url: Annotated[str, AfterValidator(_url)] | None = None
+    github_enterprise: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = None
+
+    runner_scope: Annotated[Literal["organization", "repository", "enterprise"], _LOWER] = "organization"
+    runner_registration: Annotated[Literal["token", "jit"], _LOWER] = "token"
+    runner_group: GroupName | None = None
+    runner_version: RunnerVersion = PINNED
+    runner_profiles: Json[Annotated[tuple[RunnerProfile, ...], Field(min_length=1)]] | None = None
+    job_max_hours: Annotated[float, Field(gt=0, le=120)] = 7
+    runner_idle_minutes: Annotated[float, Field(gt=0, le=1440)] = 10
+
+    allowed_sources: Annotated[AllowedSources, BeforeValidator(AllowedSources.parse)] = AllowedSources(github=True)
+    trusted_proxy_count: Annotated[int, Field(ge=0, le=10)] = 0
+    allowed_repositories: Annotated[tuple[str, ...], BeforeValidator(_globs)] = ()
+    allow_public_repositories: bool = False
+    reconcile_minutes: Annotated[int, Field(ge=1, le=10)] = 5
+    reconcile_repositories: Annotated[tuple[str, ...], BeforeValidator(_repositories)] = ()
+    max_request_bytes: Annotated[int, Field(ge=1, le=100 * MIB)] = MIB
+
+    azure_web_jobs_storage: QueueStorage
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read and validate the app settings.
+
+        Raises:
+            SettingsError: It names every setting that is missing or wrong.
+        """
+        present = {name: value for name, value in environment.items() if value.strip()}
+        names = [field.alias or "" for field in cls.model_fields.values()]
+        unresolved = [
+            (name, "is a Key Vault reference that could not be resolved: may the function's identity read the vault?")
+            for name in present
+            if name.partition("__")[0] in names and present[name].strip().startswith(_UNRESOLVED)
+        ]
+        if unresolved:
+            raise SettingsError(unresolved)
+        values: dict[str, object] = {name: present[name].strip() for name in names if name in present}
+        try:
+            values[STORAGE] = QueueStorage.from_environment(present)
+        except ValidationError as error:
+            values.pop(STORAGE, None)
+            storage_problems = [(STORAGE, _reason(problem["msg"])) for problem in error.errors(include_input=False)]
+        else:
+            storage_problems = []
+        try:
+            settings = cls.model_validate(values)
+        except ValidationError as error:
+            problems = [
+                (_setting(problem["loc"]), _reason(problem["msg"]))
+                for problem in error.errors(include_url=False, include_context=False, include_input=False)
+                if problem["loc"] != (STORAGE,)
+            ]
+            raise SettingsError(problems + storage_problems) from None
+        return settings
+
+    @model_validator(mode="after")
+    def _agree_with_each_other(self) -> Self:
+        problems = list(self._contradictions())
+        if problems:
+            raise SettingsError(problems)
+        return self
+
+    def _contradictions(self) -> list[tuple[str, str]]:
+        problems: list[tuple[str, str]] = []
+        if (self.github_app_id is None) != (self.github_app_private_key is None):
+            missing = "GithubAppId" if self.github_app_id is None else "GithubAppPrivateKey"
+            problems.append((missing, "is missing: a GitHub App needs GithubAppId and GithubAppPrivateKey"))
+        elif self.github_app_id is None and self.github_token is None:
+            problems.append(("GithubToken", "is missing (or set GithubAppId and GithubAppPrivateKey)"))
+        if self.runner_scope == "enterprise":
+            if self.github_enterprise is None:
+                problems.append(("GithubEnterprise", "is missing: RunnerScope is enterprise"))
+            if self.github_token is None:
+                problems.append(("GithubToken", "is missing: a GitHub App cannot register enterprise runners"))
+        if self.batch_account_key is not None and self.batch_account_name is None:
+            problems.append(("BatchAccountName", "is missing: BatchAccountKey needs it"))
+        if self.batch_account_key is None and self.batch_account_url.startswith("http://"):
+            problems.append(("BatchAccountKey", "is missing: Entra ID tokens are never sent over http://"))
+        if self.runner_profiles is None and self.ubuntu_pool is None and self.windows_pool is None:
+            problems.append(("UbuntuPool", "is missing (or set WindowsPool or RunnerProfiles)"))
+        unplaced = [profile for profile in self._unresolved_profiles() if not _names_registry(profile.image)]
+        if unplaced and self.container_registry_server is None:
+            problems.append(("ContainerRegistryServer", "is missing: the profiles' images name no registry"))
+        return problems
+
+    def _unresolved_profiles(self) -> tuple[RunnerProfile, ...]:
+        return self.runner_profiles or default_profiles(self.ubuntu_pool, self.windows_pool)
+
+    @cached_property
+    def profiles(self) -> tuple[RunnerProfile, ...]:
+        """The runner profiles in order, with settings filled in that they leave open."""
+        return tuple(
+            profile.model_copy(
+                update={
+                    "image": profile.image
+                    if _names_registry(profile.image)
+                    else f"{self.container_registry_server}/{profile.image}",
+                    "launch": profile.launch or (self.windows_launch if profile.os == "windows" else "batch"),
+                    "max_hours": profile.max_hours or self.job_max_hours,
+                    "idle_minutes": profile.idle_minutes or self.runner_idle_minutes,
+                    "runner_group": profile.runner_group or self.runner_group,
+                    "runner_version": profile.runner_version or self.runner_version,
+                }
+            )
+            for profile in self._unresolved_profiles()
+        )
+
+    @property
+    def webhook_secrets(self) -> tuple[bytes, ...]:
+        """The webhook secret, and the previous one while it is being replaced."""
+        secrets = (self.github_webhook_secret, self.github_webhook_secret_previous)
+        return tuple(secret.get_secret_value().encode() for secret in secrets if secret is not None)
+
+    @property
+    def github_web_url(self) -> str:
+        """Where people and runners find GitHub: `GithubUrl`, or what belongs to `GithubApiUrl`.
+
+        Source: GitHub docs, REST API base URLs: `HOST/api/v3` on GHES, `api.TENANT.ghe.com` with data residency.
+        """
+        if self.github_url is not None:
+            return self.github_url
+        return self.github_api_url.removesuffix("/api/v3").replace("://api.", "://", 1)
+
+
+def _names_registry(image: str) -> bool:
+    """Whether an image reference starts with a registry's host, by Docker's own rule."""
+    host, slash, _ = image.partition("/")
+    return bool(slash) and ("." in host or ":" in host or host == "localhost")
+
+
+def _setting(location: tuple[int | str, ...]) -> str:
+    """Spell where a validation error lies: `RunnerProfiles[0].pool`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location).lstrip(".")
+
+
+def _reason(message: str) -> str:
+    return "is missing" if message == "Field required" else message.removeprefix("Value error, ")

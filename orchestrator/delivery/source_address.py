@@ -1,0 +1,55 @@
+"""Who really called, and may they (pure)?
+
+Behind App Service the right-most entry of `X-Forwarded-For` is the peer that App Service itself saw, as `address:port`;
+everything to its left is whatever the caller sent. With N proxies of your own in front, the caller is the (N+1)-th from
+the right, because each proxy appends the peer that it saw.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+
+from orchestrator.config.allowed_sources import Address, Network
+
+
+def caller_address(forwarded_for: str | None, trusted_proxies: int) -> Address | None:
+    """Return the caller's address, or None where the header does not prove one.
+
+    Args:
+        forwarded_for: `X-Forwarded-For` as received (repeated headers joined by commas).
+        trusted_proxies: how many proxies of your own stand in front of App Service.
+
+    Source: Microsoft's App Service front end appends the peer with its port; see the module's docstring.
+    """
+    entries = (forwarded_for or "").split(",")
+    if len(entries) <= trusted_proxies:
+        return None  # fewer hops than you have proxies: it did not come through them
+    return _address(entries[-1 - trusted_proxies])
+
+
+def is_within(address: Address, networks: Iterable[Network]) -> bool:
+    """Whether one of the networks holds the address."""
+    return any(address in network for network in networks)
+
+
+def _address(text: str) -> Address | None:
+    """Parse `v4`, `v4:port`, `v6`, `[v6]` or `[v6]:port`; a v4 address in v6 clothes comes out as v4."""
+    text = text.strip()
+    if text.startswith("["):
+        text, closed, port = text[1:].partition("]")
+        well_formed = bool(closed) and (not port or (port[0] == ":" and _is_port(port[1:])))
+    elif text.count(":") == 1:
+        text, _, port = text.partition(":")
+        well_formed = _is_port(port)
+    else:
+        well_formed = True
+    if not well_formed or "%" in text:  # a zone index has no meaning on another machine
+        return None
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal()

@@ -1,0 +1,168 @@
+"""From bytes and headers to a verified event (pure).
+
+Source: GitHub docs, "Validating webhook deliveries" and "Webhook events and payloads".
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+from pydantic import ValidationError
+
+from orchestrator.errors import ContentTypeUnknown, DeliveryMalformed, SignatureInvalid
+from orchestrator.jobs.event import Payload, WorkflowJobEvent
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+
+class Hook(Payload):
+    """The webhook that a `ping` announces."""
+
+    events: tuple[str, ...] = ()
+
+
+class PingEvent(Payload):
+    """What the orchestrator reads of a `ping` delivery."""
+
+    hook: Hook = Hook()
+
+
+class _Action(Payload):
+    action: str = ""
+
+
+@dataclass(frozen=True)
+class DeliveryHeaders:
+    """The headers of a delivery, checked for presence and form, not yet for truth."""
+
+    event: str
+    delivery: str
+    content_type: str
+    signature: str
+    hook_id: str = ""
+    hook_target: str = ""
+
+    @classmethod
+    def parse(cls, headers: Mapping[str, str]) -> "DeliveryHeaders":
+        """Read them from a request's headers (names in lower case).
+
+        Raises:
+            DeliveryMalformed: `X-GitHub-Event` or `X-GitHub-Delivery` is missing or not plain text.
+            ContentTypeUnknown: The body is neither JSON nor a form.
+            SignatureInvalid: There is no SHA-256 signature.
+        """
+        event = headers.get("x-github-event", "")
+        delivery = headers.get("x-github-delivery", "")
+        for name, value in (("X-GitHub-Event", event), ("X-GitHub-Delivery", delivery)):
+            if not _is_token(value):
+                raise DeliveryMalformed(f"the header {name} is missing or malformed")
+        content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type not in (JSON, FORM):
+            raise ContentTypeUnknown(f"the content type must be {JSON} (recommended) or {FORM}")
+        signature = headers.get("x-hub-signature-256", "")
+        if not signature:
+            raise SignatureInvalid("the header X-Hub-Signature-256 is missing: give the webhook its secret")
+        return cls(
+            event,
+            delivery,
+            content_type,
+            signature,
+            headers.get("x-github-hook-id", ""),
+            headers.get("x-github-hook-installation-target-type", ""),
+        )
+
+    def webhook_of(self, event: WorkflowJobEvent) -> str | None:
+        """Return the REST path of the organization's or repository's hook that sent the event; None for an App's.
+
+        Source: GitHub docs, "Webhook events and payloads", delivery headers.
+        """
+        if not (self.hook_id.isascii() and self.hook_id.isdecimal()):
+            return None
+        if self.hook_target == "organization" and event.organization is not None:
+            return f"/orgs/{event.organization.login}/hooks/{self.hook_id}"
+        if self.hook_target == "repository":
+            return f"/repos/{event.repository.full_name}/hooks/{self.hook_id}"
+        return None
+
+
+def verify_signature(body: bytes, signature: str, secrets: Sequence[bytes]) -> None:
+    """Check the HMAC-SHA256 of the raw body in constant time.
+
+    Args:
+        body: the body exactly as received.
+        signature: `sha256=` and 64 hexadecimal digits.
+        secrets: the webhook secret, and the previous one while it is being replaced.
+
+    Raises:
+        SignatureInvalid: It was made with none of the secrets.
+    """
+    # Compared as bytes, because compare_digest raises on text that is not ASCII. Every secret is tried, so the time
+    # does not tell which one matched.
+    given = signature.encode("utf-8", "surrogatepass")
+    matches = [
+        hmac.compare_digest(given, b"sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest().encode())
+        for secret in secrets
+    ]
+    if not any(matches):
+        raise SignatureInvalid("the signature does not match: is the webhook's secret the one configured here?")
+
+
+def json_payload(body: bytes, content_type: str) -> bytes:
+    """Return the JSON text of a delivery, out of its form field where it came as a form.
+
+    Raises:
+        DeliveryMalformed: The form has no `payload`.
+    """
+    if content_type == JSON:
+        return body
+    try:
+        fields = parse_qs(body.decode("ascii"), strict_parsing=True, errors="strict", max_num_fields=10)
+    except (UnicodeDecodeError, ValueError):
+        raise DeliveryMalformed("the body is not a form") from None
+    if len(fields.get("payload", ())) != 1:
+        raise DeliveryMalformed("the form must hold the field payload once")
+    return fields["payload"][0].encode()
+
+
+def action_of(payload: bytes) -> str:
+    """Return the payload's `action` ("" where it has none), without asking more of it.
+
+    Raises:
+        DeliveryMalformed: The payload is not a JSON object.
+    """
+    return _validate(_Action, payload).action
+
+
+def workflow_job_event(payload: bytes) -> WorkflowJobEvent:
+    """Return the validated `workflow_job` event.
+
+    Raises:
+        DeliveryMalformed: The payload lacks what a job's runner needs; the message says which property.
+    """
+    return _validate(WorkflowJobEvent, payload)
+
+
+def ping_event(payload: bytes) -> PingEvent:
+    """Return the `ping` event.
+
+    Raises:
+        DeliveryMalformed: The payload is not a JSON object.
+    """
+    return _validate(PingEvent, payload)
+
+
+def _validate[P: Payload](model: type[P], payload: bytes) -> P:
+    try:
+        return model.model_validate_json(payload)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the payload"
+        raise DeliveryMalformed(f"{where}: {first['msg']}") from None
+
+
+def _is_token(text: str) -> bool:
+    """Whether the text is what GitHub puts into its headers: short, and safe to repeat in a log."""
+    return 0 < len(text) <= 100 and text.isascii() and text.replace("-", "").replace("_", "").isalnum()  # noqa: PLR2004 - generous

@@ -1,0 +1,97 @@
+"""What GitHub says of a workflow job (pure).
+
+Source: GitHub docs, "Webhook events and payloads", `workflow_job`.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+EVENT = "workflow_job"
+
+# Logins and repository names end up in URLs, so nothing else may pass; "." and ".." would climb.
+_NAME = r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100}"
+type Login = Annotated[str, Field(pattern=rf"^{_NAME}\Z")]
+type PositiveId = Annotated[int, Field(ge=1, lt=2**63)]
+
+
+def _moment(value: object) -> datetime | None:
+    """Read a time that is good to know; a job does not stay without a runner because it cannot be read."""
+    if isinstance(value, datetime):
+        return value
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+type Moment = Annotated[datetime | None, BeforeValidator(_moment)]
+
+
+class Payload(BaseModel):
+    """A part of a webhook's body. GitHub adds properties without notice; those not named here are not looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, regex_engine="python-re")
+
+
+class WorkflowJob(Payload):
+    """The job that waits for a runner, or that is over."""
+
+    id: PositiveId
+    run_id: PositiveId
+    run_attempt: PositiveId = 1
+    name: Annotated[str, Field(max_length=1000)] = ""
+    labels: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=100)]
+    conclusion: Annotated[str, Field(max_length=100)] | None = None
+    runner_id: int | None = None
+    runner_name: Annotated[str, Field(max_length=256)] | None = None
+    created_at: Moment = None
+
+    @property
+    def had_runner(self) -> bool:
+        """Whether a runner has picked the job up: the runner's properties stay null (or empty) until then."""
+        return bool(self.runner_id or self.runner_name)
+
+
+class Owner(Payload):
+    """A user, an organization or an installation's account."""
+
+    login: Login
+
+
+class Repository(Payload):
+    """The repository whose workflow the job belongs to."""
+
+    name: Login
+    full_name: Annotated[str, Field(pattern=rf"^[A-Za-z0-9._-]{{1,100}}/{_NAME}\Z")]
+    owner: Owner
+    private: bool = False  # a payload that does not say so is taken for public
+    visibility: Literal["public", "private", "internal"] | None = None
+
+    @property
+    def is_public(self) -> bool:
+        """Whether anybody on GitHub can open a pull request against it."""
+        return not self.private or self.visibility == "public"
+
+
+class Installation(Payload):
+    """The installation of the GitHub App that the hook belongs to."""
+
+    id: PositiveId
+
+
+class WorkflowJobEvent(Payload):
+    """What the orchestrator reads of a `workflow_job` delivery.
+
+    Attributes:
+        webhook: The REST path of the hook that told, where the headers name it (`DeliveryHeaders.webhook_of`).
+    """
+
+    action: str
+    workflow_job: WorkflowJob
+    repository: Repository
+    organization: Owner | None = None
+    installation: Installation | None = None
+    webhook: Annotated[str, Field(pattern=r"^/(orgs|repos)/[A-Za-z0-9._/-]+/hooks/[0-9]+\Z")] | None = None

@@ -1,0 +1,1 @@
+"""One job, one runner: its task, its registration, starting it and cancelling it."""

@@ -1,0 +1,161 @@
+"""A runner's task: what Batch is asked to run, and the notes it carries about where it came from (pure).
+
+There is no database. What has to be known later about a runner (whose job it was started for, where it registers, until
+when it can) stands in its task, and is read back from there.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestrator.jobs.event import WorkflowJob, WorkflowJobEvent
+
+ORIGIN = "GHR_ORIGIN"
+EXPIRES_AT = "GHR_EXPIRES_AT"
+
+_TASK_ID = re.compile(r"(runner-(\d+)-(\d+))(?:-r(\d+))?")
+_RUNNER_NAME = re.compile(r"(runner-\d+-\d+(?:-r\d+)?)(?:-[0-9a-f]{4})?")
+
+
+@dataclass(frozen=True)
+class RunnerTask:
+    """A runner's container as Batch shall run it.
+
+    Attributes:
+        task_id: unique for the workflow job and its attempt, which makes starting it again harmless.
+        pool: the pool's id.
+        display_name: what the portal shows.
+        image: full image reference.
+        os: what the pool's nodes run.
+        run_options: for creating the container, beside `--rm`.
+        slots: task slots on the node.
+        max_hours: wall-clock limit.
+        environment: what the runner image reads; holds secrets.
+        launch: `batch`: Batch starts the container; `docker`: the task's command line does.
+    """
+
+    task_id: str
+    pool: str
+    display_name: str
+    image: str
+    os: Literal["linux", "windows"]
+    run_options: str
+    slots: int
+    max_hours: float
+    environment: Mapping[str, str] = field(repr=False)
+    launch: Literal["batch", "docker"] = "batch"
+
+
+class Origin(BaseModel):
+    """Where a task came from: notes of the orchestrator's to itself in the task's environment. None is secret.
+
+    Attributes:
+        event: the job it was started for, as GitHub told of it.
+        profile: the profile's name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    event: WorkflowJobEvent
+    profile: str
+
+    def text(self) -> str:
+        """Return the notes as they stand in a task: without the job's name, which may hold anything."""
+        return self.model_dump_json(exclude_none=True, exclude={"event": {"workflow_job": {"name"}}})
+
+    @classmethod
+    def read(cls, text: str) -> "Origin | None":
+        """Read the notes; None if they are not ours."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError:
+            return None
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """What Batch tells of a runner's task.
+
+    Attributes:
+        task_id: its id.
+        pool: the pool it is for.
+        state: `waiting` for a free slot, `running`, or `finished`.
+        created_at: when it was created.
+        started_at: when its container was started, if it was.
+        ended_at: when it finished, if it has.
+        exit_code: the image's (see its table), if it came so far.
+        ended_by_request: it finished because somebody ended it.
+        max_hours: its wall-clock limit.
+        origin: its notes.
+        url: where its runner registers.
+        labels: those its runner registers with, in lower case.
+        expires_at: until when its runner can register; None if it does not say.
+        registered: whether its runner was registered beforehand (JIT), and is of no use once GitHub has removed it.
+    """
+
+    task_id: str
+    pool: str
+    state: Literal["waiting", "running", "finished"]
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    ended_by_request: bool = False
+    max_hours: float | None = None
+    origin: Origin | None = None
+    url: str = ""
+    labels: frozenset[str] = frozenset()
+    expires_at: datetime | None = None
+    registered: bool = False
+
+    @property
+    def job_key(self) -> str:
+        """The id without the number of the replacement: the same for all tasks of one job and attempt."""
+        return job_key_of(self.task_id)
+
+    @property
+    def ran_a_job(self) -> bool:
+        """Whether its runner did what it was started for."""
+        return self.state == "finished" and self.exit_code == 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was started and yet no job ran in it."""
+        return self.state == "finished" and not self.ran_a_job and not self.ended_by_request
+
+
+def task_id(job: WorkflowJob, replacement: int = 0) -> str:
+    """Return the id of a job's runner task: the idempotency key of everything that starts runners.
+
+    Args:
+        job: the workflow job; a re-run has another attempt and other ids.
+        replacement: 0 for its first runner, else how often one was replaced.
+    """
+    return f"runner-{job.id}-{job.run_attempt}" + (f"-r{replacement}" if replacement else "")
+
+
+def is_task_id(text: str) -> bool:
+    """Whether this is the id of a runner task; others in the same Batch job are none of our business."""
+    return _TASK_ID.fullmatch(text) is not None
+
+
+def job_key_of(text: str) -> str:
+    """Return the id of the first task of the same job and attempt."""
+    found = _TASK_ID.fullmatch(text)
+    return found[1] if found else text
+
+
+def replacement_of(text: str) -> int:
+    """Return the number of a replacement, 0 for a job's first task."""
+    found = _TASK_ID.fullmatch(text)
+    return int(found[4] or 0) if found else 0
+
+
+def task_of_runner(name: str) -> str | None:
+    """Return the id of the task that a runner of this name belongs to, if it is named like one of ours."""
+    found = _RUNNER_NAME.fullmatch(name)
+    return found[1] if found else None

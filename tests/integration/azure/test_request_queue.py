@@ -1,0 +1,246 @@
+"""The queue stand-in, as the real SDK sees it; and the orchestrator's queue on top of it."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.queue import QueueClient
+
+from orchestrator.azure.request_queue import POISON, QUEUE, RequestQueue
+from orchestrator.config.settings import QueueStorage
+from orchestrator.delivery.webhook import workflow_job_event
+from orchestrator.errors import SettingsError, TransientError
+from orchestrator.jobs.request import RunnerRequest
+from sandbox.faults import Fault
+from sandbox.server import Server
+from sandbox.storage_queue import QueueService
+from tests.builders import queued_job
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return the service's clock."""
+    return Clock()
+
+
+@pytest.fixture
+def service(clock: Clock) -> QueueService:
+    """Return a service of its own."""
+    return QueueService(clock=clock)
+
+
+@pytest.fixture
+def connection(service: QueueService) -> Iterator[str]:
+    """Serve it; return its connection string."""
+    with Server(service.application) as server:
+        yield service.connection_string(server.url)
+
+
+@pytest.fixture
+def client(connection: str) -> QueueClient:
+    """Return the SDK's client of a queue that exists."""
+    client = QueueClient.from_connection_string(connection, "q", retry_total=0)
+    client.create_queue()
+    return client
+
+
+def test_life_of_a_message(client: QueueClient, clock: Clock) -> None:
+    """A message is put, peeked, received, hidden meanwhile, received again, and deleted."""
+    client.send_message("<a & b>")
+    assert [m.content for m in client.peek_messages()] == ["<a & b>"]
+    first = client.receive_message(visibility_timeout=30)
+    assert first is not None
+    assert (first.content, first.dequeue_count) == ("<a & b>", 1)
+    assert client.receive_message() is None
+    clock.now += 31
+    second = client.receive_message(visibility_timeout=30)
+    assert second is not None
+    assert second.dequeue_count == 2
+    with pytest.raises(HttpResponseError, match="PopReceiptMismatch"):
+        client.delete_message(first)
+    updated = client.update_message(second, visibility_timeout=0, content="new")
+    third = client.receive_message()
+    assert third is not None
+    assert third.content == "new"
+    assert updated.pop_receipt != third.pop_receipt
+    client.delete_message(third)
+    with pytest.raises(ResourceNotFoundError, match="MessageNotFound"):
+        client.delete_message(third)
+    assert client.get_queue_properties().approximate_message_count == 0
+
+
+def test_delay_order_and_expiry(client: QueueClient, clock: Clock) -> None:
+    """A message appears after its delay, the oldest first, and is gone when its time to live is over."""
+    client.send_message("later", visibility_timeout=10)
+    client.send_message("now", time_to_live=60)
+    assert [m.content for m in client.receive_messages(visibility_timeout=1)] == ["now"]
+    clock.now += 10
+    assert [m.content for m in client.receive_messages(visibility_timeout=1)] == ["later", "now"]
+    clock.now += 60
+    assert [m.content for m in client.receive_messages()] == ["later"]
+    client.clear_messages()
+    assert client.get_queue_properties().approximate_message_count == 0
+
+
+def test_queues(connection: str, client: QueueClient) -> None:
+    """A queue that is there already is said to be, one that is not is 404, and a wrong key opens nothing."""
+    with pytest.raises(ResourceExistsError):
+        client.create_queue()
+    client.delete_queue()
+    with pytest.raises(ResourceNotFoundError, match="QueueNotFound"):
+        client.send_message("x")
+    wrong = connection.replace("AccountKey=", "AccountKey=AAAA")
+    with pytest.raises(HttpResponseError, match="AuthenticationFailed"):
+        QueueClient.from_connection_string(wrong, "q", retry_total=0).create_queue()
+
+
+def test_limits(client: QueueClient) -> None:
+    """What the service refuses is refused: a text over 64 KiB, a delay over a week, no time to work on it."""
+    client.send_message("x" * 65_536)
+    with pytest.raises(HttpResponseError, match="RequestBodyTooLarge"):
+        client.send_message("x" * 65_537)
+    with pytest.raises(HttpResponseError, match="RequestBodyTooLarge"):
+        client.send_message("é" * 32_769)
+    with pytest.raises(HttpResponseError, match="OutOfRangeQueryParameterValue"):
+        client.send_message("x", visibility_timeout=604_801, time_to_live=-1)
+    with pytest.raises(HttpResponseError, match="OutOfRangeQueryParameterValue"):
+        client.receive_message(visibility_timeout=0)
+    assert client.get_queue_properties().approximate_message_count == 1
+
+
+class NoIdentity:
+    """An Entra ID credential that is asked for nothing."""
+
+    def get_token(self, *_scopes: str, **_options: object) -> AccessToken:
+        """Fail."""
+        raise AssertionError
+
+
+def request(**changes: object) -> RunnerRequest:
+    """Return a request to keep."""
+    event = workflow_job_event(json.dumps(queued_job()).encode())
+    return RunnerRequest(delivery="d-1", event=event).model_copy(update=changes)
+
+
+def queue_of(connection: str) -> RequestQueue:
+    """Return the orchestrator's queue."""
+    storage = QueueStorage.from_environment({"AzureWebJobsStorage": connection})
+    return RequestQueue(storage, None)
+
+
+class TestRequestQueue:
+    """`RequestQueue`."""
+
+    def test_kept_and_read_again(self, connection: str, service: QueueService, clock: Clock) -> None:
+        """A request is kept in a queue that is made when it is missing, and comes back after its delay."""
+        kept = request()
+        delay = queue_of(connection).keep(kept)
+        assert 10 <= delay <= 12.5
+        reader = QueueClient.from_connection_string(connection, QUEUE)
+        assert reader.receive_message() is None
+        clock.now += delay
+        message = reader.receive_message()
+        assert message is not None
+        assert RunnerRequest.parse(base64.b64decode(message.content)) == kept
+        assert len(service.texts(QUEUE)) == 1
+
+    def test_one_call_when_the_queue_is_there(self, connection: str, service: QueueService) -> None:
+        """Keeping a request is one call; only the first time it is three."""
+        queue = queue_of(connection)
+        queue.keep(request())
+        service.recorder.clear()
+        queue.keep(request(attempt=2), 30)
+        assert len(service.recorder.calls) == 1
+
+    def test_another_worker_creates_the_queue(self, connection: str, service: QueueService) -> None:
+        """If the queue appears between the look and the creation, that is fine."""
+        service.faults.add(Fault("status", "PUT *", status=409, headers={"x-ms-error-code": "QueueAlreadyExists"}))
+        with pytest.raises(TransientError, match="404"):
+            queue_of(connection).keep(request())
+
+    @pytest.mark.parametrize("fault", [Fault("status", status=503), Fault("drop"), Fault("status", status=403)])
+    def test_trouble(self, connection: str, service: QueueService, fault: Fault) -> None:
+        """A queue that takes no message says so once, without repeating the message."""
+        queue = queue_of(connection)
+        queue.keep(request())
+        service.faults.add(fault)
+        with pytest.raises(TransientError, match="does not do its part") as caught:
+            queue.keep(request())
+        assert "acme" not in str(caught.value)
+
+    def test_given_up_and_revived(self, connection: str, service: QueueService, clock: Clock) -> None:
+        """What was given up stays until it is revived; it then starts anew at once, and foreign messages stay."""
+        queue = queue_of(connection)
+        assert queue.revive() == (0, 0)
+        given_up = request(attempt=20)
+        queue.give_up(given_up.model_dump_json().encode(), "Batch refused")
+        queue.give_up(b"\xff none of ours", "it is no request")
+        QueueClient.from_connection_string(connection, POISON).send_message("not base64!")
+        clock.now += 30 * 86_400
+        queue.give_up(given_up.model_dump_json().encode(), "Batch refused")
+        assert len(service.texts(POISON)) == 3
+        assert queue.revive() == (2, 1)
+        clock.now += 2
+        reader = QueueClient.from_connection_string(connection, QUEUE)
+        found = [RunnerRequest.parse(base64.b64decode(m.content)) for m in reader.receive_messages()]
+        assert found == [given_up.anew()] * 2
+        assert len(service.texts(POISON)) == 1
+
+    def test_unexplained(self, connection: str, service: QueueService, clock: Clock) -> None:
+        """What the host put aside by itself is told of once, and then stands there with a reason like the others."""
+        queue = queue_of(connection)
+        assert list(queue.unexplained()) == []
+        queue.give_up(request().model_dump_json().encode(), "Batch refused")
+        assert list(queue.unexplained()) == []
+        moved = request().model_dump_json().encode()
+        host = QueueClient.from_connection_string(connection, POISON)
+        for content in (base64.b64encode(moved).decode(), "not base64!"):
+            host.send_message(content)
+        assert list(queue.unexplained()) == [moved, b"not base64!"]
+        clock.now += 10
+        assert list(queue.unexplained()) == []
+        reasons = [json.loads(base64.b64decode(text))["given_up"] for text in service.texts(POISON)]
+        assert sorted(reasons) == ["Batch refused"] + ["the function failed each time"] * 2
+        assert queue.revive() == (2, 1)
+
+    def test_unexplained_without_an_answer(self, connection: str, service: QueueService) -> None:
+        """If the queue of the given-up does not answer, that is said."""
+        queue = queue_of(connection)
+        queue.give_up(b"x", "it is no request")
+        service.faults.add(Fault("status", "GET *", status=503))
+        with pytest.raises(TransientError, match=f"{POISON} does not do its part: 503"):
+            list(queue.unexplained())
+
+    def test_revival_without_an_answer(self, connection: str, service: QueueService) -> None:
+        """If the queue of the given-up does not answer, that is said."""
+        queue = queue_of(connection)
+        queue.give_up(b"x", "it is no request")
+        service.faults.add(Fault("status", "GET *", status=503))
+        with pytest.raises(TransientError, match=f"{POISON} does not do its part: 503"):
+            queue.revive()
+
+    def test_what_is_no_connection_string(self) -> None:
+        """A connection string without a key names the setting."""
+        with pytest.raises(SettingsError, match="AzureWebJobsStorage"):
+            queue_of("AccountName=a;QueueEndpoint=http://127.0.0.1:9/a")
+
+    def test_by_identity(self) -> None:
+        """With an identity the queue's address is all that is needed."""
+        storage = QueueStorage.from_environment({"AzureWebJobsStorage__accountName": "acct"})
+        queue = RequestQueue(storage, NoIdentity())
+        assert queue._requests.url == f"https://acct.queue.core.windows.net/{QUEUE}"

@@ -1,0 +1,389 @@
+"""The Batch client against a Batch that answers over a socket and checks its signatures."""
+
+import base64
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from azure.core.credentials import AccessToken, AzureNamedKeyCredential
+from azure.core.exceptions import ClientAuthenticationError
+
+from orchestrator.azure import tasks as module
+from orchestrator.azure.tasks import RunnerTasks, job_id
+from orchestrator.delivery.webhook import workflow_job_event
+from orchestrator.errors import TransientError, UpstreamRefused
+from orchestrator.runners.task import EXPIRES_AT, ORIGIN, Origin, RunnerTask
+from sandbox.batch import Batch
+from sandbox.batch.model import Pool, TaskRun
+from sandbox.faults import Fault
+from sandbox.server import Server
+from tests.builders import queued_job
+from tests.waiting import until
+
+ADD = "POST /jobs/github-runner-linux/tasks"
+
+
+class NoExecutor:
+    """Runs nothing."""
+
+    def start(self, run: TaskRun, finished: Callable[[TaskRun, int], None]) -> None:
+        """Do nothing."""
+
+    def stop(self, run: TaskRun) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Return a Batch account with container pools of both systems, a plain one, and one that never has a node."""
+    pools = [
+        Pool("linux", start_delay_s=0.1),
+        Pool("windows", "windows"),
+        Pool("plain", container=False),
+        Pool("still", scale="fixed"),
+    ]
+    return Batch(pools, executor=NoExecutor())
+
+
+@pytest.fixture
+def url(batch: Batch) -> Iterator[str]:
+    """Serve it; return its address."""
+    with Server(batch.application) as server:
+        yield server.url
+
+
+@pytest.fixture
+def tasks(batch: Batch, url: str) -> RunnerTasks:
+    """Return the runner tasks as the account's key reaches them."""
+    return RunnerTasks(url, AzureNamedKeyCredential(batch.account, batch.key))
+
+
+def task(**changes: Any) -> RunnerTask:
+    """Return a runner's task."""
+    values: dict[str, Any] = {
+        "task_id": "runner-1-1",
+        "pool": "linux",
+        "display_name": "acme/app run 1 job 1 attempt 1",
+        "image": "acme.azurecr.io/githubactions-runner:x",
+        "os": "linux",
+        "run_options": "",
+        "slots": 1,
+        "max_hours": 7,
+        "environment": {"GHR_TOKEN": "s3cret"},
+    }
+    return RunnerTask(**values | changes)
+
+
+class TestAdd:
+    """`RunnerTasks.add`."""
+
+    def test_what_batch_is_told(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """The task runs the image's entrypoint, sees nothing of the node, and ends with its limit."""
+        assert tasks.add(task(run_options="--memory 2g", slots=2, max_hours=1.5))
+        body = batch.task_bodies()["runner-1-1"]
+        assert body["commandLine"] == ""
+        assert body["containerSettings"] == {
+            "imageName": "acme.azurecr.io/githubactions-runner:x",
+            "containerRunOptions": "--rm --memory 2g",
+            "workingDirectory": "containerImageDefault",
+            "containerHostBatchBindMounts": [],
+        }
+        assert body["userIdentity"] == {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
+        assert body["environmentSettings"] == [{"name": "GHR_TOKEN", "value": "s3cret"}]
+        assert body["constraints"] == {
+            "maxWallClockTime": "PT01H30M00S", "retentionTime": "P7D", "maxTaskRetryCount": 0,
+        }  # fmt: skip
+        assert (body["requiredSlots"], body["jobId"], body["poolId"]) == (2, "github-runner-linux", "linux")
+
+    def test_a_task_that_calls_docker(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A pool that is not made for containers gets a command line, for an administrator, and no settings."""
+        assert tasks.add(task(pool="plain", launch="docker"))
+        body = batch.task_bodies()["runner-1-1"]
+        assert body["commandLine"] == (
+            "docker run --rm --name runner-1-1 -e GHR_TOKEN acme.azurecr.io/githubactions-runner:x"
+        )
+        assert "containerSettings" not in body
+        assert body["userIdentity"] == {"autoUser": {"scope": "pool", "elevationLevel": "admin"}}
+        assert body["environmentSettings"] == [
+            {"name": "GHR_TOKEN", "value": "s3cret"},
+            {"name": "DOCKER_CONFIG", "value": "/etc/docker/client"},
+        ]
+
+    def test_windows_runs_elevated(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """Batch refuses a Windows container that is not an administrator's."""
+        assert tasks.add(task(pool="windows", os="windows"))
+        assert batch.task_bodies()["runner-1-1"]["userIdentity"]["autoUser"]["elevationLevel"] == "admin"
+
+    def test_calls(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """The job is made when it is missing; after that each task is one call."""
+        tasks.add(task())
+        tasks.add(task(task_id="runner-2-1"))
+        assert batch.recorder.calls == [f"{ADD} -> 404", "POST /jobs -> 201", f"{ADD} -> 201", f"{ADD} -> 201"]
+
+    def test_exists(self, tasks: RunnerTasks) -> None:
+        """The same id a second time is no error."""
+        assert tasks.add(task())
+        assert not tasks.add(task())
+        assert not tasks.add(task(task_id="RUNNER-1-1"))
+
+    def test_two_creators_race(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """If another worker has made the job meanwhile, the task is added all the same."""
+        tasks.add(task())
+        batch.faults.add(Fault("status", ADD, status=404, body='{"code": "JobNotFound"}', headers=JSON))
+        assert tasks.add(task(task_id="runner-2-1"))
+        assert "POST /jobs -> 409" in batch.recorder.calls
+
+    def test_a_job_that_disappears(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A job that is gone again as soon as it was made is transient trouble."""
+        batch.faults.add(Fault("status", ADD, times=2, status=404, body='{"code": "JobNotFound"}', headers=JSON))
+        with pytest.raises(TransientError, match="disappeared"):
+            tasks.add(task())
+
+    def test_a_job_being_deleted(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """While somebody deletes the job the trouble is transient, and afterwards the job is made anew."""
+        tasks.add(task())
+        batch.end_job(job_id("linux"), delete_after=0.2)
+        with pytest.raises(TransientError, match="JobBeingDeleted"):
+            tasks.add(task(task_id="runner-2-1"))
+        until(lambda: not batch.task_bodies())
+        assert tasks.add(task(task_id="runner-2-1"))
+        assert list(batch.task_bodies()) == ["runner-2-1"]
+
+    def test_a_job_that_was_ended(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A job that somebody ended is deleted and made anew; until then the trouble is transient."""
+        tasks.add(task())
+        batch.end_job(job_id("linux"))
+        batch.faults.add(Fault("status", "DELETE *", status=500))
+        with pytest.raises(TransientError, match="was ended, and Batch cannot delete it now: 500"):
+            tasks.add(task(task_id="runner-2-1"))
+        with pytest.raises(TransientError, match="being made anew"):
+            tasks.add(task(task_id="runner-2-1"))
+        with pytest.raises(TransientError, match="JobBeingDeleted"):
+            tasks.add(task(task_id="runner-2-1"))
+        until(lambda: not batch.task_bodies())
+        assert tasks.add(task(task_id="runner-2-1"))
+
+    def test_a_lost_answer(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """If the answer was lost after the task was taken, it counts as created by us."""
+        tasks.add(task())
+        batch.faults.add(Fault("lost_answer", ADD))
+        assert tasks.add(task(task_id="runner-2-1"))
+        assert batch.recorder.calls[-1] == f"{ADD} -> 409"
+
+    @pytest.mark.parametrize(
+        ("fault", "wait"),
+        [
+            (Fault("status", status=503), None),
+            (Fault("status", status=500), None),
+            (Fault("status", status=429, headers={"Retry-After": "7"}), 7),
+            (Fault("status", status=429, headers={"Retry-After": "soon"}), None),
+            (Fault("status", status=408), None),
+            (Fault("drop", times=2), None),
+        ],
+    )
+    def test_transient(self, batch: Batch, tasks: RunnerTasks, fault: Fault, wait: float | None) -> None:
+        """5xx, throttling and broken connections may pass; nothing is tried for longer than the caller has time."""
+        batch.faults.add(fault)
+        started = time.monotonic()
+        with pytest.raises(TransientError) as caught:
+            tasks.add(task())
+        assert caught.value.retry_after == wait
+        assert time.monotonic() - started < 2
+
+    def test_no_answer(self, batch: Batch, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+        """An answer that does not come in time is transient trouble, and not tried again at once."""
+        monkeypatch.setattr(module, "READ_TIMEOUT", 0.2)
+        batch.faults.add(Fault("latency", seconds=1))
+        tasks = RunnerTasks(url, AzureNamedKeyCredential(batch.account, batch.key))
+        with pytest.raises(TransientError, match="does not answer"):
+            tasks.add(task())
+        assert batch.faults.hits == 1
+
+    def test_nobody_there(self) -> None:
+        """A refused connection is transient trouble."""
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        tasks = RunnerTasks(address, AzureNamedKeyCredential("a", base64.b64encode(b"k").decode()))
+        with pytest.raises(TransientError, match="does not answer"):
+            tasks.add(task())
+
+    def test_wrong_key(self, batch: Batch, url: str) -> None:
+        """A wrong key is permanent trouble that says where to look, and does not repeat the key."""
+        key = base64.b64encode(b"wrong").decode()
+        with pytest.raises(UpstreamRefused, match="BatchAccountKey") as caught:
+            RunnerTasks(url, AzureNamedKeyCredential(batch.account, key)).add(task())
+        assert key not in str(caught.value)
+
+    @pytest.mark.parametrize("changes", [{"pool": "plain"}, {"pool": "windows", "os": "linux"}])
+    def test_what_does_not_fit_the_pool(self, tasks: RunnerTasks, changes: dict[str, str]) -> None:
+        """What Batch refuses for good is permanent trouble with Batch's own words, and without the environment."""
+        with pytest.raises(UpstreamRefused, match="400 InvalidPropertyValue") as caught:
+            tasks.add(task(**changes))
+        assert "s3cret" not in str(caught.value)
+
+    def test_the_job_cannot_be_made(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """Trouble with creating the job is understood in the same way."""
+        batch.faults.add(Fault("status", "POST /jobs", status=503), Fault("drop", "POST /jobs"))
+        with pytest.raises(TransientError, match="create a job now: 503"):
+            tasks.add(task())
+        with pytest.raises(TransientError, match="create a job"):
+            tasks.add(task())
+
+
+JSON = {"Content-Type": "application/json;odata=minimalmetadata"}
+
+
+class TestState:
+    """`RunnerTasks.state`."""
+
+    def test_what_is_known(self, tasks: RunnerTasks) -> None:
+        """A task is found with its notes, whatever its state; no job or no task is no error."""
+        assert tasks.state("still", "runner-1-1") is None
+        event = workflow_job_event(json.dumps(queued_job()).encode())
+        notes = {
+            "GHR_URL": "https://github.com/acme", "GHR_LABELS": "self-hosted,GPU", "GHR_TOKEN": "s3cret",
+            EXPIRES_AT: "2026-11-25T12:00:00Z", ORIGIN: Origin(event=event, profile="gpu").model_dump_json(),
+        }  # fmt: skip
+        tasks.add(task(pool="still", environment=notes, max_hours=1.5))
+        found = tasks.state("still", "runner-1-1")
+        assert found is not None
+        assert (found.state, found.pool, found.url) == ("waiting", "still", "https://github.com/acme")
+        assert found.labels == {"self-hosted", "gpu"}
+        assert found.expires_at == datetime(2026, 11, 25, 12, tzinfo=UTC)
+        assert found.origin == Origin(event=event, profile="gpu")
+        assert found.max_hours == 1.5
+        assert found.created_at.tzinfo is not None
+        assert "s3cret" not in repr(found)
+        assert tasks.state("still", "runner-2-1") is None
+
+    def test_trouble(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """If Batch does not tell, that is trouble and not a no."""
+        batch.faults.add(Fault("status", status=503), Fault("drop"))
+        for _ in range(2):
+            with pytest.raises(TransientError, match="look for a task"):
+                tasks.state("linux", "runner-1-1")
+
+
+class TestEndWaiting:
+    """`RunnerTasks.end_waiting`."""
+
+    def test_waiting(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A task that waits is ended and stays known, so that it is not made again."""
+        tasks.add(task(pool="still"))
+        assert tasks.end_waiting("still", "runner-1-1")
+        assert batch.task_bodies()["runner-1-1"]["state"] == "completed"
+        assert not tasks.end_waiting("still", "runner-1-1")
+        assert not tasks.add(task(pool="still"))
+
+    def test_running(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A task that runs is left alone."""
+        tasks.add(task())
+        until(lambda: batch.task_bodies()["runner-1-1"]["state"] == "running")
+        assert not tasks.end_waiting("linux", "runner-1-1")
+        assert batch.task_bodies()["runner-1-1"]["state"] == "running"
+
+    def test_nothing_there(self, tasks: RunnerTasks) -> None:
+        """Without job or task there is nothing to end."""
+        assert not tasks.end_waiting("still", "runner-1-1")
+        tasks.add(task(pool="still"))
+        assert not tasks.end_waiting("still", "runner-2-1")
+
+    def test_it_ends_meanwhile(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A task that ends between the look and the order needs none."""
+        tasks.add(task(pool="still"))
+        batch.faults.add(
+            Fault("status", "POST */terminate", status=409, body='{"code": "TaskCompleted"}', headers=JSON)
+        )
+        assert not tasks.end_waiting("still", "runner-1-1")
+
+    def test_trouble(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """If Batch does not answer, that is transient trouble."""
+        batch.faults.add(Fault("status", status=503), Fault("drop"))
+        for _ in range(2):
+            with pytest.raises(TransientError, match="end a task"):
+                tasks.end_waiting("still", "runner-1-1")
+
+
+class TestListed:
+    """`RunnerTasks.listed`, `waiting`, `end` and `delete`."""
+
+    def test_states(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """Waiting, running and finished tasks are told apart; what is no runner's task is left out."""
+        for name in ("runner-1-1", "runner-2-1", "runner-3-1-r1", "by-hand"):
+            tasks.add(task(task_id=name, pool="still"))
+        tasks.add(task(task_id="runner-4-1"))
+        tasks.end("still", "runner-2-1")
+        until(lambda: batch.task_bodies()["runner-4-1"]["state"] == "running")
+        found = {one.task_id: one for one in tasks.listed(["still", "linux", "windows"], datetime.now(UTC))}
+        assert {name: one.state for name, one in found.items()} == {
+            "runner-1-1": "waiting", "runner-2-1": "finished", "runner-3-1-r1": "waiting", "runner-4-1": "running",
+        }  # fmt: skip
+        assert found["runner-2-1"].ended_by_request
+        assert not found["runner-2-1"].failed
+        assert found["runner-4-1"].started_at is not None
+        assert [one.task_id for one in tasks.waiting("still")] == ["runner-1-1", "runner-3-1-r1"]
+
+    def test_age(self, tasks: RunnerTasks) -> None:
+        """A finished task is listed for a day, and again when its retention is over."""
+        tasks.add(task(pool="still"))
+        tasks.end("still", "runner-1-1")
+        seen = [
+            bool(list(tasks.listed(["still"], datetime.now(UTC) + timedelta(days=days)))) for days in (0, 2, 6.9, 7.1)
+        ]
+        assert seen == [True, False, False, True]
+
+    def test_end_and_delete(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A task is ended and forgotten; doing it again, or without a job, is fine."""
+        tasks.end("still", "runner-1-1")
+        tasks.delete("still", "runner-1-1")
+        tasks.add(task(pool="still"))
+        for _ in range(2):
+            tasks.end("still", "runner-1-1")
+        assert batch.task_bodies()["runner-1-1"]["state"] == "completed"
+        for _ in range(2):
+            tasks.delete("still", "runner-1-1")
+        assert batch.task_bodies() == {}
+
+    @pytest.mark.parametrize(
+        ("what", "ask"),
+        [
+            ("list the tasks", lambda tasks: list(tasks.listed(["still"], datetime.now(UTC)))),
+            ("end a task", lambda tasks: tasks.end("still", "runner-1-1")),
+            ("delete a task", lambda tasks: tasks.delete("still", "runner-1-1")),
+        ],
+    )
+    def test_trouble(self, batch: Batch, tasks: RunnerTasks, what: str, ask: Callable[[RunnerTasks], object]) -> None:
+        """If Batch does not answer, that is transient trouble."""
+        tasks.add(task(pool="still"))
+        batch.faults.add(Fault("status", status=503), Fault("drop"))
+        for _ in range(2):
+            with pytest.raises(TransientError, match=what):
+                ask(tasks)
+
+    def test_notes_of_somebody_else(self, tasks: RunnerTasks) -> None:
+        """A task whose notes cannot be read is listed without them."""
+        tasks.add(task(pool="still", environment={ORIGIN: "{}", EXPIRES_AT: "soon"}))
+        (found,) = tasks.listed(["still"], datetime.now(UTC))
+        assert (found.origin, found.expires_at) == (None, None)
+
+
+class NoToken:
+    """An Entra ID credential that gives no token."""
+
+    def get_token(self, *_scopes: str, **_options: object) -> AccessToken:
+        """Fail as azure-identity does."""
+        raise ClientAuthenticationError("the identity endpoint is not ready")
+
+
+def test_no_entra_id_token() -> None:
+    """While the identity gives no token the trouble is transient: a new function's identity takes a while."""
+    with pytest.raises(TransientError, match="no Entra ID token"):
+        RunnerTasks("https://127.0.0.1:9", NoToken()).add(task())

@@ -1,0 +1,133 @@
+"""Where a GitHub App is installed, and for what."""
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import TransientError, UpstreamRefused
+from orchestrator.github.app import SMALL, GitHubApp
+from orchestrator.github.client import GitHubClient
+from orchestrator.github.credentials import AppCredential
+from orchestrator.runners.scope import Registrant, Scope
+from sandbox.faults import Fault
+from sandbox.github import GitHub
+from sandbox.github.access import Installation
+
+REPOSITORY = "acme/app"
+ORGANIZATION = Registrant(Scope("organization", "acme"), None)
+LABELS = ("self-hosted", "linux")
+LISTING = "/orgs/acme/actions/runners"
+
+
+class TestInstallations:
+    """`GitHubApp.repositories`."""
+
+    @pytest.fixture
+    def installed(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> GitHubApp:
+        """Return an App that is installed nowhere yet."""
+        self.app = github.add_app(app_keys[1])
+        client = GitHubClient(github_url)
+        return GitHubApp(client, AppCredential(client, str(self.app.id), app_keys[0]))
+
+    @pytest.fixture
+    def install(self, github: GitHub, installed: GitHubApp) -> Callable[..., Installation]:  # noqa: ARG002
+        """Return what installs it on an account with so many repositories."""
+
+        def install(account: str, count: int, **more: Any) -> Installation:
+            for number in range(count):
+                github.add_repository(f"{account}/r-{number}", owner_type=more.get("account_type", "Organization"))
+            return github.install(self.app, account, **more)
+
+        return install
+
+    def test_of_all(self, installed: GitHubApp, install: Callable[..., Installation]) -> None:
+        """Those of every installation, of organizations and users, each with its installation."""
+        one, two = install("o", 2), install("mona", 1, account_type="User")
+        assert installed.repositories() == {"o/r-0": one.id, "o/r-1": one.id, "mona/r-0": two.id}
+
+    def test_selected(self, installed: GitHubApp, install: Callable[..., Installation]) -> None:
+        """Only those that the installation was given."""
+        one = install("o", 3, repositories=["o/r-1"])
+        assert installed.repositories() == {"o/r-1": one.id}
+
+    @pytest.mark.parametrize(("count", "seen"), [(SMALL, SMALL), (SMALL + 1, 0), (150, 0)])
+    def test_small_and_large(
+        self, github: GitHub, installed: GitHubApp, install: Callable[..., Installation], count: int, seen: int
+    ) -> None:
+        """A large installation is left out, after one page of its list."""
+        install("o", count)
+        assert len(installed.repositories()) == seen
+        assert sum("/installation/repositories" in call for call in github.recorder.calls) == 1
+
+    def test_suspended(self, github: GitHub, installed: GitHubApp, install: Callable[..., Installation]) -> None:
+        """One that is suspended is not asked; the others are."""
+        github.suspend(install("o", 1))
+        other = install("p", 1)
+        assert installed.repositories() == {"p/r-0": other.id}
+        assert 403 not in github.recorder.statuses
+
+    def test_enterprise(self, installed: GitHubApp, install: Callable[..., Installation]) -> None:
+        """One on an enterprise, whose account has no login and which has no repositories, hides none of the others."""
+        install("big", 0, account_type="Enterprise")
+        other = install("o", 1)
+        assert installed.repositories() == {"o/r-0": other.id}
+
+    def test_many(self, github: GitHub, installed: GitHubApp, install: Callable[..., Installation]) -> None:
+        """Installations are read over all pages."""
+        for number in range(101):
+            github.suspend(install(f"o-{number}", 0))
+        last = install("p", 1)
+        assert installed.repositories() == {"p/r-0": last.id}
+
+    def test_one_refuses(
+        self,
+        github: GitHub,
+        installed: GitHubApp,
+        install: Callable[..., Installation],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """One that refuses is reported and hides none of the others."""
+        caplog.set_level(logging.INFO)
+        one, other = install("o", 1), install("p", 1)
+        body = '{"message": "Although you appear to have the correct authorization, your IP address is not permitted"}'
+        github.faults.add(Fault("status", "GET /installation/repositories", status=403, body=body))
+        assert installed.repositories() == {"p/r-0": other.id}
+        (line,) = [json.loads(record.getMessage()) for record in caplog.records]
+        assert (line["result"], line["installation"]) == ("skipped", one.id)
+        assert "IP address" in line["reason"]
+
+    @pytest.mark.parametrize("match", ["GET /app/installations", "GET /installation/repositories", "POST *"])
+    def test_trouble(
+        self, github: GitHub, installed: GitHubApp, install: Callable[..., Installation], match: str
+    ) -> None:
+        """Trouble is an error and no shorter list."""
+        install("o", 1)
+        github.faults.add(Fault("status", match, status=502))
+        with pytest.raises(TransientError, match="502"):
+            installed.repositories()
+
+    @pytest.mark.parametrize("body", ["{}", "null", '[{"id": 1}]', '[{"id": 1, "account": null}]', '{"a": 1}', ""])
+    def test_another_shape(self, github: GitHub, installed: GitHubApp, body: str) -> None:
+        """An answer of another shape is transient trouble and no empty list."""
+        github.faults.add(Fault("status", status=200, body=body))
+        with pytest.raises(TransientError, match="holds no installations"):
+            installed.repositories()
+
+    def test_without_end(self, github: GitHub, installed: GitHubApp, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A server that always links a next page is not asked for ever."""
+        monkeypatch.setattr("orchestrator.github.app.PAGES", 3)
+        link = f'<{github.url}/app/installations?page=2>; rel="next"'
+        github.faults.add(Fault("status", times=None, status=200, headers={"Link": link}, body="[]"))
+        with pytest.raises(TransientError, match="no end"):
+            installed.repositories()
+        assert github.faults.hits == 3
+
+    def test_wrong_key(self, github_url: str, app_keys: tuple[str, str]) -> None:
+        """An App that GitHub does not know is an error that shows nothing of the key."""
+        client = GitHubClient(github_url)
+        with pytest.raises(UpstreamRefused) as caught:
+            GitHubApp(client, AppCredential(client, "4711", app_keys[0])).repositories()
+        assert "eyJ" not in str(caught.value)

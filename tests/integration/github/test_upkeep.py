@@ -1,0 +1,279 @@
+"""How the control loop reads GitHub's lists: whole or not at all, and within the budget."""
+
+import json
+
+import pytest
+
+from orchestrator.errors import GitHubRefused, TransientError
+from orchestrator.github import session as session_module
+from orchestrator.github.app import GitHubApp
+from orchestrator.github.client import GitHubClient
+from orchestrator.github.credentials import AppCredential, TokenCredential
+from orchestrator.github.runners import Runners
+from orchestrator.github.session import GitHubSession
+from orchestrator.runners.scope import Registrant, Scope
+from sandbox.faults import Fault
+from sandbox.github import GitHub
+from sandbox.github.limits import Budget
+from sandbox.github.model import Label, Registration
+from sandbox.github.model import Scope as StandInScope
+
+REPOSITORY = "acme/app"
+ORGANIZATION = Registrant(Scope("organization", "acme"), None)
+LABELS = ("self-hosted", "linux")
+LISTING = "/orgs/acme/actions/runners"
+
+
+@pytest.fixture
+def runners(session: GitHubSession) -> Runners:
+    """Return the runners that it reaches."""
+    return Runners(session)
+
+
+def register(github: GitHub, count: int, prefix: str = "r") -> None:
+    """Let there be some runners of the organization."""
+    with github.changing() as now:
+        for number in range(count):
+            registration = Registration(f"{prefix}-{number}", (Label("Self-Hosted"), Label("Linux")), 1, jit=True)
+            github.state.register(StandInScope("organization", "acme"), registration, now)
+
+
+class TestListing:
+    """`GitHubSession.listing`, as the runners are read by it."""
+
+    @pytest.mark.parametrize(("count", "calls"), [(0, 1), (1, 1), (99, 1), (100, 2), (101, 2), (250, 3)])
+    def test_all_pages(self, github: GitHub, runners: Runners, count: int, calls: int) -> None:
+        """Every entry of every page is read once."""
+        register(github, count)
+        assert [runner.name for runner in runners.listed(ORGANIZATION)] == [f"r-{number}" for number in range(count)]
+        assert len(github.recorder.calls) == calls
+
+    def test_properties(self, github: GitHub, runners: Runners) -> None:
+        """A runner is read with its state and its labels in lower case."""
+        register(github, 1)
+        (runner,) = runners.listed(ORGANIZATION)
+        assert (runner.online, runner.busy, runner.labels) == (False, False, frozenset({"self-hosted", "linux"}))
+
+    def test_short_page(self, github: GitHub, runners: Runners) -> None:
+        """A page that is short though GitHub links another is not taken for the end."""
+        entry = {"id": 7, "name": "x", "status": "online", "busy": False, "labels": []}
+        first = json.dumps({"total_count": 2, "runners": [entry]})
+        link = f'<{github.url}{LISTING}?per_page=100&page=2>; rel="next", <{github.url}{LISTING}?page=2>; rel="last"'
+        github.faults.add(
+            Fault("status", status=200, headers={"Link": link}, body=first),
+            Fault("status", status=200, body=json.dumps({"total_count": 2, "runners": [{**entry, "id": 8}]})),
+        )
+        assert [runner.id for runner in runners.listed(ORGANIZATION)] == [7, 8]
+
+    def test_seen_twice(self, github: GitHub, runners: Runners) -> None:
+        """A runner that moved to the next page while they were read counts once."""
+        entries = [{"id": n, "name": f"x-{n}", "status": "online", "busy": False, "labels": []} for n in range(101)]
+        github.faults.add(
+            Fault("status", status=200, body=json.dumps({"runners": entries[:100]})),
+            Fault("status", status=200, body=json.dumps({"runners": entries[99:]})),
+        )
+        assert [runner.id for runner in runners.listed(ORGANIZATION)] == list(range(101))
+
+    @pytest.mark.parametrize("status", [500, 502, 503, 429, 404])
+    def test_trouble_in_the_middle(self, github: GitHub, runners: Runners, status: int) -> None:
+        """When GitHub does not tell the second page, there is an error and no shorter list."""
+        register(github, 150)
+        github.faults.add(Fault("status", skip=1, status=status))
+        with pytest.raises((TransientError, GitHubRefused), match=str(status)):
+            runners.listed(ORGANIZATION)
+
+    def test_connection_lost_in_the_middle(self, github: GitHub, runners: Runners) -> None:
+        """Nor is there one when the connection breaks, again and again."""
+        register(github, 150)
+        github.faults.add(Fault("drop", skip=1, times=None))
+        with pytest.raises(TransientError, match="not reachable"):
+            runners.listed(ORGANIZATION)
+
+    def test_without_end(self, github: GitHub, runners: Runners, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A server that gives a full page for whatever page is not asked for ever."""
+        monkeypatch.setattr(session_module, "PAGES", 3)
+        entries = [{"id": n, "name": "x", "status": "online", "busy": False, "labels": []} for n in range(100)]
+        github.faults.add(Fault("status", times=None, status=200, body=json.dumps({"runners": entries})))
+        with pytest.raises(TransientError, match="no end"):
+            runners.listed(ORGANIZATION)
+        assert github.faults.hits == 3
+
+    @pytest.mark.parametrize(
+        "body",
+        ["", "null", "[]", "{}", '{"runners": {}}', '{"runners": ""}', '{"runners": null}', '{"runners": [{}]}', "<p>"],
+    )
+    def test_another_shape(self, github: GitHub, runners: Runners, body: str) -> None:
+        """An answer of another shape is transient trouble, also where a list was known before, and no empty list."""
+        register(github, 3)
+        assert len(runners.listed(ORGANIZATION)) == 3
+        github.faults.add(Fault("status", status=200, body=body))
+        with pytest.raises(TransientError, match="answer"):
+            runners.listed(ORGANIZATION)
+        assert len(runners.listed(ORGANIZATION)) == 3
+
+    def test_unasked_304(self, github: GitHub, runners: Runners) -> None:
+        """A "not modified" to a question without an ETag is no empty list either."""
+        github.faults.add(Fault("status", status=304))
+        with pytest.raises(TransientError, match="holds no runners"):
+            runners.listed(ORGANIZATION)
+
+
+class TestNotModified:
+    """Lists that have not changed."""
+
+    def test_cost_nothing(self, github: GitHub, runners: Runners) -> None:
+        """An unchanged listing of several pages is known without spending any of the hour's requests."""
+        register(github, 150)
+        first = runners.listed(ORGANIZATION)
+        before = github.recorder.exchanges[-1]["response_headers"]["x-ratelimit-remaining"]
+        assert runners.listed(ORGANIZATION) == first
+        assert github.recorder.statuses == [200, 200, 304, 304]
+        assert github.recorder.exchanges[-1]["response_headers"]["x-ratelimit-remaining"] == before
+
+    def test_changed(self, github: GitHub, runners: Runners) -> None:
+        """What has changed is read anew."""
+        register(github, 3)
+        runners.listed(ORGANIZATION)
+        register(github, 1, "new")
+        assert len(runners.listed(ORGANIZATION)) == 4
+        assert github.recorder.statuses == [200, 200]
+
+    def test_without_etag(self, github: GitHub, runners: Runners) -> None:
+        """A list that came without an ETag is asked for as if for the first time."""
+        github.faults.add(Fault("status", status=200, body='{"runners": []}'))
+        assert runners.listed(ORGANIZATION) == []
+        register(github, 1)
+        assert len(runners.listed(ORGANIZATION)) == 1
+
+    def test_least_used_is_forgotten(self, github: GitHub, runners: Runners, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Only so many pages are remembered: those that were used last, changed or not."""
+        monkeypatch.setattr(session_module, "REMEMBERED", 2)
+        one, two, three = (Registrant(Scope("organization", name), None) for name in ("acme", "b", "c"))
+        for registrant in (one, two, one, three, one, two):
+            runners.listed(registrant)
+        assert github.recorder.statuses == [200, 200, 304, 200, 304, 200]
+        assert len(runners._session._pages) == 2
+
+    def test_each_installation_its_own(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:
+        """The same path for another installation is another list, whatever ETag comes with it."""
+        app = github.add_app(app_keys[1])
+        for account in ("acme", "other"):
+            github.add_repository(f"{account}/app")
+            github.install(app, account)
+        client = GitHubClient(github_url)
+        installed = GitHubApp(client, AppCredential(client, str(app.id), app_keys[0]))
+        first = installed.repositories()
+        github.recorder.clear()
+        assert installed.repositories() == first
+        calls = [call for call in github.recorder.calls if "/installation/repositories" in call]
+        assert calls == ["GET /installation/repositories -> 304"] * 2
+
+
+class TestBudget:
+    """Upkeep before the last requests of the hour, and after them."""
+
+    def test_reserve(self, github: GitHub, runners: Runners) -> None:
+        """When a quarter is left, upkeep is refused without a call, and a new runner still gets its token."""
+        github.budget = Budget(limit=20)
+        for number in range(15):
+            runners.listed(Registrant(Scope("organization", f"org-{number}"), None))
+        github.recorder.clear()
+        with pytest.raises(TransientError, match="last 5 requests") as caught:
+            runners.listed(ORGANIZATION)
+        assert caught.value.retry_after is not None
+        assert 3500 < caught.value.retry_after <= 3600
+        with pytest.raises(TransientError, match="last 5 requests"):
+            runners.remove(ORGANIZATION, 7, upkeep=True)
+        assert github.recorder.calls == []
+        assert runners.registration_token(ORGANIZATION).value
+        assert runners.jit_config(ORGANIZATION, "r-1", list(LABELS), None).runner_id
+
+    def test_silence(self, github: GitHub, runners: Runners) -> None:
+        """After a secondary limit's answer nothing is asked until its time is over."""
+        github.faults.add(Fault("status", status=429, headers={"Retry-After": "30"}))
+        with pytest.raises(TransientError):
+            runners.listed(ORGANIZATION)
+        github.recorder.clear()
+        with pytest.raises(TransientError, match="left alone") as caught:
+            runners.registration_token(ORGANIZATION)
+        assert caught.value.retry_after is not None
+        assert 20 < caught.value.retry_after <= 30
+        assert github.recorder.calls == []
+
+    def test_enterprise_server(self, github: GitHub, runners: Runners) -> None:
+        """A server that tells of no limits is not held back by any."""
+        github.faults.add(Fault("status", times=None, status=200, body='{"runners": []}'))
+        assert [runners.listed(ORGANIZATION) for _ in range(50)] == [[]] * 50
+
+    def test_app_itself(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:
+        """What the App asks as itself is counted together, though its tokens live for minutes."""
+        now = [1_790_000_000.0]
+        github.clock = lambda: now[0]
+        app = github.add_app(app_keys[1])
+        client = GitHubClient(github_url, lambda: now[0])
+        credential = AppCredential(client, str(app.id), app_keys[0])
+        installed = GitHubApp(client, credential)
+        first = credential.app_authorization()
+        github.faults.add(Fault("status", status=403, headers={"Retry-After": "60"}))
+        with pytest.raises(TransientError, match="rate limit"):
+            installed.repositories()
+        now[0] += 30
+        with pytest.raises(TransientError, match="left alone"):
+            installed.repositories()
+        now[0] += 30
+        assert installed.repositories() == {}
+        now[0] += 300
+        assert installed.repositories() == {}
+        assert credential.app_authorization() != first
+        now[0] -= 7200
+        assert installed.repositories() == {}
+
+    @pytest.mark.parametrize("status", [301, 302, 307, 308])
+    def test_redirected(self, github: GitHub, runners: Runners, status: int) -> None:
+        """A change that GitHub redirects was not made, and does not count as made."""
+        github.faults.add(Fault("status", status=status, headers={"Location": f"{github.url}/x"}, body="{}"))
+        with pytest.raises(TransientError, match=str(status)):
+            runners.remove(ORGANIZATION, 7)
+        assert len(github.recorder.calls) == 1
+
+    def test_renamed(self, github: GitHub, runners: Runners) -> None:
+        """A question about a scope that was renamed is asked where it is now."""
+        register(github, 1)
+        github.faults.add(Fault("status", status=301, headers={"Location": f"{github.url}{LISTING}"}))
+        assert len(runners.listed(Registrant(Scope("organization", "old"), None))) == 1
+
+
+class TestRevoked:
+    """A token that no longer counts."""
+
+    def test_in_the_middle(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:
+        """An installation token that is revoked between two pages is replaced, and the list is whole."""
+        app = github.add_app(app_keys[1])
+        github.install(app, "acme")
+        client = GitHubClient(github_url)
+        runners = Runners(GitHubSession(client, AppCredential(client, str(app.id), app_keys[0])))
+        register(github, 150)
+        github.faults.add(Fault("status", f"GET {LISTING}", skip=1, status=401))
+        assert len(runners.listed(ORGANIZATION)) == 150
+        assert [call for call in github.recorder.calls if "access_tokens" in call].__len__() == 2
+
+    def test_list_of_an_older_token(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:
+        """What was learnt with one token of an installation is not asked again because the token is another."""
+        app = github.add_app(app_keys[1])
+        github.install(app, "acme")
+        client = GitHubClient(github_url)
+        runners = Runners(GitHubSession(client, AppCredential(client, str(app.id), app_keys[0])))
+        first = runners.listed(ORGANIZATION)
+        github.access.revoke_installation_tokens()
+        assert runners.listed(ORGANIZATION) == first
+        assert [call for call in github.recorder.calls if LISTING in call] == [
+            f"GET {LISTING} -> {status}" for status in (200, 401, 304)
+        ]
+
+    def test_personal_token(self, github: GitHub, github_url: str) -> None:
+        """One of somebody's that has expired is an error that shows nothing of it."""
+        github.add_token("ghp_old", expires_at=1)
+        runners = Runners(GitHubSession(GitHubClient(github_url), TokenCredential("ghp_old")))
+        with pytest.raises(GitHubRefused, match="expired") as caught:
+            runners.listed(ORGANIZATION)
+        assert "ghp_old" not in str(caught.value)

@@ -1,0 +1,214 @@
+"""The queued jobs of a repository, as GitHub lists them."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from orchestrator.delivery.webhook import workflow_job_event
+from orchestrator.errors import GitHubRefused, TransientError
+from orchestrator.github import workflow_jobs
+from orchestrator.github.client import GitHubClient
+from orchestrator.github.credentials import AppCredential, TokenCredential
+from orchestrator.github.session import GitHubSession
+from orchestrator.github.workflow_jobs import WorkflowJobs
+from orchestrator.jobs.event import WorkflowJobEvent
+from sandbox.faults import Fault
+from sandbox.github import GitHub
+from sandbox.github.model import Job, JobPlan
+from tests.builders import queued_job
+
+REPOSITORY = "acme/app"
+LABELS = ("self-hosted", "linux")
+
+
+@pytest.fixture
+def jobs(session: GitHubSession) -> WorkflowJobs:
+    """Return the workflow jobs that it reaches."""
+    return WorkflowJobs(session)
+
+
+def event_of(job: Job, **changes: Any) -> WorkflowJobEvent:
+    """Return the delivery of a job."""
+    about = {"id": job.id, "run_id": job.run_id, "labels": list(job.labels)}
+    return workflow_job_event(json.dumps({**queued_job(), "workflow_job": about, **changes}).encode())
+
+
+class TestQueuedJobs:
+    """`WorkflowJobs.queued`."""
+
+    def test_of_unfinished_runs(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """Queued jobs are found in runs that are queued, in progress, or waiting for an approval; no others."""
+        queued = github.queue_job(REPOSITORY, LABELS)
+        started = github.queue_run(REPOSITORY, [JobPlan(LABELS, name="done"), JobPlan(LABELS, name="open")])
+        github.cancel_job(started.jobs[0].id)
+        held = github.queue_run(
+            REPOSITORY, [JobPlan(LABELS, name="held", environment="production"), JobPlan(LABELS, name="free")]
+        )
+        github.queue_job(REPOSITORY, LABELS, environment="production")
+        github.cancel_job(github.queue_job(REPOSITORY, LABELS).id)
+        github.queue_job("acme/other", LABELS)
+        found = {event.workflow_job.id for event in jobs.queued(REPOSITORY, None)}
+        assert found == {queued.id, started.jobs[1].id, held.jobs[1].id}
+
+    def test_beside_one_that_waits(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """A queued job of a run that GitHub calls waiting is found."""
+        run = github.queue_run(REPOSITORY, [JobPlan(LABELS, name="a"), JobPlan(LABELS, name="b")])
+        whole = json.dumps({"total_count": 1, "workflow_runs": [github.payloads.run(run)]})
+        github.faults.add(
+            Fault("status", "GET */actions/runs", times=2, status=200, body='{"total_count": 0, "workflow_runs": []}'),
+            Fault("status", "GET */actions/runs", status=200, body=whole),
+        )
+        assert len(jobs.queued(REPOSITORY, None)) == 2
+        assert [e["url"].rpartition("status=")[2].partition("&")[0] for e in github.recorder.exchanges[:3]] == [
+            "queued",
+            "in_progress",
+            "waiting",
+        ]
+
+    def test_as_the_webhook_tells(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """An event from the list holds what the delivery of the same job holds."""
+        job = github.queue_job(REPOSITORY, LABELS, name="build (1)")
+        (event,) = jobs.queued(REPOSITORY, 77)
+        assert (event.action, event.workflow_job.id, event.workflow_job.run_attempt) == ("queued", job.id, 1)
+        assert (event.workflow_job.name, event.workflow_job.labels) == ("build (1)", LABELS)
+        assert event.workflow_job.created_at is not None
+        assert (event.repository.full_name, event.repository.is_public) == (REPOSITORY, False)
+        assert event.organization is not None
+        assert event.organization.login == "acme"
+        assert event.installation is not None
+        assert event.installation.id == 77
+
+    def test_of_a_user(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """A user's repository has no organization, and one that is public is told as such."""
+        github.add_repository("mona/app", owner_type="User", private=False)
+        github.queue_job("mona/app", LABELS)
+        (event,) = jobs.queued("mona/app", None)
+        assert (event.organization, event.installation, event.repository.is_public) == (None, None, True)
+
+    def test_many_runs(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """Runs are read over all pages, each run's jobs once."""
+        for _ in range(120):
+            github.queue_job(REPOSITORY, LABELS)
+        assert len(jobs.queued(REPOSITORY, None)) == 120
+        assert len(github.recorder.calls) == 2 + 1 + 1 + 120
+
+    def test_many_jobs(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """A run's jobs are read over all pages."""
+        github.queue_run(REPOSITORY, [JobPlan(LABELS, name=f"build ({number})") for number in range(250)])
+        assert len(jobs.queued(REPOSITORY, None)) == 250
+
+    def test_latest_attempt(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """Of a run that was started again only the last attempt counts."""
+        job = github.queue_job(REPOSITORY, LABELS)
+        github.cancel_job(job.id)
+        again = github.rerun(job.run_id)
+        (event,) = jobs.queued(REPOSITORY, None)
+        assert (event.workflow_job.id, event.workflow_job.run_attempt) == (again.latest[0].id, 2)
+
+    def test_zombie(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """A job that still says queued in a run that has ended is not demand, wherever it is asked about."""
+        job = zombie(github)
+        assert github.job(job.id).status == "queued"
+        assert jobs.queued(REPOSITORY, None) == []
+        assert jobs.is_queued(event_of(job)) is False
+
+    def test_trouble_with_one_run(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """When one run's jobs cannot be read, there is an error and no shorter list."""
+        for _ in range(3):
+            github.queue_job(REPOSITORY, LABELS)
+        github.faults.add(Fault("status", "GET */jobs", skip=1, status=502))
+        with pytest.raises(TransientError, match="502"):
+            jobs.queued(REPOSITORY, None)
+
+    def test_endless_names(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """A job whose own delivery would be refused for its length does not hide the others."""
+        github.queue_job(REPOSITORY, ("self-hosted", "x" * 300))
+        github.queue_job(REPOSITORY, LABELS, name="x" * 2000)
+        github.queue_job(REPOSITORY, [f"label-{number}" for number in range(150)])
+        job = github.queue_job(REPOSITORY, LABELS)
+        assert [event.workflow_job.id for event in jobs.queued(REPOSITORY, None)] == [job.id]
+
+    @pytest.mark.parametrize(
+        "entry", ['{"status": "queued"}', '{"status": "queued", "id": 0, "run_id": 1, "labels": []}', "{}", "1"]
+    )
+    def test_another_shape(self, github: GitHub, jobs: WorkflowJobs, entry: str) -> None:
+        """A job of another shape is transient trouble, and not left out."""
+        github.queue_job(REPOSITORY, LABELS)
+        github.faults.add(Fault("status", "GET */jobs", status=200, body=f'{{"jobs": [{entry}]}}'))
+        with pytest.raises(TransientError, match="holds no jobs"):
+            jobs.queued(REPOSITORY, None)
+
+    @pytest.mark.parametrize("permissions", [{}, {"metadata": "read"}])
+    def test_no_permission(self, github: GitHub, github_url: str, permissions: dict[str, str]) -> None:
+        """Without *Actions: read* the error says what to look at, and the token is not tried again."""
+        github.add_token("ghp_few", permissions=permissions)
+        session = GitHubSession(GitHubClient(github_url), TokenCredential("ghp_few"))
+        with pytest.raises(GitHubRefused, match="may the credentials do that for repository acme/app"):
+            WorkflowJobs(session).queued(REPOSITORY, None)
+        assert github.recorder.statuses == [403]
+
+    def test_more_than_github_lists(self, github: GitHub, jobs: WorkflowJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A list that GitHub may have cut off is no truth to decide by."""
+        monkeypatch.setattr(workflow_jobs, "MOST_RUNS", 2)
+        github.queue_job(REPOSITORY, LABELS)
+        assert len(jobs.queued(REPOSITORY, None)) == 1
+        github.queue_job(REPOSITORY, LABELS)
+        with pytest.raises(TransientError, match="more unfinished runs than GitHub lists"):
+            jobs.queued(REPOSITORY, None)
+
+
+class TestIsQueued:
+    """`WorkflowJobs.is_queued`."""
+
+    def test_while_it_is(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """True while the job waits, false once it has ended."""
+        job = github.queue_job(REPOSITORY, LABELS)
+        assert jobs.is_queued(event_of(job)) is True
+        github.cancel_job(job.id)
+        assert jobs.is_queued(event_of(job)) is False
+
+    def test_unknown(self, github: GitHub, github_url: str, jobs: WorkflowJobs) -> None:
+        """None for a job that is not there, and where the credentials may not see it."""
+        job = github.queue_job(REPOSITORY, LABELS)
+        assert jobs.is_queued(event_of(replace(job, id=4711))) is None
+        github.add_token("ghp_few", permissions={})
+        assert (
+            WorkflowJobs(GitHubSession(GitHubClient(github_url), TokenCredential("ghp_few"))).is_queued(event_of(job))
+            is None
+        )
+
+    def test_of_an_installation(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:
+        """The installation that the delivery names is used, without looking it up."""
+        app = github.add_app(app_keys[1])
+        installation = github.install(app, "acme")
+        client = GitHubClient(github_url)
+        jobs = WorkflowJobs(GitHubSession(client, AppCredential(client, str(app.id), app_keys[0])))
+        job = github.queue_job(REPOSITORY, LABELS)
+        assert jobs.is_queued(event_of(job, installation={"id": installation.id})) is True
+        assert github.recorder.calls[0] == f"POST /app/installations/{installation.id}/access_tokens -> 201"
+
+    @pytest.mark.parametrize("fault", [Fault("status", status=502), Fault("status", status=200, body="[]")])
+    def test_trouble(self, github: GitHub, jobs: WorkflowJobs, fault: Fault) -> None:
+        """Trouble is no answer."""
+        job = github.queue_job(REPOSITORY, LABELS)
+        github.faults.add(replace(fault))
+        with pytest.raises(TransientError):
+            jobs.is_queued(event_of(job))
+
+    def test_refused(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """Another refusal is reported as it is."""
+        github.faults.add(Fault("status", status=451))
+        with pytest.raises(GitHubRefused, match="451"):
+            jobs.is_queued(event_of(github.queue_job(REPOSITORY, LABELS)))
+
+
+def zombie(github: GitHub) -> Job:
+    """Return a job that is queued for ever in a run that has ended."""
+    job = github.queue_job(REPOSITORY, LABELS)
+    with github.lock:
+        run = github.state.run(job.run_id)
+        run.jobs.append(replace(run.jobs[0], id=999_999_999, run_attempt=2, status="completed", conclusion="failure"))
+        run.attempt = 2
+    return job

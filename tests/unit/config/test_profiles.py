@@ -1,0 +1,136 @@
+"""Which runner serves which labels."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from orchestrator.config.profiles import (
+    RunnerProfile,
+    asks_for_self_hosted,
+    default_profiles,
+    profile_for,
+    unacceptable_label,
+)
+
+DEFAULTS = default_profiles("linux-pool", "windows-pool")
+
+
+def profile(*labels: str, **changes: Any) -> RunnerProfile:
+    """Return a profile with these labels."""
+    return RunnerProfile(**{"name": "p", "pool": "pool", "image": "image:tag", "labels": labels, **changes})
+
+
+@pytest.mark.parametrize(
+    ("labels", "pool", "tag"),
+    [
+        (("self-hosted",), "linux-pool", "ubuntu-24.04"),
+        (("self-hosted", "linux"), "linux-pool", "ubuntu-24.04"),
+        (("self-hosted", "ubuntu-latest"), "linux-pool", "ubuntu-24.04"),
+        (("Self-Hosted", "Ubuntu-Latest", "X64", "Linux"), "linux-pool", "ubuntu-24.04"),
+        (("self-hosted", "ubuntu-24.04"), "linux-pool", "ubuntu-24.04"),
+        (("self-hosted", "ubuntu-22.04"), "linux-pool", "ubuntu-22.04"),
+        (("self-hosted", "ubuntu-20.04"), "linux-pool", "ubuntu-20.04"),
+        (("self-hosted", "ubuntu-18.04"), "linux-pool", "ubuntu-18.04"),
+        (("self-hosted", "windows"), "windows-pool", "windows-core-ltsc2022"),
+        (("self-hosted", "windows-latest"), "windows-pool", "windows-core-ltsc2022"),
+        (("windows-2022", "self-hosted"), "windows-pool", "windows-core-ltsc2022"),
+        (("self-hosted", "windows-2019"), "windows-pool", "windows-core-ltsc2019"),
+    ],
+)
+def test_default_profiles(labels: tuple[str, ...], pool: str, tag: str) -> None:
+    """Without `RunnerProfiles` the article's labels, and the versions beside them, find their pool and image."""
+    found = profile_for(DEFAULTS, labels)
+    assert found is not None
+    assert (found.pool, found.image) == (pool, f"githubactions-runner:{tag}-actionsrunner")
+
+
+@pytest.mark.parametrize(
+    "labels", [("self-hosted", "gpu"), ("self-hosted", "ubuntu-latest", "windows-latest"), ("self-hosted", "arm64")]
+)
+def test_labels_that_nobody_offers(labels: tuple[str, ...]) -> None:
+    """One label that a profile does not offer is enough not to be served."""
+    assert profile_for(DEFAULTS, labels) is None
+
+
+def test_only_configured_pools_have_profiles() -> None:
+    """Without a Windows pool there is no Windows profile, and the other way round."""
+    assert {p.os for p in default_profiles("linux-pool", None)} == {"linux"}
+    assert {p.os for p in default_profiles(None, "windows-pool")} == {"windows"}
+    assert default_profiles(None, None) == ()
+
+
+def test_first_match_wins() -> None:
+    """Of two profiles that serve a job, the first one does."""
+    first, second = profile("gpu", name="first"), profile("gpu", "large", name="second")
+    assert profile_for([first, second], ["self-hosted", "gpu"]) is first
+    assert profile_for([first, second], ["self-hosted", "gpu", "large"]) is second
+
+
+def test_glob_labels() -> None:
+    """A glob lets a workflow ask for a label of its own, and the runner registers with it."""
+    glob = profile("gpu", "run-*")
+    assert glob.serves(["self-hosted", "RUN-123"])
+    assert not glob.serves(["self-hosted", "walk-123"])
+    assert glob.runner_labels(["self-hosted", "gpu", "Run-123"]) == ("self-hosted", "linux", "x64", "gpu", "Run-123")
+
+
+@given(st.lists(st.sampled_from(["self-hosted", "linux", "x64", "gpu", "run-1", "run-2", "other"]), max_size=6))
+def test_a_runner_can_take_the_job_it_was_started_for(labels: list[str]) -> None:
+    """If a profile serves a job, the labels its runner registers with hold all of the job's."""
+    glob = profile("gpu", "run-*")
+    offered = {label.lower() for label in glob.runner_labels(labels)}
+    if glob.serves(labels):
+        assert {label.lower() for label in labels} <= offered
+    assert not any(set("*?") & set(label) for label in offered)
+
+
+def test_runners_of_a_profile_are_alike() -> None:
+    """A runner registers with all that its profile spells out, so that it serves any job of the profile."""
+    assert DEFAULTS[0].runner_labels(["self-hosted"]) == DEFAULTS[0].runner_labels(["ubuntu-24.04", "self-hosted"])
+
+
+@pytest.mark.parametrize("label", ["a b", "a,b", "a;b", "$(id)", "a'b", 'a"b', "a\nb", "", "-x", "ä", "x" * 101, "a*"])
+def test_unacceptable_labels(label: str) -> None:
+    """A label with characters that mean something to a shell or a list is none of ours."""
+    assert unacceptable_label(["self-hosted", label]) == label
+
+
+@given(st.text(max_size=20))
+def test_only_harmless_characters_pass(label: str) -> None:
+    """Whatever passes is free of white space, quotes, separators and shell syntax."""
+    if unacceptable_label([label]) is None:
+        assert not set(label) & set(" \t\r\n,;'\"`$&|<>(){}[]\\*?!#~^%")
+        assert label.isascii()
+
+
+def test_self_hosted() -> None:
+    """Only a job that says self-hosted, in whatever case, asks for one."""
+    assert asks_for_self_hosted(["x", "SELF-hosted"])
+    assert not asks_for_self_hosted(["ubuntu-latest"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"labels": ("*",)},
+        {"labels": ("gpu", "?*")},
+        {"labels": ("a,b",)},
+        {"pool": "a/b"},
+        {"image": "i mage"},
+        {"os": "macos"},
+        {"launch": "podman"},
+        {"slots": 0},
+        {"max_hours": 0},
+        {"idle_minutes": 0},
+        {"name": ""},
+        {"runner_group": "a\nb"},
+        {"pol": "typo"},
+    ],
+)
+def test_wrong_profiles(changes: dict[str, Any]) -> None:
+    """A profile that would serve everything, or that Batch would refuse, is refused here."""
+    with pytest.raises(ValidationError):
+        profile(**changes)

@@ -1,0 +1,278 @@
+"""App settings: what is right, and how wrong ones are reported."""
+
+import base64
+import json
+
+import pytest
+from pydantic import SecretStr
+
+from orchestrator.config.settings import Settings
+from orchestrator.errors import SettingsError
+from tests.builders import environment, settings
+
+PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIBOgIBAAJBAK\n-----END RSA PRIVATE KEY-----"
+PROFILES = [{"name": "gpu", "labels": ["gpu", "run-*"], "pool": "gpuPool", "image": "my/gpu:1", "slots": 2}]
+
+
+def problems(**changes: str) -> dict[str, str]:
+    """Return what is wrong with these settings, by setting."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment(environment(**changes))
+    return dict(caught.value.problems)
+
+
+def test_defaults() -> None:
+    """What is not set has a value that refuses rather than allows."""
+    found = settings()
+    assert found.runner_scope == "organization"
+    assert found.runner_registration == "token"
+    assert found.allowed_sources.github
+    assert not found.allowed_sources.networks
+    assert not found.allow_public_repositories
+    assert found.max_request_bytes == 1024 * 1024
+    assert found.trusted_proxy_count == 0
+    assert found.github_api_url == "https://api.github.com"
+
+
+def test_an_empty_setting_is_absent() -> None:
+    """What a template left empty counts as not set."""
+    assert settings(RunnerGroup=" ", GithubEnterprise="", MaxRequestBytes="").runner_group is None
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("acct.westeurope.batch.azure.com", "https://acct.westeurope.batch.azure.com"),
+        ("https://acct.westeurope.batch.azure.com/", "https://acct.westeurope.batch.azure.com"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://localhost:8080/", "http://localhost:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_batch_account_url(given: str, expected: str) -> None:
+    """The URL comes with or without scheme, and without TLS only for a loopback address."""
+    assert settings(BatchAccountUrl=given).batch_account_url == expected
+
+
+@pytest.mark.parametrize(
+    "given", ["http://10.0.0.1", "http://localhost.evil", "ftp://x", "https://u:p@x", "https://x?a=b"]
+)
+def test_wrong_batch_account_url(given: str) -> None:
+    """Keys and tokens never go to a plain address or one that hides something."""
+    assert "BatchAccountUrl" in problems(BatchAccountUrl=given)
+
+
+def test_entra_id_needs_tls() -> None:
+    """Without a key the account is reached with a token, which never goes over http."""
+    assert "BatchAccountKey" in problems(BatchAccountUrl="http://127.0.0.1:1", BatchAccountKey="")
+    assert settings(BatchAccountKey="").batch_account_key is None
+
+
+@pytest.mark.parametrize(
+    ("api", "web"),
+    [
+        ("https://api.github.com", "https://github.com"),
+        ("https://github.acme.com/api/v3/", "https://github.acme.com"),
+        ("https://api.acme.ghe.com", "https://acme.ghe.com"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+    ],
+)
+def test_web_url_follows_the_api(api: str, web: str) -> None:
+    """Where runners register follows from the API's address on every kind of GitHub."""
+    assert settings(GithubApiUrl=api).github_web_url == web
+
+
+def test_web_url_of_its_own() -> None:
+    """`GithubUrl` wins over what would follow from the API's address."""
+    assert settings(GithubUrl="https://git.acme.com/").github_web_url == "https://git.acme.com"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PEM,
+        PEM.replace("\n", "\\n"),
+        base64.b64encode(PEM.encode()).decode(),
+        base64.encodebytes(PEM.encode()).decode(),
+        f"\n{PEM}\n",
+    ],
+)
+def test_private_key(text: str) -> None:
+    """The App's key comes as PEM, with escaped line ends, or in base64."""
+    found = settings(GithubToken="", GithubAppId="12", GithubAppPrivateKey=text)
+    assert found.github_app_private_key == SecretStr(PEM + "\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["secret", base64.b64encode(b"secret").decode(), PEM[:-5], "-----BEGIN CERTIFICATE-----"]
+)
+def test_wrong_private_key(text: str) -> None:
+    """What is not a private key is refused at start-up, without repeating it."""
+    found = problems(GithubAppId="12", GithubAppPrivateKey=text)
+    assert list(found) == ["GithubAppPrivateKey"]
+    assert "secret" not in str(found)
+
+
+def test_profiles_from_settings() -> None:
+    """`RunnerProfiles` replaces the default profiles, and takes what it leaves open from the other settings."""
+    found = settings(
+        RunnerProfiles=json.dumps(PROFILES),
+        RunnerGroup="Batch",
+        JobMaxHours="3.5",
+        RunnerIdleMinutes="4",
+        UbuntuPool="",
+    )
+    (profile,) = found.profiles
+    assert profile.image == "registry.azurecr.io/my/gpu:1"
+    assert (profile.pool, profile.slots, profile.os) == ("gpuPool", 2, "linux")
+    assert (profile.max_hours, profile.idle_minutes, profile.runner_group) == (3.5, 4, "Batch")
+
+
+def test_what_starts_windows_containers() -> None:
+    """`WindowsLaunch` is for the Windows profiles that say nothing themselves, default ones and others."""
+
+    def launches(**changes: str) -> list[tuple[str, str | None]]:
+        found = settings(WindowsPool="w", **changes)
+        return sorted({(profile.os, profile.launch) for profile in found.profiles})
+
+    own = json.dumps(
+        [
+            {"name": "a", "labels": ["a"], "pool": "w", "image": "i", "os": "windows"},
+            {"name": "b", "labels": ["b"], "pool": "w", "image": "i", "os": "windows", "launch": "batch"},
+            {"name": "c", "labels": ["c"], "pool": "l", "image": "i"},
+        ]
+    )
+    assert launches() == [("linux", "batch"), ("windows", "batch")]
+    assert launches(WindowsLaunch="Docker") == [("linux", "batch"), ("windows", "docker")]
+    assert launches(WindowsLaunch="docker", RunnerProfiles=own) == [
+        ("linux", "batch"), ("windows", "batch"), ("windows", "docker"),
+    ]  # fmt: skip
+
+
+def test_a_profile_keeps_its_own() -> None:
+    """What a profile says itself wins over the other settings, its image's registry included."""
+    own = {
+        "image": "other.azurecr.io/x:1",
+        "maxHours": 1,
+        "idleMinutes": 2,
+        "runnerGroup": "Own",
+        "runOptions": "-m 2g",
+    }
+    found = settings(RunnerProfiles=json.dumps([PROFILES[0] | own]), RunnerGroup="Batch", ContainerRegistryServer="")
+    (profile,) = found.profiles
+    assert profile.image == "other.azurecr.io/x:1"
+    assert (profile.max_hours, profile.idle_minutes, profile.runner_group) == (1, 2, "Own")
+    assert profile.run_options == "-m 2g"
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("[", "RunnerProfiles"),
+        ("[]", "RunnerProfiles"),
+        ("{}", "RunnerProfiles"),
+        ('[{"name": "a", "pool": "p"}]', "RunnerProfiles[0].image"),
+        (json.dumps([*PROFILES, PROFILES[0] | {"pol": 1}]), "RunnerProfiles[1].pol"),
+        (json.dumps([PROFILES[0] | {"labels": ["*"]}]), "RunnerProfiles[0]"),
+        (json.dumps([PROFILES[0] | {"runOptions": "--cpus 2 --init"}]), "RunnerProfiles[0].runOptions"),
+        (json.dumps([PROFILES[0] | {"runOptions": "--entrypoint=sh"}]), "RunnerProfiles[0].runOptions"),
+    ],
+)
+def test_malformed_profiles(text: str, where: str) -> None:
+    """A malformed profile is reported with its place in the list."""
+    assert where in problems(RunnerProfiles=text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting"),
+    [
+        ({"GithubWebhookSecret": ""}, "GithubWebhookSecret"),
+        ({"BatchAccountUrl": ""}, "BatchAccountUrl"),
+        ({"AzureWebJobsStorage": ""}, "AzureWebJobsStorage"),
+        ({"AzureWebJobsStorage": "nonsense"}, "AzureWebJobsStorage"),
+        ({"AzureWebJobsStorage": "", "AzureWebJobsStorage__queueServiceUri": "ftp://x"}, "AzureWebJobsStorage"),
+        ({"GithubToken": ""}, "GithubToken"),
+        ({"GithubAppId": "1"}, "GithubAppPrivateKey"),
+        ({"GithubAppPrivateKey": PEM}, "GithubAppId"),
+        ({"UbuntuPool": "", "WindowsPool": ""}, "UbuntuPool"),
+        ({"UbuntuPool": "a/b"}, "UbuntuPool"),
+        ({"ContainerRegistryServer": ""}, "ContainerRegistryServer"),
+        ({"ContainerRegistryServer": "https://x/y"}, "ContainerRegistryServer"),
+        ({"RunnerScope": "enterprise"}, "GithubEnterprise"),
+        ({"GithubToken": "ghp_one\nghp_two"}, "GithubToken"),
+        ({"GithubToken": "ghp_\u20ac"}, "GithubToken"),
+        ({"RunnerScope": "team"}, "RunnerScope"),
+        ({"RunnerRegistration": "magic"}, "RunnerRegistration"),
+        ({"BatchAccountName": ""}, "BatchAccountName"),
+        ({"BatchAccountKey": "???"}, "BatchAccountKey"),
+        ({"AllowedSources": "everyone"}, "AllowedSources"),
+        ({"AllowedRepositories": "acme"}, "AllowedRepositories"),
+        ({"ReconcileRepositories": "acme/app,acme/*"}, "ReconcileRepositories"),
+        ({"ReconcileMinutes": "0"}, "ReconcileMinutes"),
+        ({"AllowPublicRepositories": "perhaps"}, "AllowPublicRepositories"),
+        ({"MaxRequestBytes": "-1"}, "MaxRequestBytes"),
+        ({"TrustedProxyCount": "many"}, "TrustedProxyCount"),
+        ({"JobMaxHours": "0"}, "JobMaxHours"),
+        ({"GithubApiUrl": "api.github.com"}, "GithubApiUrl"),
+    ],
+)
+def test_wrong_settings_are_named(changes: dict[str, str], setting: str) -> None:
+    """Each wrong or missing setting is reported by its own name."""
+    assert list(problems(**changes)) == [setting]
+
+
+def test_enterprise_runners_need_a_token() -> None:
+    """A GitHub App cannot register runners of an enterprise, so that is said at start-up."""
+    app = {"GithubAppId": "1", "GithubAppPrivateKey": PEM, "GithubToken": ""}
+    assert list(problems(RunnerScope="enterprise", GithubEnterprise="acme", **app)) == ["GithubToken"]
+    assert settings(RunnerScope="Enterprise", GithubEnterprise="acme").github_enterprise == "acme"
+
+
+@pytest.mark.parametrize(
+    "setting", ["GithubWebhookSecret", "GithubToken", "GithubWebhookSecretPrevious", "RunnerGroup"]
+)
+def test_unresolved_key_vault_reference(setting: str) -> None:
+    """A Key Vault reference that could not be resolved is never taken for the secret itself."""
+    found = problems(**{setting: "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/s)"})
+    assert list(found) == [setting]
+    assert "vault.azure.net" not in str(found)
+
+
+def test_everything_wrong_is_said_at_once() -> None:
+    """Whoever deploys sees all that is missing in one go."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({"JobMaxHours": "x"})
+    names = {setting for setting, _ in caught.value.problems}
+    assert names == {"BatchAccountUrl", "GithubWebhookSecret", "AzureWebJobsStorage", "JobMaxHours"}
+
+
+def test_no_value_is_ever_repeated() -> None:
+    """Neither what is wrong nor the settings themselves show a secret."""
+    secrets = {"GithubToken": "ghp_s3cret", "GithubWebhookSecret": "s3cret", "BatchAccountKey": "czNjcmV0"}
+    storage = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=czNjcmV0"
+    found = settings(AzureWebJobsStorage=storage, **secrets)
+    assert "s3cret" not in repr(found) + str(found)
+    assert "czNjcmV0" not in repr(found) + str(found)
+    wrong = problems(
+        BatchAccountKey="s3cret!", GithubAppPrivateKey="s3cret", AzureWebJobsStorage="s3cret", RunnerScope="s3cret"
+    )
+    assert "s3cret" not in str(wrong)
+
+
+@pytest.mark.parametrize(
+    ("changes", "uri"),
+    [
+        ({"AzureWebJobsStorage__accountName": "acct"}, "https://acct.queue.core.windows.net"),
+        ({"AzureWebJobsStorage__queueServiceUri": "https://q.example/"}, "https://q.example"),
+    ],
+)
+def test_storage_by_identity(changes: dict[str, str], uri: str) -> None:
+    """The queue is found by the same settings that the Functions host reads."""
+    found = settings(AzureWebJobsStorage="", AzureWebJobsStorage__clientId="id", **changes).azure_web_jobs_storage
+    assert (found.connection_string, found.queue_service_uri, found.client_id) == (None, uri, "id")
+
+
+def test_webhook_secrets_during_rotation() -> None:
+    """While the secret is being replaced, both count; otherwise only the one."""
+    assert settings(GithubWebhookSecretPrevious="old").webhook_secrets == (b"a-webhook-secret", b"old")
+    assert settings().webhook_secrets == (b"a-webhook-secret",)

@@ -1,0 +1,116 @@
+"""Which workflow jobs get a runner."""
+
+import json
+from typing import Any
+
+import pytest
+
+from orchestrator.delivery.webhook import workflow_job_event
+from orchestrator.errors import RepositoryNotAllowed
+from orchestrator.jobs.admission import Admitted, Ignored, admit
+from orchestrator.jobs.event import WorkflowJobEvent
+from tests.builders import queued_job, settings
+
+
+def event(*labels: str, full_name: str = "acme/app", **repository: Any) -> WorkflowJobEvent:
+    """Return the event of a queued job."""
+    owner, _, name = full_name.partition("/")
+    base = {"name": name, "full_name": full_name, "owner": {"login": owner}, "private": True}
+    payload = queued_job(*labels, repository={**base, **repository})
+    return workflow_job_event(json.dumps(payload).encode())
+
+
+def test_admitted() -> None:
+    """A private repository's job whose labels a profile offers gets that profile's runner."""
+    admission = admit(event("self-hosted", "windows-latest"), settings())
+    assert isinstance(admission, Admitted)
+    assert admission.profile.name == "windows-latest"
+    assert admission.profile.image == "registry.azurecr.io/githubactions-runner:windows-core-ltsc2022-actionsrunner"
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (("ubuntu-latest",), "does not ask for a self-hosted runner"),
+        (("self-hosted", "gpu"), "no profile offers all of the labels self-hosted, gpu"),
+        (("self-hosted", "a;b"), "label 2 of the job has characters"),
+    ],
+)
+def test_ignored(labels: tuple[str, ...], reason: str) -> None:
+    """A job that is none of ours is ignored, with the reason, and labels that are not plain are not repeated."""
+    admission = admit(event(*labels), settings())
+    assert isinstance(admission, Ignored)
+    assert reason in admission.reason
+    assert ";" not in admission.reason
+
+
+@pytest.mark.parametrize("repository", [{"private": False}, {"private": True, "visibility": "public"}])
+def test_public_repositories_are_refused(repository: dict[str, Any]) -> None:
+    """A public repository gets no runner unless that is allowed."""
+    with pytest.raises(RepositoryNotAllowed, match="AllowPublicRepositories"):
+        admit(event("self-hosted", **repository), settings())
+    assert isinstance(admit(event("self-hosted", **repository), settings(AllowPublicRepositories="true")), Admitted)
+
+
+def ended(conclusion: str = "cancelled", **changes: Any) -> WorkflowJobEvent:
+    """Return the event of a job that is over."""
+    job = queued_job()["workflow_job"] | {"conclusion": conclusion} | changes
+    return workflow_job_event(json.dumps(queued_job(action="completed", workflow_job=job)).encode())
+
+
+def test_a_job_that_ended_without_a_runner() -> None:
+    """A job that was cancelled before pick-up concerns the profile that would have served it."""
+    assert isinstance(admit(ended(), settings()), Admitted)
+    assert isinstance(admit(ended(runner_id=0, runner_name=""), settings()), Admitted)
+
+
+@pytest.mark.parametrize(
+    ("event_of_job", "reason"),
+    [
+        (ended("success", runner_id=7, runner_name="r"), "had its runner"),
+        (ended("cancelled", runner_name="r"), "had its runner"),
+        (ended("skipped"), "never waited"),
+    ],
+)
+def test_a_job_that_ended_otherwise(event_of_job: WorkflowJobEvent, reason: str) -> None:
+    """A job that had a runner, or never waited for one, takes nobody's task away."""
+    admission = admit(event_of_job, settings())
+    assert isinstance(admission, Ignored)
+    assert reason in admission.reason
+
+
+def test_a_job_of_a_repository_without_runners_ended() -> None:
+    """The end of a job that was refused its runner is no error."""
+    assert isinstance(admit(ended(), settings(AllowedRepositories="other/*")), Ignored)
+
+
+def test_a_public_repository_may_use_other_runners() -> None:
+    """A public repository's job for somebody else's runners is no business of ours, and no error."""
+    assert isinstance(admit(event("ubuntu-latest", private=False), settings()), Ignored)
+
+
+@pytest.mark.parametrize(
+    ("globs", "allowed"),
+    [
+        ("acme/*", True),
+        ("ACME/App", True),
+        ("other/*,acme/a??", True),
+        ("acme/app-*", False),
+        ("other/*", False),
+        ("*/other", False),
+    ],
+)
+def test_allowed_repositories(globs: str, allowed: bool) -> None:
+    """`AllowedRepositories` are globs on owner/name, compared without case."""
+    configured = settings(AllowedRepositories=globs)
+    if allowed:
+        assert isinstance(admit(event("self-hosted"), configured), Admitted)
+    else:
+        with pytest.raises(RepositoryNotAllowed, match="AllowedRepositories"):
+            admit(event("self-hosted"), configured)
+
+
+def test_an_allowed_public_repository_is_still_public() -> None:
+    """Naming a repository does not allow it to be public."""
+    with pytest.raises(RepositoryNotAllowed, match="AllowPublicRepositories"):
+        admit(event("self-hosted", private=False), settings(AllowedRepositories="acme/*"))

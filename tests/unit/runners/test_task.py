@@ -1,0 +1,84 @@
+"""A task's names and notes."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from orchestrator.delivery.webhook import workflow_job_event
+from orchestrator.jobs.event import WorkflowJob
+from orchestrator.runners.task import (
+    Origin,
+    TaskState,
+    is_task_id,
+    job_key_of,
+    replacement_of,
+    task_id,
+    task_of_runner,
+)
+from tests.builders import queued_job
+
+JOB = WorkflowJob(id=7, run_id=1, run_attempt=2, labels=())
+
+
+@pytest.mark.parametrize(("replacement", "name"), [(0, "runner-7-2"), (1, "runner-7-2-r1"), (12, "runner-7-2-r12")])
+def test_task_ids(replacement: int, name: str) -> None:
+    """A task's id tells the job, the attempt and the replacement, and is read back."""
+    assert task_id(JOB, replacement) == name
+    assert is_task_id(name)
+    assert job_key_of(name) == "runner-7-2"
+    assert replacement_of(name) == replacement
+
+
+@pytest.mark.parametrize("name", ["", "runner-7", "runner-7-2-r", "runner-7-2-x1", "my-runner-7-2", "runner-7-2\n"])
+def test_ids_of_others(name: str) -> None:
+    """What is not named like a runner's task is none."""
+    assert not is_task_id(name)
+    assert job_key_of(name) == name
+    assert replacement_of(name) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("runner-7-2", "runner-7-2"),
+        ("runner-7-2-00ff", "runner-7-2"),
+        ("runner-7-2-r3", "runner-7-2-r3"),
+        ("runner-7-2-r3-0a1b", "runner-7-2-r3"),
+        ("runner-7-2-build", None),
+        ("their-vm", None),
+    ],
+)
+def test_runner_names(name: str, task: str | None) -> None:
+    """A runner's name leads to its task, also where the name had been taken and got an ending."""
+    assert task_of_runner(name) == task
+
+
+def test_notes() -> None:
+    """The notes of a task are read back as they were written, without the job's name; others are none."""
+    event = workflow_job_event(json.dumps(queued_job()).encode())
+    origin = Origin(event=event.model_copy(update={"webhook": "/orgs/acme/hooks/7"}), profile="ubuntu-latest")
+    found = Origin.read(origin.text())
+    assert found is not None
+    assert found.event.workflow_job.name == ""
+    job = found.event.workflow_job.model_copy(update={"name": "build"})
+    assert found.event.model_copy(update={"workflow_job": job}) == origin.event
+    assert found.profile == origin.profile
+    for text in ("", "{}", "[]", '{"profile": "x", "event": {"action": "queued"}}'):
+        assert Origin.read(text) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "ran", "failed"),
+    [
+        (TaskState("runner-1-1", "p", "waiting", datetime.now(UTC)), False, False),
+        (TaskState("runner-1-1", "p", "running", datetime.now(UTC)), False, False),
+        (TaskState("runner-1-1", "p", "finished", datetime.now(UTC), exit_code=0), True, False),
+        (TaskState("runner-1-1", "p", "finished", datetime.now(UTC), exit_code=75), False, True),
+        (TaskState("runner-1-1", "p", "finished", datetime.now(UTC)), False, True),
+        (TaskState("runner-1-1", "p", "finished", datetime.now(UTC), ended_by_request=True), False, False),
+    ],
+)
+def test_how_it_ended(state: TaskState, *, ran: bool, failed: bool) -> None:
+    """A task ran a job if it ended with 0; it failed if it ended by itself in any other way."""
+    assert (state.ran_a_job, state.failed) == (ran, failed)
