@@ -13,7 +13,7 @@ from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.github.client import GitHubClient, array, understanding
 from orchestrator.github.credentials import AppCredential
 from orchestrator.github.session import PAGE, PAGES, GitHubSession, next_link
-from orchestrator.runners.scope import Registrant, Scope
+from orchestrator.runners.scope import Scope, ScopeAccess
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ class GitHubApp:
         """
         found: dict[str, int] = {}
         for installation, account in self._installations():
-            registrant = Registrant(Scope("organization", account), installation)
-            names = self._session.listing("/installation/repositories", registrant, "repositories", _full_name)
+            access = ScopeAccess(Scope("organization", account), installation)
+            names = self._session.listing("/installation/repositories", access, "repositories", _full_name)
             try:
                 some = list(islice(names, SMALL + 1))
             except GitHubRefused as error:

@@ -14,7 +14,7 @@ from orchestrator.github.client import Answer, GitHubClient, array, understandin
 from orchestrator.github.credentials import AppCredential
 from orchestrator.github.session import PAGE, GitHubSession, next_link
 from orchestrator.reconcile.hook_delivery import APP_HOOK, HookDelivery
-from orchestrator.runners.scope import Registrant, Scope
+from orchestrator.runners.scope import Scope, ScopeAccess
 
 # A listing goes no further back than this many pages.
 PAGES = 50
@@ -72,7 +72,7 @@ class HookDeliveries:
         if hook == APP_HOOK and self._app is not None:
             authorization = self._app.app_authorization()
             return self._client.call(method, path, authorization=authorization, params=params, upkeep=True)
-        return self._session.call(method, path, Registrant(_scope(hook), None), params=params, upkeep=True)
+        return self._session.call(method, path, ScopeAccess(_scope(hook), None), params=params, upkeep=True)
 
 
 def _delivery(entry: Any) -> HookDelivery:

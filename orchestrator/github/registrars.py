@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from orchestrator.github.runners import Runners
 from orchestrator.runners.registration import Registration
-from orchestrator.runners.scope import Registrant
+from orchestrator.runners.scope import ScopeAccess
 
 # GitHub removes a JIT runner that does not come. It says of no period; an hour is what a registration token has.
 JIT_LIFE = timedelta(hours=1)
@@ -19,16 +19,16 @@ class TokenRegistrar:
 
     def register(
         self,
-        registrant: Registrant,
+        access: ScopeAccess,
         name: str,  # noqa: ARG002 - the container says it
         labels: Sequence[str],  # noqa: ARG002 - the container says them
         group: str | None,  # noqa: ARG002 - the container says it
     ) -> Registration:
         """Return the scope's registration token, mostly from the cache."""
-        token = self._runners.registration_token(registrant)
+        token = self._runners.registration_token(access)
         return Registration({"GHR_TOKEN": token.value}, token.expires_at)
 
-    def withdraw(self, registrant: Registrant, registration: Registration) -> None:
+    def withdraw(self, access: ScopeAccess, registration: Registration) -> None:
         """Do nothing: nobody has registered yet."""
 
 
@@ -44,13 +44,13 @@ class JitRegistrar:
         self._runners = runners
         self._clock = clock
 
-    def register(self, registrant: Registrant, name: str, labels: Sequence[str], group: str | None) -> Registration:
+    def register(self, access: ScopeAccess, name: str, labels: Sequence[str], group: str | None) -> Registration:
         """Register the runner and return its configuration."""
-        config = self._runners.jit_config(registrant, name, labels, group)
+        config = self._runners.jit_config(access, name, labels, group)
         expires_at = datetime.fromtimestamp(self._clock(), UTC) + JIT_LIFE
         return Registration({"GHR_JITCONFIG": config.encoded}, expires_at, config.runner_id)
 
-    def withdraw(self, registrant: Registrant, registration: Registration) -> None:
+    def withdraw(self, access: ScopeAccess, registration: Registration) -> None:
         """Remove the runner again."""
         if registration.runner_id is not None:
-            self._runners.remove(registrant, registration.runner_id)
+            self._runners.remove(access, registration.runner_id)

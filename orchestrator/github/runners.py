@@ -12,7 +12,7 @@ from orchestrator.github.client import Answer, understanding
 from orchestrator.github.session import NOT_FOUND, GitHubSession
 from orchestrator.github.token_cache import ExpiringToken, TokenCache
 from orchestrator.runners.registered import Runner
-from orchestrator.runners.scope import Registrant, Scope
+from orchestrator.runners.scope import Scope, ScopeAccess
 
 CONFLICT = 409
 DEFAULT_GROUP = 1  # the id of every scope's group "Default"
@@ -31,27 +31,27 @@ class Runners:
 
     def __init__(self, session: GitHubSession) -> None:
         self._session = session
-        self._tokens: TokenCache[Registrant] = TokenCache(self._new_registration_token, session.now)
+        self._tokens: TokenCache[ScopeAccess] = TokenCache(self._new_registration_token, session.now)
         self._groups: dict[tuple[Scope, str], int] = {}
 
-    def registration_token(self, registrant: Registrant) -> ExpiringToken:
+    def registration_token(self, access: ScopeAccess) -> ExpiringToken:
         """Return a token that registers any number of runners, with half an hour left at least.
 
         Raises:
             UpstreamError: GitHub does not give one.
         """
-        return self._tokens.get(registrant)
+        return self._tokens.get(access)
 
-    def jit_config(self, registrant: Registrant, name: str, labels: Sequence[str], group: str | None) -> JitConfig:
+    def jit_config(self, access: ScopeAccess, name: str, labels: Sequence[str], group: str | None) -> JitConfig:
         """Register one runner and return what it starts with. Labels are taken literally, none is added.
 
         Raises:
             RunnerNameTaken: There is a runner of this name.
             UpstreamError: GitHub does not register it.
         """
-        body = {"name": name, "runner_group_id": self._group_id(registrant, group), "labels": list(labels)}
+        body = {"name": name, "runner_group_id": self._group_id(access, group), "labels": list(labels)}
         try:
-            answer = self._call("POST", "runners/generate-jitconfig", registrant, json=body)
+            answer = self._call("POST", "runners/generate-jitconfig", access, json=body)
         except GitHubRefused as error:
             if error.status == CONFLICT:
                 raise RunnerNameTaken(f"GitHub knows a runner named {name} already") from None
@@ -59,22 +59,22 @@ class Runners:
         with understanding("GitHub's answer holds no JIT configuration"):
             return JitConfig(int(answer.json["runner"]["id"]), str(answer.json["encoded_jit_config"]))
 
-    def listed(self, registrant: Registrant) -> list[Runner]:
+    def listed(self, access: ScopeAccess) -> list[Runner]:
         """Return every runner that is registered in the scope, whoever registered it.
 
         Raises:
             UpstreamError: GitHub does not tell.
         """
-        path = f"{registrant.scope.api_path}/actions/runners"
-        found = self._session.listing(path, registrant, "runners", _runner)
+        path = f"{access.scope.api_path}/actions/runners"
+        found = self._session.listing(path, access, "runners", _runner)
         # Runners come and go between two pages, so that one may be seen twice; it counts once.
         return list({runner.id: runner for runner in found}.values())
 
-    def remove(self, registrant: Registrant, runner_id: int, *, upkeep: bool = False) -> None:
+    def remove(self, access: ScopeAccess, runner_id: int, *, upkeep: bool = False) -> None:
         """Remove a runner; one that is gone already is fine.
 
         Args:
-            registrant: whose runner it is.
+            access: whose runner it is.
             runner_id: GitHub's id of it.
             upkeep: see `GitHubClient.call`.
 
@@ -82,40 +82,40 @@ class Runners:
             UpstreamError: GitHub does not remove it, for example while it runs a job.
         """
         try:
-            self._call("DELETE", f"runners/{runner_id}", registrant, upkeep=upkeep)
+            self._call("DELETE", f"runners/{runner_id}", access, upkeep=upkeep)
         except GitHubRefused as error:
             if error.status != NOT_FOUND:
                 raise
 
-    def _new_registration_token(self, registrant: Registrant) -> ExpiringToken:
-        return ExpiringToken.read(self._call("POST", "runners/registration-token", registrant).json)
+    def _new_registration_token(self, access: ScopeAccess) -> ExpiringToken:
+        return ExpiringToken.read(self._call("POST", "runners/registration-token", access).json)
 
-    def _group_id(self, registrant: Registrant, group: str | None) -> int:
+    def _group_id(self, access: ScopeAccess, group: str | None) -> int:
         """Return the id of a runner group by its name (looked up once). Repositories have but the default group."""
-        if group is None or registrant.scope.kind == "repository":
+        if group is None or access.scope.kind == "repository":
             return DEFAULT_GROUP
-        key = (registrant.scope, group.lower())
+        key = (access.scope, group.lower())
         if key not in self._groups:
-            path = f"{registrant.scope.api_path}/actions/runner-groups"
-            for name, number in self._session.listing(path, registrant, "runner_groups", _group, upkeep=False):
-                self._groups[registrant.scope, name] = number
+            path = f"{access.scope.api_path}/actions/runner-groups"
+            for name, number in self._session.listing(path, access, "runner_groups", _group, upkeep=False):
+                self._groups[access.scope, name] = number
                 if name == key[1]:
                     break
             else:
-                raise UpstreamRefused(f"RunnerGroup: {registrant.scope} has no runner group of that name")
+                raise UpstreamRefused(f"RunnerGroup: {access.scope} has no runner group of that name")
         return self._groups[key]
 
     def _call(
         self,
         method: str,
         what: str,
-        registrant: Registrant,
+        access: ScopeAccess,
         *,
         json: Mapping[str, object] | None = None,
         upkeep: bool = False,
     ) -> Answer:
-        path = f"{registrant.scope.api_path}/actions/{what}"
-        return self._session.call(method, path, registrant, json=json, upkeep=upkeep)
+        path = f"{access.scope.api_path}/actions/{what}"
+        return self._session.call(method, path, access, json=json, upkeep=upkeep)
 
 
 def _runner(entry: Any) -> Runner:

@@ -11,7 +11,7 @@ from requests.utils import parse_header_links
 from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.github.client import Answer, GitHubClient, array, understanding
 from orchestrator.github.credentials import UNAUTHORIZED, Credential
-from orchestrator.runners.scope import Registrant, Scope
+from orchestrator.runners.scope import Scope, ScopeAccess
 
 NOT_MODIFIED = 304
 FORBIDDEN = 403
@@ -48,7 +48,7 @@ class GitHubSession:
         self,
         method: str,
         path: str,
-        registrant: Registrant,
+        access: ScopeAccess,
         *,
         json: Mapping[str, object] | None = None,
         params: Mapping[str, str] | None = None,
@@ -61,21 +61,21 @@ class GitHubSession:
             UpstreamError: GitHub does not do it; see `GitHubClient.call`.
         """
         for last_try in (False, True):
-            authorization = self._credential.authorization(*registrant)
+            authorization = self._credential.authorization(*access)
             try:
                 return self._client.call(
                     method, path, authorization=authorization, json=json, params=params, headers=headers, upkeep=upkeep
                 )
             except GitHubRefused as error:
-                retry = error.status == UNAUTHORIZED and self._credential.rejected(*registrant, authorization)
+                retry = error.status == UNAUTHORIZED and self._credential.rejected(*access, authorization)
                 if last_try or not retry:
-                    raise _explained(error, registrant.scope) from None
+                    raise _explained(error, access.scope) from None
         raise AssertionError  # pragma: no cover - the loop returns or raises
 
     def listing[T](
         self,
         path: str,
-        registrant: Registrant,
+        access: ScopeAccess,
         key: str,
         read: Callable[[Any], T],
         *,
@@ -86,7 +86,7 @@ class GitHubSession:
 
         Args:
             path: the REST path.
-            registrant: for whom.
+            access: for whom.
             key: the property of the answer that holds the entries.
             read: reads one entry.
             params: the query, without paging.
@@ -97,7 +97,7 @@ class GitHubSession:
         """
         for number in range(1, PAGES + 1):
             query = {**(params or {}), "per_page": str(PAGE), "page": str(number)}
-            page = self._page(path, registrant, key, read, query, upkeep=upkeep)
+            page = self._page(path, access, key, read, query, upkeep=upkeep)
             yield from page.entries
             if not page.more:
                 return
@@ -106,7 +106,7 @@ class GitHubSession:
     def _page[T](
         self,
         path: str,
-        registrant: Registrant,
+        access: ScopeAccess,
         key: str,
         read: Callable[[Any], T],
         query: Mapping[str, str],
@@ -114,11 +114,11 @@ class GitHubSession:
         upkeep: bool,
     ) -> _Page:
         # One path may answer each installation differently.
-        name: tuple[object, ...] = (registrant, path, *query.values())
+        name: tuple[object, ...] = (access, path, *query.values())
         with self._lock:
             known = self._pages.get(name)
         headers = {"If-None-Match": known.etag} if known else None
-        answer = self.call("GET", path, registrant, params=query, headers=headers, upkeep=upkeep)
+        answer = self.call("GET", path, access, params=query, headers=headers, upkeep=upkeep)
         if known and answer.status == NOT_MODIFIED:
             page = known
         else:

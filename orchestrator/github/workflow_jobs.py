@@ -12,7 +12,7 @@ from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.github.client import understanding
 from orchestrator.github.session import FORBIDDEN, NOT_FOUND, GitHubSession
 from orchestrator.jobs.event import Installation, Owner, Repository, WorkflowJob, WorkflowJobEvent
-from orchestrator.runners.scope import Registrant, Scope
+from orchestrator.runners.scope import Scope, ScopeAccess
 
 # A run that works on some jobs, or waits for the approval of one, may have others that are queued. The jobs of a run
 # that has ended are not looked at: one that still says "queued" there will never run.
@@ -37,15 +37,15 @@ class WorkflowJobs:
         Raises:
             UpstreamError: GitHub does not tell, or not all.
         """
-        registrant = Registrant(Scope("repository", repository), installation)
+        access = ScopeAccess(Scope("repository", repository), installation)
         runs: dict[int, _Run] = {}
         for status in UNFINISHED:
             path = f"/repos/{repository}/actions/runs"
-            found = dict(self._session.listing(path, registrant, "workflow_runs", _run, params={"status": status}))
+            found = dict(self._session.listing(path, access, "workflow_runs", _run, params={"status": status}))
             if len(found) >= MOST_RUNS:
                 raise TransientError(f"{repository} has more unfinished runs than GitHub lists")
             runs |= found
-        return [event for number, run in runs.items() for event in self._queued_of(registrant, number, run)]
+        return [event for number, run in runs.items() for event in self._queued_of(access, number, run)]
 
     def is_queued(self, event: WorkflowJobEvent) -> bool | None:
         """Return whether a job of an event waits for a runner now; None where the credentials may not know.
@@ -56,26 +56,26 @@ class WorkflowJobs:
             UpstreamError: GitHub does not tell.
         """
         repository = event.repository.full_name
-        registrant = Registrant(Scope("repository", repository), event.installation.id if event.installation else None)
+        access = ScopeAccess(Scope("repository", repository), event.installation.id if event.installation else None)
         job = f"/repos/{repository}/actions/jobs/{event.workflow_job.id}"
         run = f"/repos/{repository}/actions/runs/{event.workflow_job.run_id}"
         try:
-            return self._status(job, registrant) == "queued" and self._status(run, registrant) != "completed"
+            return self._status(job, access) == "queued" and self._status(run, access) != "completed"
         except GitHubRefused as error:
             if error.status in (FORBIDDEN, NOT_FOUND):
                 return None
             raise
 
-    def _status(self, path: str, registrant: Registrant) -> str:
-        answer = self._session.call("GET", path, registrant)
+    def _status(self, path: str, access: ScopeAccess) -> str:
+        answer = self._session.call("GET", path, access)
         with understanding(f"GitHub's answer to GET {path} has no status"):
             return str(answer.json["status"])
 
-    def _queued_of(self, registrant: Registrant, run: int, about: "_Run") -> Iterator[WorkflowJobEvent]:
-        path = f"{registrant.scope.api_path}/actions/runs/{run}/jobs"
+    def _queued_of(self, access: ScopeAccess, run: int, about: "_Run") -> Iterator[WorkflowJobEvent]:
+        path = f"{access.scope.api_path}/actions/runs/{run}/jobs"
         repository, organization = about
-        installation = Installation(id=registrant.installation) if registrant.installation else None
-        for job in self._session.listing(path, registrant, "jobs", _job, params={"filter": "latest"}):
+        installation = Installation(id=access.installation) if access.installation else None
+        for job in self._session.listing(path, access, "jobs", _job, params={"filter": "latest"}):
             if job is not None:
                 yield WorkflowJobEvent(
                     action="queued",

@@ -15,7 +15,7 @@ from orchestrator.config.profiles import RunnerProfile
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile.matching import match
 from orchestrator.runners.registered import Runner
-from orchestrator.runners.scope import Registrant
+from orchestrator.runners.scope import ScopeAccess
 from orchestrator.runners.task import TaskState, replacement_of, task_id, task_of_runner
 
 # A younger job is in flight: its delivery, or the request in the queue, will see to it.
@@ -77,7 +77,7 @@ class ScopeView:
     """What GitHub and Batch say of one place where runners register.
 
     Attributes:
-        registrant: the place.
+        access: the place.
         url: the same as a runner knows it.
         jobs: the queued jobs of its repositories in view.
         runners: every runner registered there.
@@ -87,7 +87,7 @@ class ScopeView:
         period: the time between two passes.
     """
 
-    registrant: Registrant
+    access: ScopeAccess
     url: str
     jobs: Sequence[WaitingJob]
     runners: Sequence[Runner]
@@ -136,7 +136,7 @@ class DeleteTask:
 class RemoveRunner:
     """Remove a runner of ours from GitHub."""
 
-    registrant: Registrant
+    access: ScopeAccess
     runner: Runner
     reason: str
 
@@ -337,4 +337,4 @@ def _removals(view: ScopeView, now: datetime) -> list[Action]:
         if task.state == "finished" and task.ended_at is not None and now - task.ended_at >= SETTLED
     }
     found = [r for r in view.runners if not r.online and not r.busy and task_of_runner(r.name) in over]
-    return [RemoveRunner(view.registrant, runner, "its task is over") for runner in found[:REMOVALS]]
+    return [RemoveRunner(view.access, runner, "its task is over") for runner in found[:REMOVALS]]

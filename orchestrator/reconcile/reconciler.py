@@ -35,7 +35,7 @@ from orchestrator.reconcile.plan import (
 )
 from orchestrator.runners.provisioning import Outcome
 from orchestrator.runners.registered import Runner
-from orchestrator.runners.scope import Registrant, Scope, runner_scope
+from orchestrator.runners.scope import Scope, ScopeAccess, runner_scope
 from orchestrator.runners.task import TaskState
 
 logger = logging.getLogger(__name__)
@@ -73,10 +73,10 @@ class Jobs(Protocol):
 class Registered(Protocol):
     """The runners that GitHub knows."""
 
-    def listed(self, registrant: Registrant) -> Sequence[Runner]:
+    def listed(self, access: ScopeAccess) -> Sequence[Runner]:
         """Return all of a scope."""
 
-    def remove(self, registrant: Registrant, runner_id: int, *, upkeep: bool = False) -> None:
+    def remove(self, access: ScopeAccess, runner_id: int, *, upkeep: bool = False) -> None:
         """Remove one."""
 
 
@@ -186,7 +186,7 @@ class Reconciler:
 
     def _list_runners(self, place: _Place) -> None:
         try:
-            place.runners = self._runners.listed(Registrant(place.scope, place.installation))
+            place.runners = self._runners.listed(ScopeAccess(place.scope, place.installation))
         except UpstreamError as error:
             place.trouble = str(error)
 
@@ -264,11 +264,11 @@ class Reconciler:
             _log(logging.WARNING, result="skipped", scope=str(place.scope), reason=place.trouble)
             done["skipped"] += 1
             return
-        registrant = Registrant(place.scope, place.installation)
+        access = ScopeAccess(place.scope, place.installation)
         jobs = list(place.jobs.values())
         own = [task for task in tasks if task.url == url]
         others = [task for task in tasks if task.url != url and task.job_key in place.jobs] if place.jobs else []
-        view = ScopeView(registrant, url, jobs, place.runners, own, others, place.complete, self._period)
+        view = ScopeView(access, url, jobs, place.runners, own, others, place.complete, self._period)
         for action in decide(view, now, STARTS - done[_START]):
             done[self._carry_out(action)] += 1
 
@@ -297,8 +297,8 @@ class Reconciler:
             case DeleteTask(task):
                 self._tasks.delete(task.pool, task.task_id)
                 return "deleted"
-            case RemoveRunner(registrant, runner):
-                self._runners.remove(registrant, runner.id, upkeep=True)
+            case RemoveRunner(access, runner):
+                self._runners.remove(access, runner.id, upkeep=True)
                 return "removed"
             case Wait():
                 return "waits"

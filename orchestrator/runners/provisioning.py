@@ -18,7 +18,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.errors import RunnerNameTaken, TransientError, UpstreamError, UpstreamRefused
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.runners.registration import Registrar, Registration, another_name
-from orchestrator.runners.scope import Registrant, runner_scope
+from orchestrator.runners.scope import ScopeAccess, runner_scope
 from orchestrator.runners.task import EXPIRES_AT, ORIGIN, Origin, RunnerTask, TaskState, task_id
 
 logger = logging.getLogger(__name__)
@@ -121,26 +121,26 @@ class Provisioner:
         self._check_runner_version(profile)
         job = event.workflow_job
         installation = event.installation.id if event.installation else None
-        registrant = Registrant(runner_scope(event, self._settings), installation)
+        access = ScopeAccess(runner_scope(event, self._settings), installation)
         labels = profile.runner_labels(job.labels)
         created = Outcome("created", task_id(job, replacement), profile.pool, profile.image, profile.name)
         already = replace(created, result="exists")
 
         name = created.task_id
         try:
-            registration = self._registrar.register(registrant, name, labels, profile.runner_group)
+            registration = self._registrar.register(access, name, labels, profile.runner_group)
         except RunnerNameTaken:
             # Either the job has its runner, or an earlier try got no further than its registration.
             if self._tasks.state(profile.pool, created.task_id) is not None:
                 return already
             name = another_name(name)
             try:
-                registration = self._registrar.register(registrant, name, labels, profile.runner_group)
+                registration = self._registrar.register(access, name, labels, profile.runner_group)
             except RunnerNameTaken as error:  # by the same call, whose answer was lost: there are other names
                 raise TransientError(str(error)) from None
 
         environment = {
-            "GHR_URL": registrant.scope.url(self._settings.github_web_url),
+            "GHR_URL": access.scope.url(self._settings.github_web_url),
             "GHR_NAME": name,
             "GHR_LABELS": ",".join(labels),
             **({"GHR_GROUP": profile.runner_group} if profile.runner_group else {}),
@@ -154,11 +154,11 @@ class Provisioner:
         try:
             added = self._tasks.add(task)
         except UpstreamRefused:  # there is no task; after any other trouble there may be one
-            self._withdraw(registrant, registration)
+            self._withdraw(access, registration)
             raise
         if added:
             return created
-        self._withdraw(registrant, registration)
+        self._withdraw(access, registration)
         return already
 
     def _take_back(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Outcome:
@@ -200,9 +200,9 @@ class Provisioner:
                 self._taken_for.popitem(last=False)
             return True
 
-    def _withdraw(self, registrant: Registrant, registration: Registration) -> None:
+    def _withdraw(self, access: ScopeAccess, registration: Registration) -> None:
         try:
-            self._registrar.withdraw(registrant, registration)
+            self._registrar.withdraw(access, registration)
         except UpstreamError as error:
             logger.warning("a registration that nobody needs stays until GitHub forgets it: %s", error)
 

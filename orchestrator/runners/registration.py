@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.runners.scope import Registrant
+from orchestrator.runners.scope import ScopeAccess
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Registration:
 class Registrar(Protocol):
     """One way to a registration."""
 
-    def register(self, registrant: Registrant, name: str, labels: Sequence[str], group: str | None) -> Registration:
+    def register(self, access: ScopeAccess, name: str, labels: Sequence[str], group: str | None) -> Registration:
         """Return a registration for one runner.
 
         Raises:
@@ -35,7 +35,7 @@ class Registrar(Protocol):
             UpstreamError: GitHub gives none.
         """
 
-    def withdraw(self, registrant: Registrant, registration: Registration) -> None:
+    def withdraw(self, access: ScopeAccess, registration: Registration) -> None:
         """Undo a registration that no task will use.
 
         Raises:

@@ -38,7 +38,7 @@ class Scope:
         return f"{self.kind} {self.name}"
 
 
-class Registrant(NamedTuple):
+class ScopeAccess(NamedTuple):
     """Whose runners: the scope, and the GitHub App's installation where the delivery named it."""
 
     scope: Scope

@@ -127,7 +127,7 @@ class TestEachCheckCanFail:
 
         def removals(view: ScopeView, _now: object) -> list[RemoveRunner]:
             offline = [runner for runner in view.runners if not runner.online]
-            return [RemoveRunner(view.registrant, runner, "it is offline") for runner in offline]
+            return [RemoveRunner(view.access, runner, "it is offline") for runner in offline]
 
         monkeypatch.setattr(orchestrator.reconcile.plan, "_removals", removals)
         assert FOREIGN in simulate(Options(10, 0, trouble=False)).ledger.broken

@@ -23,7 +23,7 @@ from orchestrator.github.runners import Runners
 from orchestrator.github.session import GitHubSession
 from orchestrator.github.workflow_jobs import WorkflowJobs
 from orchestrator.reconcile.hook_delivery import APP_HOOK
-from orchestrator.runners.scope import Registrant, Scope
+from orchestrator.runners.scope import Scope, ScopeAccess
 from sandbox.deployment import REPOSITORY, Deployment
 from sandbox.github import GitHub
 from sandbox.github.access import APP_PERMISSIONS
@@ -63,13 +63,13 @@ def test_github(github: GitHub, github_url: str, app_keys: tuple[str, str], tmp_
     reach.append((Runners(GitHubSession(client, AppCredential(client, str(app.id), private))), scopes))
     for number, (runners, own) in enumerate(reach):
         for scope in own:
-            registrant = Registrant(scope, None)
-            runners.registration_token(registrant)
+            access = ScopeAccess(scope, None)
+            runners.registration_token(access)
             group = "Batch" if scope.kind == "organization" else None
-            config = runners.jit_config(registrant, f"runner-{number}-{scope.kind}", ["self-hosted", "linux"], group)
-            assert config.runner_id in [runner.id for runner in runners.listed(registrant)]
-            runners.remove(registrant, config.runner_id)
-            runners.remove(registrant, config.runner_id)
+            config = runners.jit_config(access, f"runner-{number}-{scope.kind}", ["self-hosted", "linux"], group)
+            assert config.runner_id in [runner.id for runner in runners.listed(access)]
+            runners.remove(access, config.runner_id)
+            runners.remove(access, config.runner_id)
     published = published_hook_ranges(client, None, None)
     published_hook_ranges(client, "Bearer ghp_sandbox", published.etag)
     exchanges = github.recorder.exchanges

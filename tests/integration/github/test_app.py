@@ -11,13 +11,13 @@ from orchestrator.errors import TransientError, UpstreamRefused
 from orchestrator.github.app import SMALL, GitHubApp
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential
-from orchestrator.runners.scope import Registrant, Scope
+from orchestrator.runners.scope import Scope, ScopeAccess
 from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.github.access import Installation
 
 REPOSITORY = "acme/app"
-ORGANIZATION = Registrant(Scope("organization", "acme"), None)
+ORGANIZATION = ScopeAccess(Scope("organization", "acme"), None)
 LABELS = ("self-hosted", "linux")
 LISTING = "/orgs/acme/actions/runners"
 

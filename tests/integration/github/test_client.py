@@ -16,15 +16,15 @@ from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
 from orchestrator.github.runners import Runners
 from orchestrator.github.session import GitHubSession
-from orchestrator.runners.scope import Registrant, Scope
+from orchestrator.runners.scope import Scope, ScopeAccess
 from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.github.limits import Budget
 from sandbox.github.model import Scope as StandInScope
 
-ORGANIZATION = Registrant(Scope("organization", "acme"), None)
-REPOSITORY = Registrant(Scope("repository", "acme/app"), None)
-ENTERPRISE = Registrant(Scope("enterprise", "big"), None)
+ORGANIZATION = ScopeAccess(Scope("organization", "acme"), None)
+REPOSITORY = ScopeAccess(Scope("repository", "acme/app"), None)
+ENTERPRISE = ScopeAccess(Scope("enterprise", "big"), None)
 TOKEN_CALL = "POST /orgs/acme/actions/runners/registration-token"
 
 
@@ -42,14 +42,14 @@ def with_token(url: str, token: str = "ghp_sandbox") -> Runners:
 class TestRegistrationToken:
     """`Runners.registration_token`."""
 
-    @pytest.mark.parametrize("registrant", [ORGANIZATION, REPOSITORY, ENTERPRISE])
-    def test_of_each_scope(self, github: GitHub, github_url: str, registrant: Registrant) -> None:
+    @pytest.mark.parametrize("access", [ORGANIZATION, REPOSITORY, ENTERPRISE])
+    def test_of_each_scope(self, github: GitHub, github_url: str, access: ScopeAccess) -> None:
         """Each kind of scope gives a token, and keeps giving the same one without a call."""
         runners = with_token(github_url)
-        token = runners.registration_token(registrant)
+        token = runners.registration_token(access)
         assert token.value
-        assert runners.registration_token(registrant) == token
-        assert github.recorder.calls == [f"POST {registrant.scope.api_path}/actions/runners/registration-token -> 201"]
+        assert runners.registration_token(access) == token
+        assert github.recorder.calls == [f"POST {access.scope.api_path}/actions/runners/registration-token -> 201"]
 
     def test_on_an_enterprise_server(self, github: GitHub, github_url: str) -> None:
         """The same calls work below /api/v3."""
@@ -95,26 +95,26 @@ class TestApp:
     def test_installation_from_the_delivery(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:
         """With the installation known, two calls give a registration token, and none the next time."""
         runners, installation = self.runners(github, github_url, app_keys)
-        registrant = Registrant(ORGANIZATION.scope, installation)
-        assert runners.registration_token(registrant) == runners.registration_token(registrant)
+        access = ScopeAccess(ORGANIZATION.scope, installation)
+        assert runners.registration_token(access) == runners.registration_token(access)
         assert github.recorder.calls == [
             f"POST /app/installations/{installation}/access_tokens -> 201",
             f"{TOKEN_CALL} -> 201",
         ]
 
-    @pytest.mark.parametrize("registrant", [ORGANIZATION, REPOSITORY])
+    @pytest.mark.parametrize("access", [ORGANIZATION, REPOSITORY])
     def test_installation_looked_up(
-        self, github: GitHub, github_url: str, app_keys: tuple[str, str], registrant: Registrant
+        self, github: GitHub, github_url: str, app_keys: tuple[str, str], access: ScopeAccess
     ) -> None:
         """Without it, the installation of the scope is looked up, once."""
         runners, installation = self.runners(github, github_url, app_keys)
-        assert runners.registration_token(registrant).value
-        assert runners.jit_config(registrant, "r-1", ["self-hosted"], None).encoded
+        assert runners.registration_token(access).value
+        assert runners.jit_config(access, "r-1", ["self-hosted"], None).encoded
         assert github.recorder.calls == [
-            f"GET {registrant.scope.api_path}/installation -> 200",
+            f"GET {access.scope.api_path}/installation -> 200",
             f"POST /app/installations/{installation}/access_tokens -> 201",
-            f"POST {registrant.scope.api_path}/actions/runners/registration-token -> 201",
-            f"POST {registrant.scope.api_path}/actions/runners/generate-jitconfig -> 201",
+            f"POST {access.scope.api_path}/actions/runners/registration-token -> 201",
+            f"POST {access.scope.api_path}/actions/runners/generate-jitconfig -> 201",
         ]
 
     def test_revoked_installation_token(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:
@@ -140,7 +140,7 @@ class TestApp:
         """An organization where the App is not installed is named in the error."""
         runners, _ = self.runners(github, github_url, app_keys)
         with pytest.raises(GitHubRefused, match="is not installed for organization other") as caught:
-            runners.registration_token(Registrant(Scope("organization", "other"), None))
+            runners.registration_token(ScopeAccess(Scope("organization", "other"), None))
         assert caught.value.status == 404
 
     def test_lookup_refused(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:
@@ -157,14 +157,14 @@ class TestApp:
         installation = github.install(app, "acme")
         runners = Runners(GitHubSession(client, AppCredential(client, str(app.id), app_keys[0])))
         with pytest.raises(UpstreamRefused, match="belong together"):
-            runners.registration_token(Registrant(ORGANIZATION.scope, installation.id))
+            runners.registration_token(ScopeAccess(ORGANIZATION.scope, installation.id))
 
     def test_token_refused(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:
         """Another refusal of the installation's token is reported as it is."""
         runners, installation = self.runners(github, github_url, app_keys)
         github.faults.add(Fault("status", "POST /app/installations/*", status=422, body="{}"))
         with pytest.raises(GitHubRefused, match="422"):
-            runners.registration_token(Registrant(ORGANIZATION.scope, installation))
+            runners.registration_token(ScopeAccess(ORGANIZATION.scope, installation))
 
     def test_installed_anew(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:
         """After the App was removed and installed again, the second try finds the new installation."""

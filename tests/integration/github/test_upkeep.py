@@ -11,7 +11,7 @@ from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential, TokenCredential
 from orchestrator.github.runners import Runners
 from orchestrator.github.session import GitHubSession
-from orchestrator.runners.scope import Registrant, Scope
+from orchestrator.runners.scope import Scope, ScopeAccess
 from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.github.limits import Budget
@@ -19,7 +19,7 @@ from sandbox.github.model import Label, Registration
 from sandbox.github.model import Scope as StandInScope
 
 REPOSITORY = "acme/app"
-ORGANIZATION = Registrant(Scope("organization", "acme"), None)
+ORGANIZATION = ScopeAccess(Scope("organization", "acme"), None)
 LABELS = ("self-hosted", "linux")
 LISTING = "/orgs/acme/actions/runners"
 
@@ -148,9 +148,9 @@ class TestNotModified:
     def test_least_used_is_forgotten(self, github: GitHub, runners: Runners, monkeypatch: pytest.MonkeyPatch) -> None:
         """Only so many pages are remembered: those that were used last, changed or not."""
         monkeypatch.setattr(session_module, "REMEMBERED", 2)
-        one, two, three = (Registrant(Scope("organization", name), None) for name in ("acme", "b", "c"))
-        for registrant in (one, two, one, three, one, two):
-            runners.listed(registrant)
+        one, two, three = (ScopeAccess(Scope("organization", name), None) for name in ("acme", "b", "c"))
+        for access in (one, two, one, three, one, two):
+            runners.listed(access)
         assert github.recorder.statuses == [200, 200, 304, 200, 304, 200]
         assert len(runners._session._pages) == 2
 
@@ -176,7 +176,7 @@ class TestBudget:
         """When a quarter is left, upkeep is refused without a call, and a new runner still gets its token."""
         github.budget = Budget(limit=20)
         for number in range(15):
-            runners.listed(Registrant(Scope("organization", f"org-{number}"), None))
+            runners.listed(ScopeAccess(Scope("organization", f"org-{number}"), None))
         github.recorder.clear()
         with pytest.raises(TransientError, match="last 5 requests") as caught:
             runners.listed(ORGANIZATION)
@@ -240,7 +240,7 @@ class TestBudget:
         """A question about a scope that was renamed is asked where it is now."""
         register(github, 1)
         github.faults.add(Fault("status", status=301, headers={"Location": f"{github.url}{LISTING}"}))
-        assert len(runners.listed(Registrant(Scope("organization", "old"), None))) == 1
+        assert len(runners.listed(ScopeAccess(Scope("organization", "old"), None))) == 1
 
 
 class TestRevoked:

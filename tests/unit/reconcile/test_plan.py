@@ -30,13 +30,13 @@ from orchestrator.reconcile.plan import (
     decide,
 )
 from orchestrator.runners.registered import Runner
-from orchestrator.runners.scope import Registrant, Scope
+from orchestrator.runners.scope import Scope, ScopeAccess
 from orchestrator.runners.task import TaskState
 from tests.builders import queued_job, settings
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 LABELS = frozenset({"self-hosted", "linux", "x64", "ubuntu-latest", "ubuntu-24.04"})
-ACME = Registrant(Scope("organization", "acme"), None)
+ACME = ScopeAccess(Scope("organization", "acme"), None)
 URL = "https://github.com/acme"
 
 

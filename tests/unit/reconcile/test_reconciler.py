@@ -17,7 +17,7 @@ from orchestrator.reconcile import reconciler
 from orchestrator.reconcile.reconciler import REPOSITORIES, TURNS, Reconciler, _by_turns
 from orchestrator.runners.provisioning import Outcome
 from orchestrator.runners.registered import Runner
-from orchestrator.runners.scope import Registrant
+from orchestrator.runners.scope import ScopeAccess
 from orchestrator.runners.task import Origin, TaskState, task_id
 from tests.builders import queued_job, settings
 
@@ -61,7 +61,7 @@ class World:
         self.installed: Mapping[str, int] = {}
         self.trouble: dict[str, UpstreamError] = {}
         self.asked: list[tuple[str, int | None]] = []
-        self.listed_for: list[Registrant] = []
+        self.listed_for: list[ScopeAccess] = []
         self.done: list[str] = []
         self.starting: set[str] = set()
         self.reconciler = Reconciler(
@@ -90,15 +90,15 @@ class World:
         self.fail("installations")
         return self.installed
 
-    def listed(self, registrant: Registrant) -> Sequence[Runner]:
+    def listed(self, access: ScopeAccess) -> Sequence[Runner]:
         """Return who is registered."""
-        self.listed_for.append(registrant)
-        self.fail(registrant.scope.name)
+        self.listed_for.append(access)
+        self.fail(access.scope.name)
         return self.runners
 
-    def remove(self, registrant: Registrant, runner_id: int, *, upkeep: bool = False) -> None:
+    def remove(self, access: ScopeAccess, runner_id: int, *, upkeep: bool = False) -> None:
         """Remove a runner."""
-        assert registrant
+        assert access
         assert upkeep
         self.done.append(f"remove {runner_id}")
 

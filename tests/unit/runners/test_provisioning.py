@@ -16,7 +16,7 @@ from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.runners import provisioning
 from orchestrator.runners.provisioning import REMEMBERED, Outcome, Provisioner
 from orchestrator.runners.registration import Registration, another_name
-from orchestrator.runners.scope import Registrant, Scope, runner_scope
+from orchestrator.runners.scope import Scope, ScopeAccess, runner_scope
 from orchestrator.runners.task import Origin, RunnerTask, TaskState
 from tests.builders import queued_job, settings
 
@@ -29,20 +29,20 @@ class Registry:
 
     def __init__(self, *taken: str) -> None:
         self.taken = set(taken)
-        self.asked: list[tuple[Registrant, str, tuple[str, ...], str | None]] = []
+        self.asked: list[tuple[ScopeAccess, str, tuple[str, ...], str | None]] = []
         self.withdrawn: list[int | None] = []
         self.withdrawal: Exception | None = None
 
-    def register(self, registrant: Registrant, name: str, labels: Sequence[str], group: str | None) -> Registration:
+    def register(self, access: ScopeAccess, name: str, labels: Sequence[str], group: str | None) -> Registration:
         """Register a runner."""
-        self.asked.append((registrant, name, tuple(labels), group))
+        self.asked.append((access, name, tuple(labels), group))
         if name in self.taken:
             raise RunnerNameTaken(name)
         return Registration({"GHR_TOKEN": "s3cret"}, NOW + timedelta(hours=1), 7)
 
-    def withdraw(self, registrant: Registrant, registration: Registration) -> None:
+    def withdraw(self, access: ScopeAccess, registration: Registration) -> None:
         """Note what was given back."""
-        assert isinstance(registrant.scope, Scope)
+        assert isinstance(access.scope, Scope)
         self.withdrawn.append(registration.runner_id)
         if self.withdrawal:
             raise self.withdrawal
@@ -132,7 +132,7 @@ def test_a_task_with_all_that_the_image_reads() -> None:
     assert (origin.profile, origin.event.workflow_job.id) == ("ubuntu-latest", 29679449526)
     assert registry.asked == [
         (
-            Registrant(Scope("organization", "acme"), None),
+            ScopeAccess(Scope("organization", "acme"), None),
             "runner-29679449526-1",
             ("self-hosted", "linux", "x64", "ubuntu-latest", "ubuntu-24.04"),
             "Batch",

@@ -1,0 +1,56 @@
+"""The log: one JSON object per line, each with the ids of what the code is working on.
+
+The ids (delivery, job, task, …) are kept in the context, so a function that logs does not need them as arguments. A
+thread sees them when the code is handed over with `contextvars.copy_context`, as `delivery.deadline.within` does.
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_ids: ContextVar[Mapping[str, object]] = ContextVar("ids", default={})
+
+
+@contextmanager
+def about(**ids: object) -> Iterator[None]:
+    """Add ids to every line that is logged in the block, including those that `also_about` adds inside it."""
+    token = _ids.set({**_ids.get(), **ids})
+    try:
+        yield
+    finally:
+        _ids.reset(token)
+
+
+def also_about(**ids: object) -> None:
+    """Add ids to the lines that follow in the enclosing `about` block: what it is about was not known before."""
+    _ids.set({**_ids.get(), **ids})
+
+
+class Log:
+    """A module's log.
+
+    Args:
+        name: the module's name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def __call__(self, level: int, **fields: object) -> None:
+        """Write one line.
+
+        Args:
+            level: of the `logging` module.
+            fields: what it says, as JSON values; they win over ids of the same name.
+        """
+        self._logger.log(level, "%s", _line(fields))
+
+    def exception(self, **fields: object) -> None:
+        """Write one line as an error, with the traceback of the exception that is being handled."""
+        self._logger.exception("%s", _line(fields))
+
+
+def _line(fields: Mapping[str, object]) -> str:
+    return json.dumps({**_ids.get(), **fields})
