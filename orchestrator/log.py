@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_ids: ContextVar[Mapping[str, object]] = ContextVar("ids", default={})
+_ids: ContextVar[Mapping[str, object]] = ContextVar("ids")
 
 
 @contextmanager
 def about(**ids: object) -> Iterator[None]:
     """Add ids to every line that is logged in the block, including those that `also_about` adds inside it."""
-    token = _ids.set({**_ids.get(), **ids})
+    token = _ids.set({**_ids.get({}), **ids})
     try:
         yield
     finally:
@@ -25,7 +25,7 @@ def about(**ids: object) -> Iterator[None]:
 
 def also_about(**ids: object) -> None:
     """Add ids to the lines that follow in the enclosing `about` block: what it is about was not known before."""
-    _ids.set({**_ids.get(), **ids})
+    _ids.set({**_ids.get({}), **ids})
 
 
 class Log:
@@ -49,8 +49,8 @@ class Log:
 
     def exception(self, **fields: object) -> None:
         """Write one line as an error, with the traceback of the exception that is being handled."""
-        self._logger.exception("%s", _line(fields))
+        self._logger.exception("%s", _line(fields))  # noqa: LOG004 - its caller is in one
 
 
 def _line(fields: Mapping[str, object]) -> str:
-    return json.dumps({**_ids.get(), **fields})
+    return json.dumps({**_ids.get({}), **fields})
