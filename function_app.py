@@ -5,7 +5,7 @@ import logging
 import azure.functions as func
 
 from orchestrator.application import Application
-from orchestrator.delivery.receiver import Answer
+from orchestrator.delivery.answer import Answer
 
 # The SDKs' own request logs would double every line of ours.
 logging.getLogger("azure").setLevel(logging.WARNING)

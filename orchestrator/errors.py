@@ -8,8 +8,7 @@
           · DeliveryMalformed     400
           · ContentTypeUnknown    415
           · SignatureInvalid      401
-          · RepositoryNotAllowed  403
-      · RequestMalformed          a message in the queue is none of ours
+      · RequestMalformed          a message in the queue is not a runner request
       · UpstreamError             GitHub, Batch or the queue did not do what was asked
           · TransientError        it may later: try again (after `retry_after` seconds, if it said so)
           · UpstreamRefused       it will not until somebody changes something (500)
@@ -37,6 +36,11 @@ class SettingsError(OrchestratorError):
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(f"{setting}: {problem}" for setting, problem in self.problems))
+
+    @classmethod
+    def of(cls, setting: str, problem: str) -> "SettingsError":
+        """Return the error about one setting."""
+        return cls([(setting, problem)])
 
 
 class DeliveryRefused(OrchestratorError):
@@ -79,14 +83,8 @@ class SignatureInvalid(DeliveryRefused):
     status = 401
 
 
-class RepositoryNotAllowed(DeliveryRefused):
-    """The repository is public, or not among `AllowedRepositories`."""
-
-    status = 403
-
-
 class RequestMalformed(OrchestratorError):
-    """A message in the queue is none of ours."""
+    """A message in the queue is not a runner request."""
 
 
 class UpstreamError(OrchestratorError):

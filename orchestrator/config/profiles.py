@@ -7,6 +7,7 @@ rule (GitHub docs, "Using self-hosted runners in a workflow"). The first profile
 import fnmatch
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -34,12 +35,14 @@ _DEFAULTS: tuple[tuple[Literal["linux", "windows"], str, tuple[str, ...]], ...] 
 # (A length in the pattern itself, like {0,99}, would make compiling it the longest part of a cold start.)
 type ProfileLabel = Annotated[str, Field(pattern=r"^[A-Za-z0-9*?][A-Za-z0-9._:=+/@*?-]*$", max_length=100)]
 type PoolId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=50)]
+type System = Literal["linux", "windows"]
+type Architecture = Literal["x64", "arm64"]
 type Launch = Literal["batch", "docker"]
 type GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_ .()+-]*$", max_length=100)]
 
 
-class RunnerProfile(BaseModel):
-    """One kind of runner: the labels it offers, and the pool, image and limits it runs with.
+class ProfileSetting(BaseModel):
+    """A profile as it is written in `RunnerProfiles`; `Settings.profiles` has it with everything filled in.
 
     Attributes:
         name: what the profile is called in answers and logs.
@@ -66,8 +69,8 @@ class RunnerProfile(BaseModel):
     labels: Annotated[tuple[ProfileLabel, ...], Field(max_length=50)] = ()
     pool: PoolId
     image: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", max_length=255)]
-    os: Literal["linux", "windows"] = "linux"
-    arch: Literal["x64", "arm64"] = "x64"
+    os: System = "linux"
+    arch: Architecture = "x64"
     launch: Launch | None = None
     run_options: Annotated[str, Field(max_length=1000)] = ""
     slots: Annotated[int, Field(ge=1, le=256)] = 1
@@ -90,6 +93,41 @@ class RunnerProfile(BaseModel):
         if any(label.strip("*?") == "" for label in self.labels):
             raise ValueError("a label of wildcards alone would serve every job")
         return self
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One kind of runner: the labels it offers, and the pool, image and limits it runs with.
+
+    Attributes:
+        name: what the profile is called in answers and logs.
+        labels: what it offers beside `self-hosted`, its system and its architecture; `*` and `?` are wildcards.
+        pool: id of the Azure Batch pool.
+        image: container image, with its registry.
+        os: how Batch must start the container, and a label of every runner.
+        arch: a label of every runner.
+        launch: who starts the container: `batch`, on a pool made for containers, or the task itself with `docker`.
+        run_options: options for creating the container, beside `--rm`.
+        slots: task slots that one runner takes on its node.
+        max_hours: wall-clock limit of one runner.
+        idle_minutes: how long a runner waits for a job.
+        runner_group: the runner group's name; None for GitHub's default group.
+        runner_version: version of the runner in the image.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    pool: str
+    image: str
+    os: System
+    arch: Architecture
+    launch: Launch
+    run_options: str
+    slots: int
+    max_hours: float
+    idle_minutes: float
+    runner_group: str | None
+    runner_version: str
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -123,16 +161,16 @@ def asks_for_self_hosted(labels: Iterable[str]) -> bool:
     return any(label.lower() == SELF_HOSTED for label in labels)
 
 
-def profile_for(profiles: Iterable[RunnerProfile], labels: Sequence[str]) -> RunnerProfile | None:
+def profile_for(profiles: Iterable[Profile], labels: Sequence[str]) -> Profile | None:
     """Return the first profile that serves a job with these labels, or None."""
     return next((profile for profile in profiles if profile.serves(labels)), None)
 
 
-def default_profiles(ubuntu_pool: str | None, windows_pool: str | None) -> tuple[RunnerProfile, ...]:
+def default_profiles(ubuntu_pool: str | None, windows_pool: str | None) -> tuple[ProfileSetting, ...]:
     """Return the profiles in force without `RunnerProfiles`: those whose pool is configured."""
     pools = {"linux": ubuntu_pool, "windows": windows_pool}
     return tuple(
-        RunnerProfile(
+        ProfileSetting(
             name=labels[0],
             labels=labels,
             pool=pool,

@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic.alias_generators import to_pascal
 
 from orchestrator.config.allowed_sources import AllowedSources
-from orchestrator.config.profiles import GroupName, Launch, PoolId, RunnerProfile, default_profiles
+from orchestrator.config.profiles import GroupName, Launch, PoolId, Profile, ProfileSetting, default_profiles
 from orchestrator.config.runner_version import PINNED, RunnerVersion
 from orchestrator.errors import SettingsError
 
@@ -183,7 +183,7 @@ class Settings(BaseModel):
     runner_registration: Annotated[Literal["token", "jit"], _LOWER] = "token"
     runner_group: GroupName | None = None
     runner_version: RunnerVersion = PINNED
-    runner_profiles: Json[Annotated[tuple[RunnerProfile, ...], Field(min_length=1)]] | None = None
+    runner_profiles: Json[Annotated[tuple[ProfileSetting, ...], Field(min_length=1)]] | None = None
     job_max_hours: Annotated[float, Field(gt=0, le=120)] = 7
     runner_idle_minutes: Annotated[float, Field(gt=0, le=1440)] = 10
 
@@ -257,32 +257,41 @@ class Settings(BaseModel):
             problems.append(("BatchAccountKey", "is missing: Entra ID tokens are never sent over http://"))
         if self.runner_profiles is None and self.ubuntu_pool is None and self.windows_pool is None:
             problems.append(("UbuntuPool", "is missing (or set WindowsPool or RunnerProfiles)"))
-        unplaced = [profile for profile in self._unresolved_profiles() if not _names_registry(profile.image)]
+        unplaced = [profile for profile in self._written_profiles() if not _names_registry(profile.image)]
         if unplaced and self.container_registry_server is None:
             problems.append(("ContainerRegistryServer", "is missing: the profiles' images name no registry"))
         return problems
 
-    def _unresolved_profiles(self) -> tuple[RunnerProfile, ...]:
+    def _written_profiles(self) -> tuple[ProfileSetting, ...]:
         return self.runner_profiles or default_profiles(self.ubuntu_pool, self.windows_pool)
 
     @cached_property
-    def profiles(self) -> tuple[RunnerProfile, ...]:
-        """The runner profiles in order, with settings filled in that they leave open."""
-        return tuple(
-            profile.model_copy(
-                update={
-                    "image": profile.image
-                    if _names_registry(profile.image)
-                    else f"{self.container_registry_server}/{profile.image}",
-                    "launch": profile.launch or (self.windows_launch if profile.os == "windows" else "batch"),
-                    "max_hours": profile.max_hours or self.job_max_hours,
-                    "idle_minutes": profile.idle_minutes or self.runner_idle_minutes,
-                    "runner_group": profile.runner_group or self.runner_group,
-                    "runner_version": profile.runner_version or self.runner_version,
-                }
-            )
-            for profile in self._unresolved_profiles()
+    def profiles(self) -> tuple[Profile, ...]:
+        """The runner profiles in order; other settings fill in what a profile leaves open."""
+        return tuple(map(self._settled, self._written_profiles()))
+
+    def _settled(self, written: ProfileSetting) -> Profile:
+        image = written.image
+        return Profile(
+            name=written.name,
+            labels=written.labels,
+            pool=written.pool,
+            image=image if _names_registry(image) else f"{self.container_registry_server}/{image}",
+            os=written.os,
+            arch=written.arch,
+            launch=written.launch or (self.windows_launch if written.os == "windows" else "batch"),
+            run_options=written.run_options,
+            slots=written.slots,
+            max_hours=written.max_hours or self.job_max_hours,
+            idle_minutes=written.idle_minutes or self.runner_idle_minutes,
+            runner_group=written.runner_group or self.runner_group,
+            runner_version=written.runner_version or self.runner_version,
         )
+
+    @property
+    def github_credential(self) -> Literal["app", "token"]:
+        """What GitHub is called with: the App where there is one, but no App may register an enterprise's runners."""
+        return "token" if self.github_app_id is None or self.runner_scope == "enterprise" else "app"
 
     @property
     def webhook_secrets(self) -> tuple[bytes, ...]:

@@ -1,18 +1,15 @@
-"""Bounds how long a delivery waits for something, whatever that something is stuck in.
+"""Bounds how long a delivery waits for something, whatever that something hangs in.
 
-Name resolution, TLS and an identity endpoint know no common time-out, so blocking work is done in a thread and the wait
-is bounded from outside. The event loop stays free meanwhile: a burst that waits for a slow GitHub holds up nobody else.
+Name resolution, TLS and an identity endpoint have no common time-out, so blocking work is done in a thread and the wait
+is bounded from outside. The event loop stays free meanwhile: deliveries that wait for a slow GitHub hold up no other.
 """
 
 import asyncio
+import contextvars
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 
 from orchestrator.errors import TransientError
-
-UPSTREAM = ThreadPoolExecutor(max_workers=32, thread_name_prefix="upstream")
-# A pool of its own, so that what hangs upstream never keeps a request from being kept.
-QUEUE = ThreadPoolExecutor(max_workers=16, thread_name_prefix="queue")
 
 
 async def within[T](seconds: float, threads: Executor, action: Callable[[], T]) -> T:
@@ -23,8 +20,9 @@ async def within[T](seconds: float, threads: Executor, action: Callable[[], T]) 
     Raises:
         TransientError: It was not done in time.
     """
+    context = contextvars.copy_context()  # the ids of the log
     try:
         async with asyncio.timeout(seconds):
-            return await asyncio.get_running_loop().run_in_executor(threads, action)
+            return await asyncio.get_running_loop().run_in_executor(threads, context.run, action)
     except TimeoutError:
         raise TransientError(f"not done within {seconds:.2g} s") from None

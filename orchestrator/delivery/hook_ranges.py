@@ -2,17 +2,22 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import NamedTuple
 
+from orchestrator.clock import Clock, utc_now
 from orchestrator.config.allowed_sources import SHIPPED_HOOK_RANGES, Network
 from orchestrator.errors import UpstreamError
+from orchestrator.log import Log
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
-FRESH_FOR = 3600.0  # seconds; GitHub changes the list a few times a year
-RETRY_AFTER = 60.0  # seconds until a list that could not be fetched is asked for again
+# GitHub changes the list a few times a year.
+FRESH_FOR = timedelta(hours=1)
+# A list that could not be fetched is asked for again after this.
+RETRY_AFTER = timedelta(minutes=1)
 
 
 class PublishedRanges(NamedTuple):
@@ -23,19 +28,26 @@ class PublishedRanges(NamedTuple):
 
 
 class HookRanges:
-    """The ranges in force: the list shipped with the release until GitHub's first answer, then its last good one.
+    """The current ranges: the list shipped with the release until GitHub's first answer, then its last good one.
+
+    `networks` and `shipped` are replaced, never changed, so they may be read without the lock.
 
     Args:
         fetch: asks GitHub for its ranges, given the ETag of the last answer; raises UpstreamError.
-        clock: monotonic seconds.
+        clock: the time.
+        lock: makes a lock.
     """
 
     def __init__(
-        self, fetch: Callable[[str | None], PublishedRanges], clock: Callable[[], float] = time.monotonic
+        self,
+        fetch: Callable[[str | None], PublishedRanges],
+        clock: Clock = utc_now,
+        *,
+        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
     ) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = lock()
         self._etag: str | None = None
         self._next_fetch = clock()
         self.networks: tuple[Network, ...] = SHIPPED_HOOK_RANGES
@@ -55,8 +67,9 @@ class HookRanges:
                 published = self._fetch(self._etag)
             except UpstreamError as error:
                 self._next_fetch = self._clock() + RETRY_AFTER
-                origin = "shipped with the release" if self.shipped else "last published"
-                logger.warning("GitHub's hook ranges could not be read, the list %s stays in force: %s", origin, error)
+                which = "shipped with the release" if self.shipped else "last published"
+                message = f"GitHub's hook ranges could not be read, the list {which} is used on"
+                log(logging.WARNING, message=message, reason=str(error))
                 return
             self._next_fetch = self._clock() + FRESH_FOR
             self._etag = published.etag
@@ -64,4 +77,4 @@ class HookRanges:
                 return
             self.networks = published.networks
             self.shipped = False
-            logger.info("GitHub's hook ranges are now %s", ", ".join(map(str, self.networks)))
+            log(logging.INFO, message="GitHub's hook ranges are new", ranges=list(map(str, self.networks)))

@@ -1,92 +1,101 @@
-"""What GitHub or Batch could not serve at once, tried again: the use case behind the queue function.
+"""A kept request, tried again: the use case behind the queue function.
 
-A message never fails back to the host, which would repeat it at a pace of its own and then put it aside without a word:
-it ends as a runner, in the queue again with a longer wait, or among the given-up with one alert.
+A message never fails back to the Functions host, which would repeat it at a pace of its own and then put it aside
+without a word. It ends in one of three ways: its job has a runner, it is in the queue again with a longer wait, or it
+is given up, with one alert.
 """
 
-import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import assert_never
 
-from orchestrator.config.profiles import RunnerProfile
+from orchestrator.clock import Clock
 from orchestrator.config.settings import Settings
-from orchestrator.errors import OrchestratorError, RepositoryNotAllowed, RequestMalformed, TransientError
-from orchestrator.jobs.admission import Ignored, admit
-from orchestrator.jobs.event import WorkflowJobEvent
-from orchestrator.jobs.request import MAX_ATTEMPTS, RunnerRequest
-from orchestrator.runners.provisioning import Outcome
+from orchestrator.errors import OrchestratorError, RequestMalformed, TransientError
+from orchestrator.jobs.admission import Admitted, Ignored, Refused, admit
+from orchestrator.jobs.request import MAX_ATTEMPTS, RetryLater, RunnerRequest
+from orchestrator.log import Log, about
+from orchestrator.result import Result
+from orchestrator.runners.provisioning import HandleJob
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
+
+# Puts a message into the queue of given-up requests, with the reason.
+type DeadLetter = Callable[[bytes, str], None]
 
 
-class SlowLane:
+class RetryHandler:
     """Takes messages of the queue.
 
     Args:
         settings: the app settings.
-        serve: does what an admitted job needs (`Provisioner.serve`).
-        keep: puts a request back, given the seconds to wait that a service asked for (`RequestQueue.keep`).
-        give_up: puts a message aside (`RequestQueue.give_up`).
+        handle: does what an admitted job needs.
+        retry_later: puts a request back into the queue.
+        dead_letter: puts a message aside for good.
+        clock: the time.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        serve: Callable[[WorkflowJobEvent, RunnerProfile], Outcome],
-        keep: Callable[[RunnerRequest, float | None], float],
-        give_up: Callable[[bytes, str], None],
+        self, settings: Settings, handle: HandleJob, retry_later: RetryLater, dead_letter: DeadLetter, clock: Clock
     ) -> None:
         self._settings = settings
-        self._serve = serve
-        self._keep = keep
-        self._give_up = give_up
+        self._handle = handle
+        self._retry_later = retry_later
+        self._dead_letter = dead_letter
+        self._clock = clock
 
-    def take(self, message: bytes) -> None:
+    def retry(self, message: bytes) -> None:
         """Try once more what a message asks for.
 
         Raises:
             TransientError: The queue itself does not answer; the host then shows the message again.
         """
         try:
-            request = RunnerRequest.parse(message).again()
+            request = RunnerRequest.parse(message).next_attempt()
         except RequestMalformed as error:
-            self._alert(message, str(error))
+            self._give_up(message, str(error))
             return
-        about = {
-            "delivery": request.delivery,
-            "job": request.event.workflow_job.id,
-            "repository": request.event.repository.full_name,
-            "attempt": request.attempt,
-        }
+        with about(
+            delivery=request.delivery,
+            job=request.event.workflow_job.id,
+            repository=request.event.repository.full_name,
+            attempt=request.attempt,
+            kept_for_s=round((self._clock() - request.kept_since).total_seconds()),
+        ):
+            self._retry(request)
+
+    def _retry(self, request: RunnerRequest) -> None:
+        admission = admit(request.event, self._settings)
+        match admission:
+            case Ignored(reason):
+                log(logging.WARNING, result=Result.IGNORED, reason=f"no longer served: {reason}")
+            case Refused(reason):
+                log(logging.WARNING, result=Result.REFUSED, reason=f"no longer served: {reason}")
+            case Admitted():
+                self._start(request, admission)
+            case _:
+                assert_never(admission)
+
+    def _start(self, request: RunnerRequest, admission: Admitted) -> None:
         try:
-            admission = admit(request.event, self._settings)
-            if isinstance(admission, Ignored):
-                _log(logging.WARNING, result="ignored", reason=f"no longer served: {admission.reason}", **about)
-                return
-            done = self._serve(request.event, admission.profile)
-        except RepositoryNotAllowed as error:
-            _log(logging.WARNING, result="refused", reason=f"no longer served: {error}", **about)
-        except TransientError as trouble:
-            self._keep_or_give_up(request, trouble, about)
+            outcome = self._handle(request.event, admission.profile)
+        except TransientError as error:
+            self._retry_or_give_up(request, error)
         except OrchestratorError as error:
-            self._alert(request.model_dump_json().encode(), str(error), **about)
-        except Exception:  # a mistake of ours must not cost a job its runner
-            logger.exception("an unexpected error")
-            self._keep_or_give_up(request, TransientError("an unexpected error: see the log"), about)
+            self._give_up(request.model_dump_json().encode(), str(error))
+        except Exception:  # a mistake of ours must not cost a job its runner; it is logged
+            log.exception(message="an unexpected error")
+            self._retry_or_give_up(request, TransientError("an unexpected error: see the log"))
         else:
-            _log(logging.INFO, result=done.result, task=done.task_id, pool=done.pool, **about)
+            log(logging.INFO, result=outcome.result, task=outcome.task_id, pool=outcome.pool)
 
-    def _keep_or_give_up(self, request: RunnerRequest, trouble: TransientError, about: Mapping[str, object]) -> None:
+    def _retry_or_give_up(self, request: RunnerRequest, error: TransientError) -> None:
         if request.attempt >= MAX_ATTEMPTS:
-            self._alert(request.model_dump_json().encode(), str(trouble), **about)
+            self._give_up(request.model_dump_json().encode(), str(error))
             return
-        wait = self._keep(request, trouble.retry_after)
-        _log(logging.WARNING, result="kept", reason=str(trouble), next_try_in_s=round(wait), **about)
+        wait = self._retry_later(request, error.retry_after)
+        log(logging.WARNING, result=Result.KEPT, reason=str(error), next_try_in_s=round(wait))
 
-    def _alert(self, message: bytes, reason: str, **about: object) -> None:
-        self._give_up(message, reason)
-        _log(logging.CRITICAL, result="given up", reason=reason, **about)
-
-
-def _log(level: int, **fields: object) -> None:
-    logger.log(level, "%s", json.dumps(fields))
+    def _give_up(self, message: bytes, reason: str) -> None:
+        self._dead_letter(message, reason)
+        log(logging.CRITICAL, result=Result.GIVEN_UP, reason=reason)

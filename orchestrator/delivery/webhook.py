@@ -110,6 +110,21 @@ def verify_signature(body: bytes, signature: str, secrets: Sequence[bytes]) -> N
         raise SignatureInvalid("the signature does not match: is the webhook's secret the one configured here?")
 
 
+def is_signed(headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes]) -> bool:
+    """Whether a request carries a signature that `verify_signature` accepts.
+
+    Args:
+        headers: the request's headers, names in lower case.
+        body: the body exactly as received.
+        secrets: as for `verify_signature`.
+    """
+    try:
+        verify_signature(body, headers.get("x-hub-signature-256", ""), secrets)
+    except SignatureInvalid:
+        return False
+    return True
+
+
 def json_payload(body: bytes, content_type: str) -> bytes:
     """Return the JSON text of a delivery, out of its form field where it came as a form.
 

@@ -1,14 +1,15 @@
 """The strategies of `RunnerRegistration`: what GitHub gives for one runner."""
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 
+from orchestrator.clock import Clock
 from orchestrator.github.runners import Runners
 from orchestrator.runners.registration import Registration
 from orchestrator.runners.scope import ScopeAccess
 
-# GitHub removes a JIT runner that does not come. It says of no period; an hour is what a registration token has.
-JIT_LIFE = timedelta(hours=1)
+# GitHub removes a JIT runner that never connects, and does not say when. An hour is what a registration token has.
+JIT_REGISTRATION_LIFE = timedelta(hours=1)
 
 
 class TokenRegistrar:
@@ -26,7 +27,7 @@ class TokenRegistrar:
     ) -> Registration:
         """Return the scope's registration token, mostly from the cache."""
         token = self._runners.registration_token(access)
-        return Registration({"GHR_TOKEN": token.value}, token.expires_at)
+        return Registration("token", token.value, token.expires_at)
 
     def withdraw(self, access: ScopeAccess, registration: Registration) -> None:
         """Do nothing: nobody has registered yet."""
@@ -37,18 +38,17 @@ class JitRegistrar:
 
     Args:
         runners: GitHub's runners.
-        clock: epoch seconds.
+        clock: the time.
     """
 
-    def __init__(self, runners: Runners, clock: Callable[[], float]) -> None:
+    def __init__(self, runners: Runners, clock: Clock) -> None:
         self._runners = runners
         self._clock = clock
 
     def register(self, access: ScopeAccess, name: str, labels: Sequence[str], group: str | None) -> Registration:
         """Register the runner and return its configuration."""
         config = self._runners.jit_config(access, name, labels, group)
-        expires_at = datetime.fromtimestamp(self._clock(), UTC) + JIT_LIFE
-        return Registration({"GHR_JITCONFIG": config.encoded}, expires_at, config.runner_id)
+        return Registration("jit", config.encoded, self._clock() + JIT_REGISTRATION_LIFE, config.runner_id)
 
     def withdraw(self, access: ScopeAccess, registration: Registration) -> None:
         """Remove the runner again."""

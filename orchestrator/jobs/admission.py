@@ -3,62 +3,69 @@
 import fnmatch
 from dataclasses import dataclass
 
-from orchestrator.config.profiles import RunnerProfile, asks_for_self_hosted, profile_for, unacceptable_label
+from orchestrator.config.profiles import Profile, asks_for_self_hosted, profile_for, unacceptable_label
 from orchestrator.config.settings import Settings
-from orchestrator.errors import RepositoryNotAllowed
 from orchestrator.jobs.event import Repository, WorkflowJobEvent
 
 
 @dataclass(frozen=True)
+class Admitted:
+    """The job gets a runner of this profile, or had one started for it that is now to be cancelled."""
+
+    profile: Profile
+
+
+@dataclass(frozen=True)
 class Ignored:
-    """Nothing to do, and why."""
+    """There is nothing to do, and why."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Admitted:
-    """The job is one of ours: this profile serves it."""
+class Refused:
+    """The job asks for one of our runners from a repository that may have none, and why."""
 
-    profile: RunnerProfile
+    reason: str
 
 
-def admit(event: WorkflowJobEvent, settings: Settings) -> Admitted | Ignored:
+type Admission = Admitted | Ignored | Refused
+
+
+def admit(event: WorkflowJobEvent, settings: Settings) -> Admission:
     """Decide about a job that is queued, or completed without ever having had a runner.
 
-    Labels first: a hook sees every job of its organization, and only those that ask for one of our runners are held
-    against the rules about repositories.
-
-    Raises:
-        RepositoryNotAllowed: The job asks for one of our runners from a repository that may have none.
+    The labels come first: a hook sees every job of its organization, and only jobs that ask for one of our runners are
+    held against the rules about repositories.
     """
     job = event.workflow_job
-    if event.action == "completed" and (job.had_runner or job.conclusion == "skipped"):
-        return Ignored("the job had its runner" if job.had_runner else "a skipped job never waited for a runner")
-    labels = job.labels
+    if event.action == "completed" and job.had_runner:
+        return Ignored("the job had its runner")
+    if event.action == "completed" and job.conclusion == "skipped":
+        return Ignored("a skipped job never waited for a runner")
+    profile = _profile(job.labels, settings)
+    if isinstance(profile, Ignored):
+        return profile
+    refusal = _refusal(event.repository, settings)
+    if refusal is None:
+        return Admitted(profile)
+    return refusal if event.action == "queued" else Ignored("no runner was started for a job of this repository")
+
+
+def _profile(labels: tuple[str, ...], settings: Settings) -> Profile | Ignored:
     if not asks_for_self_hosted(labels):
         return Ignored("the job does not ask for a self-hosted runner")
     if (label := unacceptable_label(labels)) is not None:
         return Ignored(f"label {labels.index(label) + 1} of the job has characters that no profile may serve")
     profile = profile_for(settings.profiles, labels)
-    if profile is None:
-        return Ignored(f"no profile offers all of the labels {', '.join(labels)}")
-    try:
-        _check_repository(event.repository, settings)
-    except RepositoryNotAllowed:
-        if event.action == "queued":
-            raise
-        return Ignored("no runner was started for a job of this repository")
-    return Admitted(profile)
+    return profile or Ignored(f"no profile offers all of the labels {', '.join(labels)}")
 
 
-def _check_repository(repository: Repository, settings: Settings) -> None:
+def _refusal(repository: Repository, settings: Settings) -> Refused | None:
     if repository.is_public and not settings.allow_public_repositories:
-        raise RepositoryNotAllowed(
-            "the repository is public: anyone could run code in your network (AllowPublicRepositories)"
-        )
+        return Refused("the repository is public: anyone could run code in your network (AllowPublicRepositories)")
     name = repository.full_name.lower()
-    if settings.allowed_repositories and not any(
-        fnmatch.fnmatchcase(name, glob) for glob in settings.allowed_repositories
-    ):
-        raise RepositoryNotAllowed("the repository is not among AllowedRepositories")
+    allowed = settings.allowed_repositories
+    if allowed and not any(fnmatch.fnmatchcase(name, glob) for glob in allowed):
+        return Refused("the repository is not among AllowedRepositories")
+    return None

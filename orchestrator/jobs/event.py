@@ -17,7 +17,7 @@ type PositiveId = Annotated[int, Field(ge=1, lt=2**63)]
 
 
 def _moment(value: object) -> datetime | None:
-    """Read a time that is good to know; a job does not stay without a runner because it cannot be read."""
+    """Read a time; None if it cannot be read, since no job shall stay without a runner for that."""
     if isinstance(value, datetime):
         return value
     try:
@@ -95,3 +95,8 @@ class WorkflowJobEvent(Payload):
     organization: Owner | None = None
     installation: Installation | None = None
     webhook: Annotated[str, Field(pattern=r"^/(orgs|repos)/[A-Za-z0-9._/-]+/hooks/[0-9]+\Z")] | None = None
+
+    @property
+    def installation_id(self) -> int | None:
+        """The id of the GitHub App's installation; None where the hook is not an App's."""
+        return self.installation.id if self.installation is not None else None

@@ -5,6 +5,7 @@ lets properties of theirs replace the queue's own (`id`, `dequeueCount`, …), s
 """
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -13,11 +14,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from orchestrator.errors import RequestMalformed
 from orchestrator.jobs.event import WorkflowJobEvent
 
-MAX_ATTEMPTS = 20  # with the delays below about three hours; what is left then is an outage for people to see
+# With the delays below, attempts go on for about three hours. An outage that is longer needs a person.
+MAX_ATTEMPTS = 20
+# Seconds. The delay doubles from the first to the longest.
 FIRST_DELAY = 10.0
 LONGEST_DELAY = 600.0
-LONGEST_WAIT = 3600.0  # GitHub's primary rate limit starts anew every hour
-PATIENCE = 10  # tries for which a short wait that a service asks for is taken at its word
+# Seconds. A service may ask for more than our own delays: GitHub's primary rate limit starts anew every hour.
+LONGEST_WAIT = 3600.0
+# For so many attempts we wait exactly as long as the service asks; after that at least our own delay. A service that
+# asks again and again for one second must not use up all attempts within a minute.
+TRUSTED_ATTEMPTS = 10
+
+# Puts a request into the queue, given the seconds that the failing service asked to wait; returns the seconds until the
+# next attempt. Raises TransientError if the queue does not take it.
+type RetryLater = Callable[["RunnerRequest", float | None], float]
 
 
 class RunnerRequest(BaseModel):
@@ -28,7 +38,7 @@ class RunnerRequest(BaseModel):
         delivery: GitHub's id of the delivery, to find it in the log.
         kept_since: when it was first put into the queue.
         event: what GitHub said.
-        given_up: why it was put aside, if it was.
+        given_up: why it was given up, if it was.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -45,7 +55,7 @@ class RunnerRequest(BaseModel):
         """Read a queue message.
 
         Raises:
-            RequestMalformed: It is none of ours.
+            RequestMalformed: It is not one.
         """
         try:
             return cls.model_validate_json(message)
@@ -53,20 +63,20 @@ class RunnerRequest(BaseModel):
             where = ".".join(map(str, error.errors(include_input=False)[0]["loc"])) or "the message"
             raise RequestMalformed(f"the message is not a runner request: see {where}") from None
 
-    def again(self) -> "RunnerRequest":
+    def next_attempt(self) -> "RunnerRequest":
         """Return the request for its next attempt."""
         return self.model_copy(update={"attempt": self.attempt + 1})
 
-    def anew(self) -> "RunnerRequest":
-        """Return the request as if it had been tried but once."""
+    def reset(self) -> "RunnerRequest":
+        """Return the request as if it had been tried only once, by its delivery."""
         return self.model_copy(update={"attempt": 1, "given_up": None})
 
 
-def put_aside(message: bytes, reason: str) -> str:
+def dead_letter(message: bytes, reason: str) -> str:
     """Return what stands in the queue of given-up requests for a message: the request, or its text if it is none.
 
     Args:
-        message: as it stood in the queue.
+        message: the queue message.
         reason: why it is given up.
     """
     try:
@@ -75,7 +85,7 @@ def put_aside(message: bytes, reason: str) -> str:
         return json.dumps({"given_up": reason, "message": message.decode("utf-8", "replace")})
 
 
-def reason_put_aside(message: bytes) -> str | None:
+def dead_letter_reason(message: bytes) -> str | None:
     """Return why a message was given up; None if it does not say, because the Functions host moved it."""
     try:
         reason = json.loads(message)["given_up"]
@@ -89,17 +99,16 @@ def delay_before_retry(attempt: int, retry_after: float | None, jitter: float) -
 
     Args:
         attempt: how often it was tried.
-        retry_after: what the service asked for; it wins. A service that asks again and again for a second must not
-            use up all tries within a minute, so after `PATIENCE` tries the wait grows all the same.
-        jitter: 0 to 1, spreads what failed together over a quarter more.
+        retry_after: what the service asked for, in seconds; it wins, see `TRUSTED_ATTEMPTS`.
+        jitter: 0 to 1; spreads what failed together over a quarter more.
     """
-    if retry_after is not None:
-        patient = _growing(attempt - PATIENCE) if attempt > PATIENCE else 1.0
-        wait = min(max(retry_after, patient), LONGEST_WAIT)
+    if retry_after is None:
+        wait = _own_delay(attempt)
     else:
-        wait = _growing(attempt)
+        least = _own_delay(attempt - TRUSTED_ATTEMPTS) if attempt > TRUSTED_ATTEMPTS else 1.0
+        wait = min(max(retry_after, least), LONGEST_WAIT)
     return wait * (1 + jitter / 4)
 
 
-def _growing(attempt: int) -> float:
+def _own_delay(attempt: int) -> float:
     return min(FIRST_DELAY * 2.0 ** min(attempt - 1, 10), LONGEST_DELAY)

@@ -1,79 +1,54 @@
-"""One queued workflow job -> one runner task: the use case behind the webhook and the queue.
-
-Runners are counted, not bound: GitHub hands a job to any idle runner that matches. So a job that ends with a runner is
-no reason to take a waiting task away, whosever it was; only one that ends without ever getting one leaves one too many.
-"""
+"""One queued workflow job, one runner task: the use case behind the webhook, the queue and the control loop."""
 
 import logging
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Literal, Protocol
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Protocol
 
-from orchestrator.config.profiles import RunnerProfile
+from orchestrator.clock import Clock
+from orchestrator.config.profiles import Profile
 from orchestrator.config.runner_version import is_behind, require_accepted
 from orchestrator.config.settings import Settings
 from orchestrator.errors import RunnerNameTaken, TransientError, UpstreamError, UpstreamRefused
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.log import Log
+from orchestrator.result import Result
+from orchestrator.runners.cancellation import Cancellation, WaitingTasks
+from orchestrator.runners.notes import Origin, TaskNotes
+from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.registration import Registrar, Registration, another_name
 from orchestrator.runners.scope import ScopeAccess, runner_scope
-from orchestrator.runners.task import EXPIRES_AT, ORIGIN, Origin, RunnerTask, TaskState, task_id
+from orchestrator.runners.task import RunnerTask, task_id
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
-# A job that was queued longer ago is asked after before it gets a runner: it may be an old delivery, sent once more.
-STALE = timedelta(minutes=2)
-# Cancelled jobs that are remembered, see `_first_time`.
-REMEMBERED = 10_000
+# GitHub is asked about a job that was queued longer ago before it gets a runner: it may be an old delivery, sent again.
+OLD_DELIVERY_AFTER = timedelta(minutes=2)
+
+# Does what an admitted job needs: `Provisioner.handle`.
+type HandleJob = Callable[[WorkflowJobEvent, Profile], Outcome]
 
 
-class Tasks(Protocol):
-    """Where runner tasks run."""
+class Tasks(WaitingTasks, Protocol):
+    """The runner tasks on Batch."""
 
     def add(self, task: RunnerTask) -> bool:
         """Create the task; return False if there is one of its id already."""
 
-    def end_waiting(self, pool: str, task_id: str) -> bool:
-        """End a task that still waits for a node; return False if there is none that does."""
-
-    def state(self, pool: str, task_id: str) -> TaskState | None:
-        """Return what is known of a task; None if there is none."""
-
-    def waiting(self, pool: str) -> Iterable[TaskState]:
-        """Return the tasks that wait for a node, the oldest first."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was done about a job.
-
-    Attributes:
-        result: its runner task was created, existed already, was removed, or is left alone; or the job is `gone`, and
-            needs none.
-        task_id: the task.
-        pool: where it runs.
-        image: what it runs.
-        profile: the profile that it came from.
-    """
-
-    result: Literal["created", "exists", "removed", "left", "gone"]
-    task_id: str
-    pool: str
-    image: str
-    profile: str
-
 
 class Provisioner:
-    """Starts runners.
+    """Starts runners, and cancels those that nobody needs any more. Safe under threads.
 
     Args:
         settings: the app settings.
         registrar: gives a runner its registration.
         tasks: takes the runner's task.
         is_queued: asks GitHub whether a job waits; None where it may not be asked.
-        clock: epoch seconds.
+        created: is called with the pool whenever a task was created; it must not fail.
+        clock: the time.
+        lock: makes a lock.
     """
 
     def __init__(
@@ -81,19 +56,22 @@ class Provisioner:
         settings: Settings,
         registrar: Registrar,
         tasks: Tasks,
+        *,
         is_queued: Callable[[WorkflowJobEvent], bool | None],
-        clock: Callable[[], float],
+        created: Callable[[str], None],
+        clock: Clock,
+        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
     ) -> None:
         self._settings = settings
         self._registrar = registrar
         self._tasks = tasks
         self._is_queued = is_queued
+        self._created = created
         self._clock = clock
-        self._lock = threading.Lock()
-        self._taken_for: OrderedDict[str, None] = OrderedDict()
+        self._cancellation = Cancellation(tasks, lock=lock)
 
-    def serve(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Outcome:
-        """Start a queued job's runner unless that was done before; take back one for a job that ended without.
+    def handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
+        """Start a queued job's runner unless it has one; cancel the runner of a job that ended without having had one.
 
         Raises:
             TransientError: GitHub or Batch is not answering; the same call later may succeed.
@@ -101,125 +79,89 @@ class Provisioner:
             SettingsError: GitHub refuses the runner in the profile's image.
         """
         if event.action == "completed":
-            return self._take_back(event, profile)
+            return self._cancellation.cancel(event, profile)
         queued_at = event.workflow_job.created_at
-        if queued_at is not None and self._now() - queued_at > STALE and self._is_queued(event) is False:
-            return Outcome("gone", task_id(event.workflow_job), profile.pool, profile.image, profile.name)
+        is_old = queued_at is not None and self._clock() - queued_at > OLD_DELIVERY_AFTER
+        if is_old and self._is_queued(event) is False:
+            return Outcome(Result.GONE, task_id(event.workflow_job), profile)
         return self.start(event, profile)
 
-    def start(self, event: WorkflowJobEvent, profile: RunnerProfile, replacement: int = 0) -> Outcome:
+    def start(self, event: WorkflowJobEvent, profile: Profile, replacement: int = 0) -> Outcome:
         """Start a runner for a queued job unless there is a task of its id.
 
         Args:
             event: the job.
-            profile: what serves it.
-            replacement: 0 for its first runner; see `runner_task.task_id`.
+            profile: the profile that serves it.
+            replacement: 0 for the job's first runner; see `runners.task.task_id`.
 
         Raises:
-            UpstreamError: as `serve`.
+            UpstreamError: as `handle`.
+            SettingsError: as `handle`.
         """
         self._check_runner_version(profile)
-        job = event.workflow_job
-        installation = event.installation.id if event.installation else None
-        access = ScopeAccess(runner_scope(event, self._settings), installation)
-        labels = profile.runner_labels(job.labels)
-        created = Outcome("created", task_id(job, replacement), profile.pool, profile.image, profile.name)
-        already = replace(created, result="exists")
-
-        name = created.task_id
+        access = ScopeAccess(runner_scope(event, self._settings), event.installation_id)
+        labels = profile.runner_labels(event.workflow_job.labels)
+        task = task_id(event.workflow_job, replacement)
+        named = self._register(access, task, labels, profile)
+        if named is None:
+            return Outcome(Result.EXISTS, task, profile)
+        name, registration = named
+        notes = TaskNotes(
+            url=access.scope.url(self._settings.github_web_url),
+            name=name,
+            labels=labels,
+            group=profile.runner_group,
+            idle_minutes=profile.idle_minutes,
+            registration=registration.kind,
+            expires_at=registration.expires_at,
+            origin=Origin(event=event, profile=profile.name),
+        )
         try:
-            registration = self._registrar.register(access, name, labels, profile.runner_group)
-        except RunnerNameTaken:
-            # Either the job has its runner, or an earlier try got no further than its registration.
-            if self._tasks.state(profile.pool, created.task_id) is not None:
-                return already
-            name = another_name(name)
-            try:
-                registration = self._registrar.register(access, name, labels, profile.runner_group)
-            except RunnerNameTaken as error:  # by the same call, whose answer was lost: there are other names
-                raise TransientError(str(error)) from None
-
-        environment = {
-            "GHR_URL": access.scope.url(self._settings.github_web_url),
-            "GHR_NAME": name,
-            "GHR_LABELS": ",".join(labels),
-            **({"GHR_GROUP": profile.runner_group} if profile.runner_group else {}),
-            "GHR_EPHEMERAL": "true",
-            "GHR_IDLE_MINUTES": f"{profile.idle_minutes:g}",
-            EXPIRES_AT: f"{registration.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
-            ORIGIN: Origin(event=event, profile=profile.name).text(),
-            **registration.environment,
-        }
-        task = _runner_task(created.task_id, event, profile, environment)
-        try:
-            added = self._tasks.add(task)
-        except UpstreamRefused:  # there is no task; after any other trouble there may be one
+            added = self._tasks.add(_runner_task(task, event, profile, notes, registration))
+        except UpstreamRefused:  # there is no task; after any other failure there may be one
             self._withdraw(access, registration)
             raise
-        if added:
-            return created
-        self._withdraw(access, registration)
-        return already
+        if not added:
+            self._withdraw(access, registration)
+            return Outcome(Result.EXISTS, task, profile)
+        self._created(profile.pool)
+        return Outcome(Result.CREATED, task, profile)
 
-    def _take_back(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Outcome:
-        """Take one waiting task away for a job that ended without ever having had a runner: its own first.
-
-        The task ends but stays known, so that a late or repeated `queued` does not start it again. A runner that starts
-        already may serve another job, and leaves by itself if none comes.
-        """
-        own = task_id(event.workflow_job)
-        removed = Outcome("removed", own, profile.pool, profile.image, profile.name)
-        waiting = list(self._tasks.waiting(profile.pool))
-        for task in waiting:
-            if task.job_key == own and self._tasks.end_waiting(profile.pool, task.task_id):
-                return replace(removed, task_id=task.task_id)
-        return self._take_another(own, waiting, profile) or replace(removed, result="left")
-
-    def _take_another(self, own: str, waiting: Sequence[TaskState], profile: RunnerProfile) -> Outcome | None:
-        """End the youngest waiting task that is like the job's own, if that one serves or served another job."""
-        state = self._tasks.state(profile.pool, own)
-        if state is None or not (state.state == "running" or state.ran_a_job) or not self._first_time(own):
-            return None
-        for task in reversed(waiting):
-            if (task.url, task.labels) == (state.url, state.labels) and self._tasks.end_waiting(
-                task.pool, task.task_id
-            ):
-                return Outcome("removed", task.task_id, profile.pool, profile.image, profile.name)
-        return None
-
-    def _first_time(self, own: str) -> bool:
-        """Whether no other task was ended for this job yet, as far as this process knows.
-
-        A delivery that came twice to two processes ends one task too many: the next reconciliation starts it anew.
-        """
-        with self._lock:
-            if own in self._taken_for:
-                return False
-            self._taken_for[own] = None
-            if len(self._taken_for) > REMEMBERED:
-                self._taken_for.popitem(last=False)
-            return True
+    def _register(
+        self, access: ScopeAccess, task: str, labels: tuple[str, ...], profile: Profile
+    ) -> tuple[str, Registration] | None:
+        """Return the runner's name and registration; None if the job has its task already."""
+        try:
+            return task, self._registrar.register(access, task, labels, profile.runner_group)
+        except RunnerNameTaken:
+            # Either the job has its runner, or an earlier attempt got no further than its registration.
+            if self._tasks.state(profile.pool, task) is not None:
+                return None
+        name = another_name(task)
+        try:
+            return name, self._registrar.register(access, name, labels, profile.runner_group)
+        except RunnerNameTaken as error:  # taken by this very call, whose first answer was lost; there are other names
+            raise TransientError(str(error)) from None
 
     def _withdraw(self, access: ScopeAccess, registration: Registration) -> None:
         try:
             self._registrar.withdraw(access, registration)
         except UpstreamError as error:
-            logger.warning("a registration that nobody needs stays until GitHub forgets it: %s", error)
+            message = "a registration that nobody needs stays until GitHub forgets it"
+            log(logging.WARNING, message=message, reason=str(error))
 
-    def _check_runner_version(self, profile: RunnerProfile) -> None:
-        version = profile.runner_version or self._settings.runner_version
-        own = profile.runner_version not in (None, self._settings.runner_version)
-        setting = f"RunnerProfiles[{profile.name}].runnerVersion" if own else "RunnerVersion"
+    def _check_runner_version(self, profile: Profile) -> None:
+        version = profile.runner_version
+        from_profile = version != self._settings.runner_version
+        setting = f"RunnerProfiles[{profile.name}].runnerVersion" if from_profile else "RunnerVersion"
         require_accepted(version, setting)
         if is_behind(version):
-            logger.warning("%s: %s is behind; GitHub stops a runner 30 days after its successor", setting, version)
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock(), UTC)
+            message = f"{setting}: {version} is behind; GitHub stops a runner 30 days after its successor"
+            log(logging.WARNING, message=message)
 
 
 def _runner_task(
-    name: str, event: WorkflowJobEvent, profile: RunnerProfile, environment: Mapping[str, str]
+    name: str, event: WorkflowJobEvent, profile: Profile, notes: TaskNotes, registration: Registration
 ) -> RunnerTask:
     job = event.workflow_job
     return RunnerTask(
@@ -230,7 +172,7 @@ def _runner_task(
         os=profile.os,
         run_options=profile.run_options,
         slots=profile.slots,
-        max_hours=profile.max_hours or 0,
-        environment=environment,
-        launch=profile.launch or "batch",
+        max_hours=profile.max_hours,
+        environment=notes.environment(registration.secret),
+        launch=profile.launch,
     )

@@ -1,25 +1,28 @@
-"""How a runner's task comes by its registration: the seam. The strategies are in `orchestrator.github.registrars`."""
+"""How a runner gets its registration: the port. `orchestrator.github.registrars` has GitHub's two ways."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from orchestrator.runners.notes import RegistrationKind
 from orchestrator.runners.scope import ScopeAccess
 
 
 @dataclass(frozen=True)
 class Registration:
-    """What the runner image needs to become a runner.
+    """What a container needs to become a runner.
 
     Attributes:
-        environment: for the container; secret.
+        kind: what the secret is.
+        secret: a registration token or a JIT configuration.
         expires_at: until when the runner can start with it.
         runner_id: GitHub's id, where the runner is registered already.
     """
 
-    environment: Mapping[str, str] = field(repr=False)
+    kind: RegistrationKind
+    secret: str = field(repr=False)
     expires_at: datetime
     runner_id: int | None = None
 
@@ -29,6 +32,12 @@ class Registrar(Protocol):
 
     def register(self, access: ScopeAccess, name: str, labels: Sequence[str], group: str | None) -> Registration:
         """Return a registration for one runner.
+
+        Args:
+            access: the scope that it registers in.
+            name: the runner's name.
+            labels: the runner's labels.
+            group: the runner group's name; None for GitHub's default group.
 
         Raises:
             RunnerNameTaken: The name is in use.
@@ -44,5 +53,5 @@ class Registrar(Protocol):
 
 
 def another_name(name: str) -> str:
-    """Return a name for the same runner that is not taken, at most 64 characters like the first."""
+    """Return another name for the same runner, at most 64 characters like the first."""
     return f"{name[:58]}-{secrets.token_hex(2)}"

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from orchestrator.config.settings import Settings
-from orchestrator.errors import SettingsError
 from orchestrator.jobs.event import WorkflowJobEvent
 
 
 @dataclass(frozen=True)
 class Scope:
-    """One place that runners belong to.
+    """What runners belong to.
 
     Attributes:
         kind: which of GitHub's three.
@@ -22,7 +21,7 @@ class Scope:
 
     @property
     def api_path(self) -> str:
-        """The REST path below which its runners live."""
+        """The REST path of everything about it."""
         prefix = {"repository": "repos", "organization": "orgs", "enterprise": "enterprises"}[self.kind]
         return f"/{prefix}/{self.name}"
 
@@ -39,7 +38,12 @@ class Scope:
 
 
 class ScopeAccess(NamedTuple):
-    """Whose runners: the scope, and the GitHub App's installation where the delivery named it."""
+    """A scope, and how to reach it.
+
+    Attributes:
+        scope: the scope.
+        installation: the id of the GitHub App's installation there, where it is known.
+    """
 
     scope: Scope
     installation: int | None
@@ -47,9 +51,7 @@ class ScopeAccess(NamedTuple):
 
 def runner_scope(event: WorkflowJobEvent, settings: Settings) -> Scope:
     """Return where the job's runner registers, by `RunnerScope`; a repository where there is no organization."""
-    if settings.runner_scope == "enterprise":
-        if settings.github_enterprise is None:
-            raise SettingsError([("GithubEnterprise", "is missing: RunnerScope is enterprise")])
+    if settings.runner_scope == "enterprise" and settings.github_enterprise is not None:
         return Scope("enterprise", settings.github_enterprise)
     if settings.runner_scope == "organization" and event.organization is not None:
         return Scope("organization", event.organization.login)

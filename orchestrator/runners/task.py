@@ -1,24 +1,25 @@
-"""A runner's task: what Batch is asked to run, and the notes it carries about where it came from (pure).
+"""A runner's task: what Batch is asked to run, what Batch says of it, and its id (pure).
 
-There is no database. What has to be known later about a runner (whose job it was started for, where it registers, until
-when it can) stands in its task, and is read back from there.
+The id is the key of everything that starts runners: whoever tries to start a runner for a job uses the same id, and
+Batch answers that the task exists already. `orchestrator.runners.notes` has what a task says about its runner.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from orchestrator.jobs.event import WorkflowJob, WorkflowJobEvent
-
-ORIGIN = "GHR_ORIGIN"
-EXPIRES_AT = "GHR_EXPIRES_AT"
+from orchestrator.config.profiles import Launch, System
+from orchestrator.jobs.event import WorkflowJob
+from orchestrator.runners.notes import TaskNotes
 
 _TASK_ID = re.compile(r"(runner-(\d+)-(\d+))(?:-r(\d+))?")
 _RUNNER_NAME = re.compile(r"(runner-\d+-\d+(?:-r\d+)?)(?:-[0-9a-f]{4})?")
+
+
+_SAYS_NOTHING = TaskNotes()
 
 
 @dataclass(frozen=True)
@@ -42,38 +43,12 @@ class RunnerTask:
     pool: str
     display_name: str
     image: str
-    os: Literal["linux", "windows"]
+    os: System
     run_options: str
     slots: int
     max_hours: float
     environment: Mapping[str, str] = field(repr=False)
-    launch: Literal["batch", "docker"] = "batch"
-
-
-class Origin(BaseModel):
-    """Where a task came from: notes of the orchestrator's to itself in the task's environment. None is secret.
-
-    Attributes:
-        event: the job it was started for, as GitHub told of it.
-        profile: the profile's name.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-    event: WorkflowJobEvent
-    profile: str
-
-    def text(self) -> str:
-        """Return the notes as they stand in a task: without the job's name, which may hold anything."""
-        return self.model_dump_json(exclude_none=True, exclude={"event": {"workflow_job": {"name"}}})
-
-    @classmethod
-    def read(cls, text: str) -> "Origin | None":
-        """Read the notes; None if they are not ours."""
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError:
-            return None
+    launch: Launch = "batch"
 
 
 @dataclass(frozen=True)
@@ -90,11 +65,7 @@ class TaskState:
         exit_code: the image's (see its table), if it came so far.
         ended_by_request: it finished because somebody ended it.
         max_hours: its wall-clock limit.
-        origin: its notes.
-        url: where its runner registers.
-        labels: those its runner registers with, in lower case.
-        expires_at: until when its runner can register; None if it does not say.
-        registered: whether its runner was registered beforehand (JIT), and is of no use once GitHub has removed it.
+        notes: what it says about its runner.
     """
 
     task_id: str
@@ -106,11 +77,12 @@ class TaskState:
     exit_code: int | None = None
     ended_by_request: bool = False
     max_hours: float | None = None
-    origin: Origin | None = None
-    url: str = ""
-    labels: frozenset[str] = frozenset()
-    expires_at: datetime | None = None
-    registered: bool = False
+    notes: TaskNotes = _SAYS_NOTHING
+
+    @cached_property
+    def labels(self) -> frozenset[str]:
+        """The labels that its runner registers with, in lower case."""
+        return frozenset(label.lower() for label in self.notes.labels)
 
     @property
     def job_key(self) -> str:

@@ -1,0 +1,117 @@
+"""The wiring of everything that talks to GitHub and Batch. It is imported, and built, when a job first needs it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
+
+from orchestrator.azure.identity import identity
+from orchestrator.azure.pools import PoolClient
+from orchestrator.azure.tasks import RETENTION, RunnerTasks
+from orchestrator.config.settings import Settings
+from orchestrator.delivery.hook_ranges import PublishedRanges
+from orchestrator.github.app import GitHubApp
+from orchestrator.github.client import GitHubClient
+from orchestrator.github.credentials import AppCredential, Credential
+from orchestrator.github.credentials import TokenCredential as GitHubToken
+from orchestrator.github.hook_deliveries import HookDeliveries
+from orchestrator.github.meta import published_hook_ranges
+from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
+from orchestrator.github.runners import Runners
+from orchestrator.github.session import GitHubSession
+from orchestrator.github.workflow_jobs import WorkflowJobs
+from orchestrator.pool_boost import PoolBoost
+from orchestrator.reconcile.control_loop import ControlLoop
+from orchestrator.reconcile.reconciler import Reconciler
+from orchestrator.reconcile.redelivery import Redelivery
+from orchestrator.runners.provisioning import Provisioner
+from orchestrator.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """What needs GitHub or Batch.
+
+    Attributes:
+        provisioner: starts and cancels runners.
+        control_loop: finds and mends what was missed.
+        tend_pools: goes on with every boost of a pool that was begun.
+        hook_ranges: asks GitHub where its webhooks come from, given the ETag of its last answer.
+    """
+
+    provisioner: Provisioner
+    control_loop: ControlLoop
+    tend_pools: Callable[[], None]
+    hook_ranges: Callable[[str | None], PublishedRanges]
+
+
+def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iterable[bytes]]) -> Upstream:
+    """Return the clients and the use cases that need them. Nothing is called yet.
+
+    Args:
+        settings: the app settings.
+        runtime: the process's clock, threads and locks.
+        unexplained: yields given-up requests that nobody has told of yet (`RequestQueue.unexplained`).
+    """
+    pools = sorted({profile.pool for profile in settings.profiles})
+    batch_credential = _batch_credential(settings)
+    tasks = RunnerTasks(settings.batch_account_url, batch_credential)
+    boost = PoolBoost(PoolClient(settings.batch_account_url, batch_credential), runtime.clock)
+
+    client = GitHubClient(settings.github_api_url, lambda: runtime.clock().timestamp())
+    credential = _github_credential(settings, client)
+    app = credential if isinstance(credential, AppCredential) else None
+    session = GitHubSession(client, credential)
+    runners = Runners(session)
+    jobs = WorkflowJobs(session)
+
+    provisioner = Provisioner(
+        settings,
+        JitRegistrar(runners, runtime.clock) if settings.runner_registration == "jit" else TokenRegistrar(runners),
+        tasks,
+        is_queued=jobs.is_queued,
+        created=boost.soon if settings.pool_boost == "resize" else _do_nothing,
+        clock=runtime.clock,
+        lock=runtime.lock,
+    )
+    control_loop = ControlLoop(
+        tasks,
+        pools,
+        redelivery=Redelivery(HookDeliveries(client, session, app), app=app is not None),
+        reconciler=Reconciler(
+            settings,
+            tasks=tasks,
+            jobs=jobs,
+            runners=runners,
+            starter=provisioner,
+            installed=GitHubApp(client, app).repositories if app is not None else dict,
+            retention=RETENTION,
+        ),
+        unexplained=unexplained,
+        clock=lambda: runtime.clock().timestamp(),
+    )
+    token = settings.github_token
+    authorization = f"Bearer {token.get_secret_value()}" if token else None
+    return Upstream(
+        provisioner,
+        control_loop,
+        tend_pools=lambda: boost.tend_all(pools),
+        hook_ranges=lambda etag: published_hook_ranges(client, authorization, etag),
+    )
+
+
+def _batch_credential(settings: Settings) -> AzureNamedKeyCredential | TokenCredential:
+    if settings.batch_account_key is not None and settings.batch_account_name is not None:
+        return AzureNamedKeyCredential(settings.batch_account_name, settings.batch_account_key.get_secret_value())
+    return identity(settings.azure_web_jobs_storage.client_id)
+
+
+def _github_credential(settings: Settings, client: GitHubClient) -> Credential:
+    key, token = settings.github_app_private_key, settings.github_token
+    if settings.github_credential == "app" and settings.github_app_id is not None and key is not None:
+        return AppCredential(client, settings.github_app_id, key.get_secret_value())
+    return GitHubToken(token.get_secret_value() if token is not None else "")
+
+
+def _do_nothing(_pool: str) -> None:
+    """Without a boost nothing follows from a task."""
