@@ -19,7 +19,7 @@ def docker_command(task: RunnerTask) -> str:
     in a command line. The container bears the task's id: the node's guard ends containers whose task is over.
 
     Nothing here needs quotes: ids, variables and images are of characters that no parser of command lines minds
-    (`RunnerProfile.image`), and the run options are an administrator's own arguments.
+    (`Profile.image`), and the run options are an administrator's own arguments.
     """
     variables = [argument for name in task.environment for argument in ("-e", name)]
     options = [task.run_options.strip()] if task.run_options.strip() else []

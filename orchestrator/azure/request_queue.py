@@ -10,9 +10,10 @@ from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueClient, QueueMessage, TextBase64EncodePolicy
 
+from orchestrator.azure.identity import identity
 from orchestrator.config.settings import STORAGE, QueueStorage
 from orchestrator.errors import RequestMalformed, SettingsError, TransientError
-from orchestrator.jobs.request import RunnerRequest, delay_before_retry, put_aside, reason_put_aside
+from orchestrator.jobs.request import RunnerRequest, dead_letter, dead_letter_reason, delay_before_retry
 
 QUEUE = "runner-requests"
 # The name that the Functions host itself gives to what it cannot get done.
@@ -29,17 +30,17 @@ class RequestQueue:
 
     Args:
         storage: where they are.
-        credential: an Entra ID credential, where the storage is not named by a connection string.
 
     Raises:
         SettingsError: The connection string is none.
     """
 
-    def __init__(self, storage: QueueStorage, credential: TokenCredential | None) -> None:
+    def __init__(self, storage: QueueStorage) -> None:
+        credential = None if storage.connection_string else identity(storage.client_id)
         self._requests = _client(storage, credential, QUEUE)
         self._poison = _client(storage, credential, POISON)
 
-    def keep(self, request: RunnerRequest, retry_after: float | None = None) -> float:
+    def retry_later(self, request: RunnerRequest, retry_after: float | None = None) -> float:
         """Put a request into the queue; return the seconds until it is tried.
 
         Args:
@@ -53,13 +54,13 @@ class RequestQueue:
         _send(self._requests, request.model_dump_json(), visibility_timeout=int(delay))
         return delay
 
-    def give_up(self, message: bytes, reason: str) -> None:
+    def dead_letter(self, message: bytes, reason: str) -> None:
         """Put a message aside, where it stays until somebody looks.
 
         Raises:
             TransientError: The queue does not take it.
         """
-        _send(self._poison, put_aside(message, reason), time_to_live=FOR_EVER)
+        _send(self._poison, dead_letter(message, reason), time_to_live=FOR_EVER)
 
     def unexplained(self) -> Iterator[bytes]:
         """Yield each given-up message that the Functions host put aside by itself, and write the reason to it.
@@ -70,13 +71,13 @@ class RequestQueue:
             TransientError: The queue does not answer.
         """
         try:
-            if all(reason_put_aside(_body(message)) for message in self._poison.peek_messages(PEEKED)):
+            if all(dead_letter_reason(_body(message)) for message in self._poison.peek_messages(PEEKED)):
                 return
             # Those that need no reason are hidden for these seconds too; nothing of them is lost.
             for message in self._poison.receive_messages(max_messages=PEEKED, visibility_timeout=BRIEFLY):
                 body = _body(message)
-                if reason_put_aside(body) is None:
-                    explained = put_aside(body, "the function failed each time")
+                if dead_letter_reason(body) is None:
+                    explained = dead_letter(body, "the function failed each time")
                     self._poison.update_message(message, visibility_timeout=0, content=explained)
                     yield body
         except ResourceNotFoundError:
@@ -98,7 +99,7 @@ class RequestQueue:
                 except RequestMalformed:
                     foreign += 1
                     continue
-                self.keep(request.anew(), retry_after=0)
+                self.retry_later(request.reset(), retry_after=0)
                 self._poison.delete_message(message)
                 revived += 1
         except ResourceNotFoundError:

@@ -41,7 +41,8 @@ from requests.adapters import HTTPAdapter
 
 from orchestrator.azure.docker_launch import docker_command, docker_environment
 from orchestrator.errors import TransientError, UpstreamError, UpstreamRefused
-from orchestrator.runners.task import EXPIRES_AT, ORIGIN, Origin, RunnerTask, TaskState, is_task_id
+from orchestrator.runners.notes import TaskNotes
+from orchestrator.runners.task import RunnerTask, TaskState, is_task_id
 
 logger = logging.getLogger(__name__)
 
@@ -291,19 +292,8 @@ def _task_state(pool: str, task: BatchTask) -> TaskState:
         exit_code=about.exit_code if about else None,
         ended_by_request=failure is not None and failure.code == _ENDED,
         max_hours=limit.total_seconds() / 3600 if limit else None,
-        origin=Origin.read(environment.get(ORIGIN, "")),
-        url=environment.get("GHR_URL", ""),
-        labels=frozenset(label.lower() for label in environment.get("GHR_LABELS", "").split(",") if label),
-        expires_at=_utc(_moment(environment.get(EXPIRES_AT, ""))),
-        registered="GHR_JITCONFIG" in environment,
+        notes=TaskNotes.read(environment),
     )
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orchestrator.config.profiles import RunnerProfile
+from orchestrator.config.profiles import Profile
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile.matching import match
 from orchestrator.runners.registered import Runner
@@ -52,7 +52,7 @@ class WaitingJob:
     """
 
     event: WorkflowJobEvent
-    profile: RunnerProfile
+    profile: Profile
     labels: frozenset[str]
 
     @property
@@ -231,8 +231,8 @@ def clean_up(tasks: Iterable[TaskState], places: Container[str], now: datetime, 
         if task.state == "running" and task.started_at is not None and task.max_hours is not None:
             if now - task.started_at >= timedelta(hours=task.max_hours) + OVERDUE:
                 overdue.append(EndTask(task, "it is past its wall-clock limit"))
-        elif task.state == "waiting" and task.url not in places:
-            if task.expires_at is not None and now >= task.expires_at:
+        elif task.state == "waiting" and task.notes.url not in places:
+            if task.notes.expires_at is not None and now >= task.notes.expires_at:
                 expired.append(EndTask(task, "its registration has expired"))
         elif task.state == "finished" and task.ended_at is not None and now - task.ended_at >= retention:
             old.append(DeleteTask(task, "it is past its retention"))
@@ -272,9 +272,13 @@ class _Runners:
 
     def life(self, task: TaskState) -> timedelta:
         """How much longer a waiting task can become a runner; one that does not say, for ever."""
-        if task.registered and task.task_id not in self._own and self._now - task.created_at >= SETTLED:
+        if (
+            task.notes.registration == "jit"
+            and task.task_id not in self._own
+            and self._now - task.created_at >= SETTLED
+        ):
             return timedelta(0)
-        return task.expires_at - self._now if task.expires_at is not None else timedelta.max
+        return task.notes.expires_at - self._now if task.notes.expires_at is not None else timedelta.max
 
 
 class _History:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from orchestrator.config.profiles import RunnerProfile
+from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
-from orchestrator.errors import GitHubRefused, OrchestratorError, RepositoryNotAllowed, UpstreamError
+from orchestrator.errors import GitHubRefused, OrchestratorError, UpstreamError
 from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile.plan import (
@@ -33,7 +33,7 @@ from orchestrator.reconcile.plan import (
     clean_up,
     decide,
 )
-from orchestrator.runners.provisioning import Outcome
+from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import Scope, ScopeAccess, runner_scope
 from orchestrator.runners.task import TaskState
@@ -83,7 +83,7 @@ class Registered(Protocol):
 class Starter(Protocol):
     """Starts runners."""
 
-    def start(self, event: WorkflowJobEvent, profile: RunnerProfile, replacement: int = 0) -> Outcome:
+    def start(self, event: WorkflowJobEvent, profile: Profile, replacement: int = 0) -> Outcome:
         """Start one for a job."""
 
 
@@ -176,8 +176,8 @@ class Reconciler:
         """
         own: dict[str, WorkflowJobEvent] = {}
         for task in sorted(tasks, key=lambda one: one.created_at, reverse=True):
-            if task.origin is not None:
-                event = task.origin.event
+            if task.notes.origin is not None:
+                event = task.notes.origin.event
                 own.setdefault(event.repository.full_name, event)
                 self._place(places, event)
         self._told = {name: told for name, told in self._told.items() if now - told[1] < MEMORY}
@@ -247,10 +247,7 @@ class Reconciler:
                 place.trouble = f"{name}: {error}"
 
     def _waiting_job(self, event: WorkflowJobEvent) -> WaitingJob | None:
-        try:
-            admission = admit(event, self._settings)
-        except RepositoryNotAllowed:
-            return None
+        admission = admit(event, self._settings)
         if not isinstance(admission, Admitted):
             return None
         return WaitingJob(event, admission.profile, frozenset(label.lower() for label in event.workflow_job.labels))
@@ -266,8 +263,8 @@ class Reconciler:
             return
         access = ScopeAccess(place.scope, place.installation)
         jobs = list(place.jobs.values())
-        own = [task for task in tasks if task.url == url]
-        others = [task for task in tasks if task.url != url and task.job_key in place.jobs] if place.jobs else []
+        own = [task for task in tasks if task.notes.url == url]
+        others = [task for task in tasks if task.notes.url != url and task.job_key in place.jobs] if place.jobs else []
         view = ScopeView(access, url, jobs, place.runners, own, others, place.complete, self._period)
         for action in decide(view, now, STARTS - done[_START]):
             done[self._carry_out(action)] += 1

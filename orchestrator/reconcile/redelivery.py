@@ -77,7 +77,11 @@ class Redelivery:
             tasks: recent ones; each names the webhook that asked for it.
             now: the time.
         """
-        named = {task.origin.event.webhook: None for task in tasks if task.origin and task.origin.event.webhook}
+        named = {
+            task.notes.origin.event.webhook: None
+            for task in tasks
+            if task.notes.origin and task.notes.origin.event.webhook
+        }
         turns = iter(range(MOST))
         for hook in ([APP_HOOK] if self._app else []) + [hook for hook in named if hook]:
             try:

@@ -28,7 +28,7 @@ MORE
 heavy = {"requests", "azure.batch", "azure.storage.queue", "azure.identity", "jwt"} & set(sys.modules)
 assert bool(heavy) is HEAVY, heavy
 """
-_PREPARE = "function_app.application._provisioner()"
+_PREPARE = "function_app.application._upstream()"
 
 
 def rows() -> Iterator[Row]:

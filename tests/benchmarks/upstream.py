@@ -54,6 +54,6 @@ def _count(changes: dict[str, str], public_key: str) -> tuple[int, int]:
             admission = admit(event, settings)
             assert isinstance(admission, Admitted)
             before = len(github.recorder.calls) + len(batch.recorder.calls)
-            assert application.serve(event, admission.profile).result == "created"
+            assert application._upstream().provisioner.handle(event, admission.profile).result == "created"
             counts.append(len(github.recorder.calls) + len(batch.recorder.calls) - before)
         return counts[0], counts[1]

@@ -8,11 +8,14 @@ import json
 import logging
 from collections.abc import Iterator
 
-from orchestrator.config.profiles import RunnerProfile
+from orchestrator.config.profiles import Profile
 from orchestrator.delivery.hook_ranges import HookRanges, PublishedRanges
 from orchestrator.delivery.receiver import DeliveryReceiver
+from orchestrator.delivery.source_check import SourceCheck
 from orchestrator.jobs.event import WorkflowJobEvent
-from orchestrator.runners.provisioning import Outcome
+from orchestrator.result import Result
+from orchestrator.runners.outcome import Outcome
+from orchestrator.runtime import Runtime
 from tests.benchmarks.payload import full_payload
 from tests.benchmarks.table import Row, cpu_ms
 from tests.builders import SECRET, delivery, settings, sign
@@ -31,12 +34,16 @@ def rows() -> Iterator[Row]:
         assert hmac.compare_digest(digest, signature)
         assert json.loads(body)["action"] == "queued"
 
-    def provision(_event: WorkflowJobEvent, profile: RunnerProfile) -> Outcome:
-        return Outcome("created", "runner-1-1", profile.pool, profile.image, profile.name)
+    def provision(_event: WorkflowJobEvent, profile: Profile) -> Outcome:
+        return Outcome(Result.CREATED, "runner-1-1", profile)
 
     ranges = HookRanges(lambda _: PublishedRanges(None, None))
     ranges.refresh()
-    receiver = DeliveryReceiver(settings(), ranges, provision, lambda *_: 10.0)
+    configured, runtime = settings(), Runtime()
+    receiver = DeliveryReceiver(
+        configured, SourceCheck(configured, ranges, runtime.upstream_threads), provision, lambda *_: 10.0,
+        upstream_threads=runtime.upstream_threads, queue_threads=runtime.queue_threads,
+    )  # fmt: skip
     kinds = {
         "refused: foreign address": (403, delivery(body, x_forwarded_for="8.8.8.8:1")),
         "refused: forged signature": (401, delivery(body, secret="forged")),

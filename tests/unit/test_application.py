@@ -8,9 +8,8 @@ import threading
 
 import pytest
 
-from orchestrator.application import Application, Lazy
+from orchestrator.application import Application, Once
 from orchestrator.errors import SettingsError
-from orchestrator.github.credentials import AppCredential, TokenCredential
 from tests.builders import delivery, environment, queued_job
 
 LOOPBACK = {"AllowedSources": "140.82.112.0/20"}
@@ -49,16 +48,8 @@ def test_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer.body["result"] == "ignored"
 
 
-@pytest.mark.parametrize(("scope", "kind"), [("enterprise", TokenCredential), ("organization", AppCredential)])
-def test_an_app_beside_a_token(app_keys: tuple[str, str], scope: str, kind: type) -> None:
-    """Where both are configured the App is used, but not for an enterprise's runners, which no App may register."""
-    app = {"GithubAppId": "1", "GithubAppPrivateKey": app_keys[0]}
-    application = Application(environment(RunnerScope=scope, GithubEnterprise="big", **app))
-    assert isinstance(application._credential(), kind)
-
-
-class TestLazy:
-    """`Lazy`."""
+class TestOnce:
+    """`Once`."""
 
     def test_made_once(self) -> None:
         """Of many threads that need it at once, one makes it."""
@@ -69,12 +60,12 @@ class TestLazy:
             made.append(1)
             return len(made)
 
-        lazy = Lazy(make)
+        once = Once(make)
         found: list[int] = []
 
         def ask() -> None:
             arrived.wait(5)
-            found.append(lazy())
+            found.append(once())
 
         threads = [threading.Thread(target=ask) for _ in range(8)]
         for thread in threads:
@@ -86,12 +77,12 @@ class TestLazy:
     def test_a_failure_is_not_kept(self) -> None:
         """What could not be made is tried again."""
         divisors = iter([0, 0, 1])
-        lazy = Lazy(lambda: 1 // next(divisors))
+        once = Once(lambda: 1 // next(divisors))
         for _ in range(2):
             with pytest.raises(ZeroDivisionError):
-                lazy()
-        assert lazy() == 1
-        assert lazy() == 1
+                once()
+        assert once() == 1
+        assert once() == 1
 
 
 _REFUSE_AND_IGNORE = """

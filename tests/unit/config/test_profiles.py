@@ -8,19 +8,27 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from orchestrator.config.profiles import (
-    RunnerProfile,
+    Profile,
+    ProfileSetting,
     asks_for_self_hosted,
     default_profiles,
     profile_for,
     unacceptable_label,
 )
+from tests.builders import settings
 
-DEFAULTS = default_profiles("linux-pool", "windows-pool")
+DEFAULTS = settings(UbuntuPool="linux-pool", WindowsPool="windows-pool").profiles
 
 
-def profile(*labels: str, **changes: Any) -> RunnerProfile:
-    """Return a profile with these labels."""
-    return RunnerProfile(**{"name": "p", "pool": "pool", "image": "image:tag", "labels": labels, **changes})
+def written(*labels: str, **changes: Any) -> ProfileSetting:
+    """Return a profile with these labels, as it stands in `RunnerProfiles`."""
+    return ProfileSetting(**{"name": "p", "pool": "pool", "image": "image:tag", "labels": labels, **changes})
+
+
+def profile(*labels: str, **changes: Any) -> Profile:
+    """Return the same, settled."""
+    text = written(*labels, **changes).model_dump_json(by_alias=True, exclude_none=True)
+    return settings(RunnerProfiles=f"[{text}]").profiles[0]
 
 
 @pytest.mark.parametrize(
@@ -41,10 +49,10 @@ def profile(*labels: str, **changes: Any) -> RunnerProfile:
     ],
 )
 def test_default_profiles(labels: tuple[str, ...], pool: str, tag: str) -> None:
-    """Without `RunnerProfiles` the article's labels, and the versions beside them, find their pool and image."""
+    """Without `RunnerProfiles` the labels of GitHub's own runners, and the versions beside them, find their pool and image."""
     found = profile_for(DEFAULTS, labels)
     assert found is not None
-    assert (found.pool, found.image) == (pool, f"githubactions-runner:{tag}-actionsrunner")
+    assert (found.pool, found.image) == (pool, f"registry.azurecr.io/githubactions-runner:{tag}-actionsrunner")
 
 
 @pytest.mark.parametrize(
@@ -133,4 +141,4 @@ def test_self_hosted() -> None:
 def test_wrong_profiles(changes: dict[str, Any]) -> None:
     """A profile that would serve everything, or that Batch would refuse, is refused here."""
     with pytest.raises(ValidationError):
-        profile(**changes)
+        written(**changes)

@@ -9,7 +9,7 @@ from orchestrator.config.runner_version import MINIMUM, PINNED, is_behind, requi
 from orchestrator.config.settings import Settings
 from orchestrator.errors import SettingsError
 from tests.builders import settings
-from tests.unit.runners.test_provisioning import Registry, TaskList, provision
+from tests.unit.runners.fakes import Registry, TaskList, provision
 
 GPU = {"name": "gpu", "labels": ["gpu"], "pool": "p", "image": "gpu:1"}
 

@@ -276,3 +276,18 @@ def test_webhook_secrets_during_rotation() -> None:
     """While the secret is being replaced, both count; otherwise only the one."""
     assert settings(GithubWebhookSecretPrevious="old").webhook_secrets == (b"a-webhook-secret", b"old")
     assert settings().webhook_secrets == (b"a-webhook-secret",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({}, "app"),
+        ({"RunnerScope": "repository"}, "app"),
+        ({"RunnerScope": "enterprise", "GithubEnterprise": "big"}, "token"),
+        ({"GithubAppId": "", "GithubAppPrivateKey": ""}, "token"),
+    ],
+)
+def test_an_app_beside_a_token(app_keys: tuple[str, str], changes: dict[str, str], kind: str) -> None:
+    """Where both are configured the App is used, but not for an enterprise's runners, which no App may register."""
+    app = {"GithubAppId": "1", "GithubAppPrivateKey": app_keys[0]}
+    assert settings(**{**app, **changes}).github_credential == kind

@@ -8,6 +8,7 @@ import pytest
 from orchestrator.config.allowed_sources import SHIPPED_HOOK_RANGES, Network
 from orchestrator.delivery.hook_ranges import FRESH_FOR, RETRY_AFTER, HookRanges, PublishedRanges
 from orchestrator.errors import TransientError
+from tests.fakes import ManualClock
 
 NEW: tuple[Network, ...] = (ipaddress.ip_network("203.0.113.0/24"),)
 
@@ -18,7 +19,7 @@ class Meta:
     def __init__(self) -> None:
         self.answer: PublishedRanges | TransientError = PublishedRanges(NEW, '"1"')
         self.etags: list[str | None] = []
-        self.now = 1000.0
+        self.clock = ManualClock()
 
     def fetch(self, etag: str | None) -> PublishedRanges:
         """Answer once."""
@@ -29,7 +30,7 @@ class Meta:
 
     def ranges(self) -> HookRanges:
         """Return ranges that ask this."""
-        return HookRanges(self.fetch, lambda: self.now)
+        return HookRanges(self.fetch, self.clock)
 
 
 def test_shipped_until_the_first_answer() -> None:
@@ -47,7 +48,7 @@ def test_asked_once_an_hour_with_the_etag() -> None:
     ranges.refresh()
     ranges.refresh()
     assert meta.etags == [None]
-    meta.now += FRESH_FOR
+    meta.clock.advance(FRESH_FOR)
     meta.answer = PublishedRanges(None, '"1"')
     ranges.refresh()
     assert meta.etags == [None, '"1"']
@@ -62,17 +63,17 @@ def test_last_good_list_is_kept(caplog: pytest.LogCaptureFixture) -> None:
     ranges = meta.ranges()
     ranges.refresh()
     assert ranges.networks == SHIPPED_HOOK_RANGES
-    assert "shipped with the release stays in force: GitHub is not reachable" in caplog.text
+    assert 'shipped with the release is used on", "reason": "GitHub is not reachable"' in caplog.text
     before = ranges.stale
-    meta.now += RETRY_AFTER
+    meta.clock.advance(RETRY_AFTER)
     assert (before, ranges.stale) == (False, True)
     meta.answer = PublishedRanges(NEW, None)
     ranges.refresh()
-    meta.now += FRESH_FOR
+    meta.clock.advance(FRESH_FOR)
     meta.answer = TransientError("again")
     ranges.refresh()
     assert ranges.networks == NEW
-    assert "last published stays in force: again" in caplog.text
+    assert 'last published is used on", "reason": "again"' in caplog.text
 
 
 def test_a_change_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -83,6 +84,6 @@ def test_a_change_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     ranges.refresh()
     assert "203.0.113.0/24" in caplog.text
     caplog.clear()
-    meta.now += FRESH_FOR
+    meta.clock.advance(FRESH_FOR)
     ranges.refresh()
     assert caplog.text == ""

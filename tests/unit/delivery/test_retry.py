@@ -2,112 +2,114 @@
 
 import json
 import logging
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import pytest
 
-from orchestrator.config.profiles import RunnerProfile
-from orchestrator.delivery.retry import SlowLane
+from orchestrator.config.profiles import Profile
+from orchestrator.delivery.retry import RetryHandler
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import OrchestratorError, SettingsError, TransientError, UpstreamRefused
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.jobs.request import MAX_ATTEMPTS, RunnerRequest
-from orchestrator.runners.provisioning import Outcome
+from orchestrator.result import Result
+from orchestrator.runners.outcome import Outcome
 from tests.builders import queued_job, settings
+from tests.fakes import ManualClock
+from tests.logs import line
+
+KEPT_SINCE = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
-class World:
-    """What lies around the slow lane: it does as told, and remembers."""
+class Retried:
+    """A handler, and what lies around it: it does as told, and remembers."""
 
     def __init__(self) -> None:
         self.trouble: Exception | None = None
-        self.created = True
+        self.result: Literal[Result.CREATED, Result.EXISTS] = Result.CREATED
+        self.clock = ManualClock(KEPT_SINCE + timedelta(seconds=30))
         self.kept: list[tuple[RunnerRequest, float | None]] = []
         self.given_up: list[bytes] = []
         self.reasons: list[str] = []
-        self.lane = SlowLane(settings(), self.provision, self.keep, self.give_up)
+        self.handler = RetryHandler(settings(), self.handle, self.retry_later, self.dead_letter, self.clock)
 
-    def provision(self, event: WorkflowJobEvent, profile: RunnerProfile) -> Outcome:
+    def handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
         """Start a runner."""
         if self.trouble:
             raise self.trouble
-        name = f"runner-{event.workflow_job.id}-1"
-        return Outcome("created" if self.created else "exists", name, profile.pool, profile.image, profile.name)
+        return Outcome(self.result, f"runner-{event.workflow_job.id}-1", profile)
 
-    def give_up(self, message: bytes, reason: str) -> None:
+    def dead_letter(self, message: bytes, reason: str) -> None:
         """Put a message aside."""
         self.given_up.append(message)
         self.reasons.append(reason)
 
-    def keep(self, request: RunnerRequest, retry_after: float | None) -> float:
+    def retry_later(self, request: RunnerRequest, retry_after: float | None) -> float:
         """Keep a request."""
         self.kept.append((request, retry_after))
         return 20.4
 
 
 @pytest.fixture
-def world(caplog: pytest.LogCaptureFixture) -> World:
-    """Return a world where all goes well."""
+def retried(caplog: pytest.LogCaptureFixture) -> Retried:
+    """Return a retried where all goes well."""
     caplog.set_level(logging.INFO)
-    return World()
+    return Retried()
 
 
 def message(*labels: str, private: bool = True, attempt: int = 1) -> bytes:
     """Return a message of the queue."""
     repository = {"name": "app", "full_name": "acme/app", "owner": {"login": "acme"}, "private": private}
     event = workflow_job_event(json.dumps(queued_job(*labels, repository=repository)).encode())
-    return RunnerRequest(delivery="d-1", event=event, attempt=attempt).model_dump_json().encode()
+    return RunnerRequest(delivery="d-1", event=event, attempt=attempt, kept_since=KEPT_SINCE).model_dump_json().encode()
 
 
-def line(caplog: pytest.LogCaptureFixture) -> tuple[str, dict[str, Any]]:
-    """Return the one line in the log: its level and its fields."""
-    (record,) = caplog.records
-    return record.levelname, json.loads(record.getMessage())
-
-
-@pytest.mark.parametrize(("created", "result"), [(True, "created"), (False, "exists")])
-def test_done(world: World, caplog: pytest.LogCaptureFixture, created: bool, result: str) -> None:
+@pytest.mark.parametrize("result", [Result.CREATED, Result.EXISTS])
+def test_done(
+    retried: Retried, caplog: pytest.LogCaptureFixture, result: Literal[Result.CREATED, Result.EXISTS]
+) -> None:
     """A job that now gets its runner, or has one, is done with one line in the log."""
-    world.created = created
-    world.lane.take(message())
+    retried.result = result
+    retried.handler.retry(message())
     assert line(caplog) == (
         "INFO",
         {
             "result": result, "task": "runner-29679449526-1", "pool": "batchLinux", "delivery": "d-1",
-            "job": 29679449526, "repository": "acme/app", "attempt": 2,
+            "job": 29679449526, "repository": "acme/app", "attempt": 2, "kept_for_s": 30,
         },
     )  # fmt: skip
-    assert not world.kept
-    assert not world.given_up
+    assert not retried.kept
+    assert not retried.given_up
 
 
-def test_transient_trouble(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_transient_trouble(retried: Retried, caplog: pytest.LogCaptureFixture) -> None:
     """What still fails is put back as one attempt more, with the wait that the service asked for."""
-    world.trouble = TransientError("GitHub's rate limit is used up", retry_after=90)
-    world.lane.take(message(attempt=3))
-    ((request, wait),) = world.kept
+    retried.trouble = TransientError("GitHub's rate limit is used up", retry_after=90)
+    retried.handler.retry(message(attempt=3))
+    ((request, wait),) = retried.kept
     assert (request.attempt, request.delivery, wait) == (4, "d-1", 90)
     level, fields = line(caplog)
     assert (level, fields["result"], fields["next_try_in_s"]) == ("WARNING", "kept", 20)
 
 
-def test_a_mistake_of_ours(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_mistake_of_ours(retried: Retried, caplog: pytest.LogCaptureFixture) -> None:
     """An error that nobody foresaw is logged, and the request is kept."""
-    world.trouble = KeyError("oops")
-    world.lane.take(message())
-    assert len(world.kept) == 1
+    retried.trouble = KeyError("oops")
+    retried.handler.retry(message())
+    assert len(retried.kept) == 1
     assert "KeyError" in caplog.text
 
 
-def test_the_last_attempt(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_last_attempt(retried: Retried, caplog: pytest.LogCaptureFixture) -> None:
     """After the last attempt the request is put aside, readable, with one alert."""
-    world.trouble = TransientError("Batch does not answer")
-    world.lane.take(message(attempt=MAX_ATTEMPTS - 2))
-    assert len(world.kept) == 1
+    retried.trouble = TransientError("Batch does not answer")
+    retried.handler.retry(message(attempt=MAX_ATTEMPTS - 2))
+    assert len(retried.kept) == 1
     caplog.clear()
-    world.lane.take(message(attempt=MAX_ATTEMPTS - 1))
-    assert len(world.kept) == 1
-    assert [RunnerRequest.parse(m).attempt for m in world.given_up] == [MAX_ATTEMPTS]
+    retried.handler.retry(message(attempt=MAX_ATTEMPTS - 1))
+    assert len(retried.kept) == 1
+    assert [RunnerRequest.parse(m).attempt for m in retried.given_up] == [MAX_ATTEMPTS]
     level, fields = line(caplog)
     assert (level, fields["result"], fields["reason"]) == ("CRITICAL", "given up", "Batch does not answer")
 
@@ -115,20 +117,20 @@ def test_the_last_attempt(world: World, caplog: pytest.LogCaptureFixture) -> Non
 @pytest.mark.parametrize(
     "trouble", [UpstreamRefused("GitHub refused it: 401"), SettingsError([("GithubAppPrivateKey", "is not usable")])]
 )
-def test_permanent_trouble(world: World, caplog: pytest.LogCaptureFixture, trouble: OrchestratorError) -> None:
+def test_permanent_trouble(retried: Retried, caplog: pytest.LogCaptureFixture, trouble: OrchestratorError) -> None:
     """What another try will not change is put aside at once."""
-    world.trouble = trouble
-    world.lane.take(message())
-    assert len(world.given_up) == 1
-    assert not world.kept
+    retried.trouble = trouble
+    retried.handler.retry(message())
+    assert len(retried.given_up) == 1
+    assert not retried.kept
     assert line(caplog)[1]["reason"] == str(trouble)
-    assert world.reasons == [str(trouble)]
+    assert retried.reasons == [str(trouble)]
 
 
-def test_a_message_that_is_none_of_ours(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_message_that_is_none_of_ours(retried: Retried, caplog: pytest.LogCaptureFixture) -> None:
     """A foreign message is put aside as it is, and blocks nobody."""
-    world.lane.take(b"hello")
-    assert world.given_up == [b"hello"]
+    retried.handler.retry(b"hello")
+    assert retried.given_up == [b"hello"]
     assert line(caplog)[0] == "CRITICAL"
 
 
@@ -140,10 +142,10 @@ def test_a_message_that_is_none_of_ours(world: World, caplog: pytest.LogCaptureF
     ],
 )
 def test_a_job_that_is_no_longer_served(
-    world: World, caplog: pytest.LogCaptureFixture, given: bytes, reason: str
+    retried: Retried, caplog: pytest.LogCaptureFixture, given: bytes, reason: str
 ) -> None:
     """A job whose profile or permission went away meanwhile ends with a line in the log."""
-    world.lane.take(given)
+    retried.handler.retry(given)
     assert line(caplog)[1]["reason"].startswith(reason)
-    assert not world.kept
-    assert not world.given_up
+    assert not retried.kept
+    assert not retried.given_up

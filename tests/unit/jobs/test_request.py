@@ -40,9 +40,9 @@ def test_it_fits_into_a_message() -> None:
 def test_attempts_are_counted() -> None:
     """Each try counts, and nothing else changes."""
     kept = request()
-    assert kept.again().attempt == 2
-    assert kept.again().event == kept.event
-    assert kept.again().again().anew() == kept
+    assert kept.next_attempt().attempt == 2
+    assert kept.next_attempt().event == kept.event
+    assert kept.next_attempt().next_attempt().reset() == kept
 
 
 @pytest.mark.parametrize("message", [b"", b"{", b"[]", b'{"version": 2}', b"\xff", b'{"version":1,"delivery":"d"}'])

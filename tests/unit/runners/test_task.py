@@ -1,14 +1,11 @@
-"""A task's names and notes."""
+"""A task's id, and how it ended."""
 
-import json
 from datetime import UTC, datetime
 
 import pytest
 
-from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.jobs.event import WorkflowJob
 from orchestrator.runners.task import (
-    Origin,
     TaskState,
     is_task_id,
     job_key_of,
@@ -16,7 +13,6 @@ from orchestrator.runners.task import (
     task_id,
     task_of_runner,
 )
-from tests.builders import queued_job
 
 JOB = WorkflowJob(id=7, run_id=1, run_attempt=2, labels=())
 
@@ -52,20 +48,6 @@ def test_ids_of_others(name: str) -> None:
 def test_runner_names(name: str, task: str | None) -> None:
     """A runner's name leads to its task, also where the name had been taken and got an ending."""
     assert task_of_runner(name) == task
-
-
-def test_notes() -> None:
-    """The notes of a task are read back as they were written, without the job's name; others are none."""
-    event = workflow_job_event(json.dumps(queued_job()).encode())
-    origin = Origin(event=event.model_copy(update={"webhook": "/orgs/acme/hooks/7"}), profile="ubuntu-latest")
-    found = Origin.read(origin.text())
-    assert found is not None
-    assert found.event.workflow_job.name == ""
-    job = found.event.workflow_job.model_copy(update={"name": "build"})
-    assert found.event.model_copy(update={"workflow_job": job}) == origin.event
-    assert found.profile == origin.profile
-    for text in ("", "{}", "[]", '{"profile": "x", "event": {"action": "queued"}}'):
-        assert Origin.read(text) is None
 
 
 @pytest.mark.parametrize(

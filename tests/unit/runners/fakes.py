@@ -1,0 +1,108 @@
+"""What lies around a provisioner: it does as told, and remembers."""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from orchestrator.config.settings import Settings
+from orchestrator.delivery.webhook import workflow_job_event
+from orchestrator.errors import RunnerNameTaken
+from orchestrator.jobs.admission import Admitted, admit
+from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.runners.outcome import Outcome
+from orchestrator.runners.provisioning import Provisioner
+from orchestrator.runners.registration import Registration
+from orchestrator.runners.scope import Scope, ScopeAccess
+from orchestrator.runners.task import RunnerTask, TaskState
+from tests.builders import queued_job, settings
+from tests.fakes import ManualClock
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+OWN = "runner-29679449526-1"
+
+
+class Registry:
+    """A registrar that knows which names are taken."""
+
+    def __init__(self, *taken: str) -> None:
+        self.taken = set(taken)
+        self.asked: list[tuple[ScopeAccess, str, tuple[str, ...], str | None]] = []
+        self.withdrawn: list[int | None] = []
+        self.withdrawal: Exception | None = None
+
+    def register(self, access: ScopeAccess, name: str, labels: Sequence[str], group: str | None) -> Registration:
+        """Register a runner."""
+        self.asked.append((access, name, tuple(labels), group))
+        if name in self.taken:
+            raise RunnerNameTaken(name)
+        return Registration("token", "s3cret", NOW + timedelta(hours=1), 7)
+
+    def withdraw(self, access: ScopeAccess, registration: Registration) -> None:
+        """Note what was given back."""
+        assert isinstance(access.scope, Scope)
+        self.withdrawn.append(registration.runner_id)
+        if self.withdrawal:
+            raise self.withdrawal
+
+
+class TaskList:
+    """Tasks, by their ids."""
+
+    def __init__(self, *existing: str) -> None:
+        self.existing = set(existing)
+        self.states: dict[str, TaskState] = {}
+        self.added: list[RunnerTask] = []
+        self.ended: list[str] = []
+        self.created: list[str] = []
+        self.trouble: Exception | None = None
+
+    def add(self, task: RunnerTask) -> bool:
+        """Add one unless its id is known."""
+        if self.trouble:
+            raise self.trouble
+        if task.task_id in self.existing:
+            return False
+        self.existing.add(task.task_id)
+        self.added.append(task)
+        return True
+
+    def state(self, pool: str, task_id: str) -> TaskState | None:
+        """Look for one."""
+        known = TaskState(task_id, pool, "finished", NOW) if task_id in self.existing else None
+        return self.states.get(task_id, known)
+
+    def waiting(self, pool: str) -> Sequence[TaskState]:
+        """List those that wait."""
+        return [task for task in self.states.values() if task.state == "waiting" and task.pool == pool]
+
+    def end_waiting(self, pool: str, task_id: str) -> bool:
+        """End one that waits."""
+        if task_id not in [task.task_id for task in self.waiting(pool)]:
+            return False
+        self.ended.append(task_id)
+        del self.states[task_id]
+        return True
+
+
+def provisioner(
+    registry: Registry,
+    tasks: TaskList,
+    configured: Settings | None = None,
+    asked: Callable[[WorkflowJobEvent], bool | None] = lambda _event: True,
+) -> Provisioner:
+    """Return a provisioner whose clock stands still."""
+    return Provisioner(
+        configured or settings(), registry, tasks, is_queued=asked, created=tasks.created.append, clock=ManualClock(NOW)
+    )
+
+
+def provision(
+    registry: Registry, tasks: TaskList, *labels: str, configured: Settings | None = None, **changes: Any
+) -> Outcome:
+    """Provision the runner of a queued job."""
+    configured = configured or settings()
+    event = workflow_job_event(json.dumps(queued_job(*labels, **changes)).encode())
+    admission = admit(event, configured)
+    assert isinstance(admission, Admitted)
+    return provisioner(registry, tasks, configured).handle(event, admission.profile)

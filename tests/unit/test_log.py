@@ -1,0 +1,68 @@
+"""The log's lines, and the ids that they carry."""
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from orchestrator.delivery.deadline import within
+from orchestrator.log import Log, about, also_about
+from tests.logs import line, lines
+
+log = Log("orchestrator.test")
+
+
+@pytest.fixture(autouse=True)
+def _everything(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def test_one_object_per_line(caplog: pytest.LogCaptureFixture) -> None:
+    """A line is one JSON object, whatever its fields hold."""
+    log(logging.WARNING, result="kept", reason='two\nlines and a "quote"')
+    assert line(caplog) == ("WARNING", {"result": "kept", "reason": 'two\nlines and a "quote"'})
+    assert "\n" not in caplog.records[0].getMessage()
+
+
+def test_ids(caplog: pytest.LogCaptureFixture) -> None:
+    """Lines carry the ids of the blocks around them, also those that were added later, and no longer than that."""
+    with about(delivery="d-1"):
+        with about(task="t"):
+            also_about(job=7)
+            log(logging.INFO, result="created")
+        log(logging.INFO)
+    log(logging.INFO)
+    assert [fields for _, fields in lines(caplog)] == [
+        {"delivery": "d-1", "task": "t", "job": 7, "result": "created"},
+        {"delivery": "d-1"},
+        {},
+    ]
+
+
+def test_a_field_wins_over_an_id(caplog: pytest.LogCaptureFixture) -> None:
+    """What a line itself says is what it is about."""
+    with about(task="first"):
+        log(logging.INFO, task="second")
+    assert line(caplog)[1] == {"task": "second"}
+
+
+def test_threads_see_the_ids(caplog: pytest.LogCaptureFixture) -> None:
+    """A delivery's ids stand in the lines of the thread that works for it."""
+
+    async def deliver() -> None:
+        with about(delivery="d-1"), ThreadPoolExecutor(1) as threads:
+            await within(60, threads, lambda: log(logging.INFO, result="created"))
+
+    asyncio.run(deliver())
+    assert line(caplog)[1] == {"delivery": "d-1", "result": "created"}
+
+
+def test_an_exception_has_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    """An unexpected error is logged with where it happened."""
+    try:
+        raise KeyError("oops")
+    except KeyError:
+        log.exception(message="an unexpected error")
+    assert line(caplog) == ("ERROR", {"message": "an unexpected error"})
+    assert "KeyError: 'oops'" in caplog.text
