@@ -24,7 +24,7 @@ function_app.app.get_functions()
 FIRST_JOB
 print(time.process_time() * 1000)
 """
-_KINDS = {"loaded": "", "loaded, and all clients made": "function_app.application._provisioner()"}
+_KINDS = {"loaded": "", "loaded, and all clients made": "function_app.application._upstream()"}
 
 
 def rows() -> Iterator[Row]:

@@ -61,7 +61,7 @@ def test_threads_see_the_ids(caplog: pytest.LogCaptureFixture) -> None:
 def test_an_exception_has_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     """An unexpected error is logged with where it happened."""
     try:
-        raise KeyError("oops")
+        {}["oops"]
     except KeyError:
         log.exception(message="an unexpected error")
     assert line(caplog) == ("ERROR", {"message": "an unexpected error"})

@@ -17,6 +17,7 @@ from orchestrator.config.profiles import (
 )
 from tests.builders import settings
 
+REGISTRY = "registry.azurecr.io"
 DEFAULTS = settings(UbuntuPool="linux-pool", WindowsPool="windows-pool").profiles
 
 
@@ -52,7 +53,7 @@ def test_default_profiles(labels: tuple[str, ...], pool: str, tag: str) -> None:
     """Without `RunnerProfiles` the labels of GitHub's own runners, and the versions beside them, find their pool and image."""
     found = profile_for(DEFAULTS, labels)
     assert found is not None
-    assert (found.pool, found.image) == (pool, f"registry.azurecr.io/githubactions-runner:{tag}-actionsrunner")
+    assert (found.pool, found.image) == (pool, f"{REGISTRY}/githubactions-runner:{tag}-actionsrunner")
 
 
 @pytest.mark.parametrize(
