@@ -14,7 +14,7 @@ IGNORE = (ROOT / ".funcignore").read_text(encoding="utf-8").splitlines()
 @pytest.mark.parametrize(
     "name",
     [
-        "tests/unit/test_a.py", "sandbox/server.py", "tools/package.py", "docs/a.md", "README.md", "Makefile",
+        "tests/unit/test_a.py", "sandbox/server.py", "tools/package.py", "docs/a.md", "README.md", "Makefile", "LICENSE",
         ".github/workflows/ci.yml", ".gitignore", ".funcignore", "requirements-dev.txt", "local.settings.json",
         "orchestrator/__pycache__/a.cpython-313.pyc", ".venv/bin/python", "dist/orchestrator.zip",
     ],
