@@ -6,9 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo run test check lint types workflows format bench package lock arm arm-check clean
+.PHONY: setup demo run test check lint types workflows format bench package lock arm arm-check clean
 .DEFAULT_GOAL := test
 
+.PHONY: help
 help:                   ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
@@ -39,7 +40,7 @@ run: $(READY)           ## the same, kept up, with a ready curl line
 test: $(READY)          ## all tests, with coverage
 	@$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
-check: lint types workflows ## lint, types and workflows: what CI runs beside the tests
+check: lint types workflows ## what CI runs beside the tests
 
 lint: $(READY)          ## style: ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
