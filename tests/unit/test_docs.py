@@ -16,7 +16,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 SETTINGS = sorted(field.alias or "" for field in Settings.model_fields.values())
 OPTIONS = sorted(field.alias or "" for field in RunnerProfile.model_fields.values())
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("runner-images/**/*.md"), *ROOT.glob(".github/*.md")]
+FOLDERS = ("", "docs/", ".github/", "runner-images/")
+PAGES = [page for folder in FOLDERS for page in ROOT.glob(f"{folder}*.md")]
 EXAMPLE = json.loads((ROOT / "local.settings.json.example").read_text(encoding="utf-8"))["Values"]
 
 
@@ -74,7 +75,7 @@ def test_the_readme_explains_settings_as_the_reference() -> None:
 
 
 def test_the_answers_can_be_read_by_a_program() -> None:
-    """Each row of the answers names one status and one result, no pair twice, and every status of a refusal is there."""
+    """Each row of the answers names one status and one result, no pair twice; every status of a refusal is there."""
     found = [re.fullmatch(r"\| (\d{3}) \| `(\w+)` \| [^|]+ \|", row) for row in rows(section("Answers"))]
     answers = [(int(row[1]), row[2]) for row in found if row]
     assert len(answers) == len(found) == len(set(answers))

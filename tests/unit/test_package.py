@@ -14,9 +14,10 @@ IGNORE = (ROOT / ".funcignore").read_text(encoding="utf-8").splitlines()
 @pytest.mark.parametrize(
     "name",
     [
-        "tests/unit/test_a.py", "sandbox/server.py", "tools/package.py", "docs/a.md", "README.md", "Makefile", "LICENSE",
-        ".github/workflows/ci.yml", ".gitignore", ".funcignore", "requirements-dev.txt", "local.settings.json",
-        "orchestrator/__pycache__/a.cpython-313.pyc", ".venv/bin/python", "dist/orchestrator.zip",
+        "tests/unit/test_a.py", "sandbox/server.py", "tools/package.py", "docs/a.md", "README.md", "Makefile",
+        "LICENSE", ".github/workflows/ci.yml", ".gitignore", ".funcignore", "requirements-dev.txt",
+        "local.settings.json", "orchestrator/__pycache__/a.cpython-313.pyc", ".venv/bin/python",
+        "dist/orchestrator.zip",
     ],
 )  # fmt: skip
 def test_funcignore_leaves_out(name: str) -> None:
