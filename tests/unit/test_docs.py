@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.config.profiles import ProfileSetting
+from orchestrator.config.settings import Settings
 from orchestrator.errors import DeliveryRefused
-from orchestrator.profiles import RunnerProfile
-from orchestrator.settings import Settings
+from orchestrator.result import Result
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 SETTINGS = sorted(field.alias or "" for field in Settings.model_fields.values())
-OPTIONS = sorted(field.alias or "" for field in RunnerProfile.model_fields.values())
+OPTIONS = sorted(field.alias or "" for field in ProfileSetting.model_fields.values())
 FOLDERS = ("", "docs/", ".github/", "runner-images/")
 PAGES = [page for folder in FOLDERS for page in ROOT.glob(f"{folder}*.md")]
 EXAMPLE = json.loads((ROOT / "local.settings.json.example").read_text(encoding="utf-8"))["Values"]
@@ -81,6 +82,15 @@ def test_the_answers_can_be_read_by_a_program() -> None:
     assert len(answers) == len(found) == len(set(answers))
     assert (201, "created") in answers
     assert {status for status, result in answers if result == "refused"} == set(refusals())
+
+
+def test_the_reference_knows_every_result() -> None:
+    """Every word for a result is explained in the reference, and its tables of results hold no other."""
+    words = {result.value for result in Result}
+    assert {word for word in words if f"`{word}`" not in REFERENCE} == set()
+    heads = [row.split("|")[2] for row in rows(section("Answers"))]
+    heads += [row.split("|")[1] for row in rows(section("Results in the log"))]
+    assert set(re.findall(r"`([^`]+)`", " ".join(heads))) <= words
 
 
 def test_the_readme_is_short() -> None:
