@@ -1,5 +1,7 @@
 # Every target works on a fresh machine with Python 3.13, git and make; each makes .venv if it is not there.
-PYTHON ?= python3.13
+# Python is the python3.13 on the PATH, else the one that uv has. `make help` lists the targets.
+PYTHON ?= $(shell python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null \
+  || uv python find --system 3.13 2>/dev/null)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -7,15 +9,20 @@ READY := $(VENV)/.ready
 .PHONY: setup demo run test check lint types imports workflows format bench package lock arm arm-check clean
 .DEFAULT_GOAL := test
 
-setup: $(READY)
+.PHONY: help
+help:                   ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' $(MAKEFILE_LIST) | expand -t 13
+
+setup: $(READY)         ## .venv with everything pinned; the other targets do this first
 
 $(READY): requirements.txt requirements-dev.txt .python-version
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' \
-	  || { echo 'Python 3.13 is needed: make PYTHON=/path/to/python3.13' >&2; exit 1; }
+	@python='$(PYTHON)'; "$${python:-false}" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null \
+	  || { echo 'Python 3.13 is needed: "uv python install 3.13" gets it, or name one: make PYTHON=/path/to/python3.13' >&2; \
+  exit 1; }
 	@echo 'Setting up $(VENV) ...'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
 SUDO := $(shell [ "$$(id -u)" -eq 0 ] || echo sudo)
@@ -30,24 +37,24 @@ demo: $(READY)          ## three queued jobs get three runners, on stand-ins for
 run: $(READY)           ## the same, kept up, with a ready curl line
 	@$(BIN)/python -m sandbox.demo --keep
 
-test: $(READY)          ## all tests
+test: $(READY)          ## all tests, with coverage
 	@$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 check: lint types imports workflows ## what CI runs beside the tests
 
-lint: $(READY)
+lint: $(READY)          ## style: ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-types: $(READY)
+types: $(READY)         ## types: mypy
 	@$(BIN)/mypy
 
-imports: $(READY)
+imports: $(READY)       ## the floors: import-linter
 	@$(BIN)/lint-imports --no-cache
 
-workflows: $(READY)
+workflows: $(READY)     ## the security of .github: zizmor
 	@$(BIN)/zizmor --offline --quiet .github
 
-format: $(READY)
+format: $(READY)        ## mends what ruff can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 bench: $(READY)         ## the benchmark table
@@ -56,9 +63,9 @@ bench: $(READY)         ## the benchmark table
 package: $(READY)       ## dist/orchestrator.zip: the code package that Azure Functions runs
 	@$(BIN)/python -m tools.package
 
-lock: $(READY)          ## pins of pyproject.toml -> requirements*.txt
+lock: $(READY)          ## pins of pyproject.toml -> requirements*.txt, with hashes
 	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes pyproject.toml -o requirements.txt
-	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --group dev -c requirements.txt -o requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes --group dev -c requirements.txt -o requirements-dev.txt
 
 arm:                    ## formulas and start tasks -> arm/azuredeploy.json
 	@$(PYTHON) arm/build.py
@@ -69,5 +76,5 @@ arm-check: $(READY)     ## the template's policy and the start task's shell
 	@$(BIN)/python arm/plain_names.py build/arm/azuredeploy.json
 	@LOG_LEVEL=ERROR $(BIN)/uv tool run --quiet --from checkov==3.3.30 checkov --config-file arm/checkov.yaml
 
-clean:
+clean:                  ## removes .venv and everything that was built
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -15,8 +15,9 @@ IGNORE = (ROOT / ".funcignore").read_text(encoding="utf-8").splitlines()
     "name",
     [
         "tests/unit/test_a.py", "sandbox/server.py", "tools/package.py", "docs/a.md", "README.md", "Makefile",
-        ".github/workflows/ci.yml", ".gitignore", ".funcignore", "requirements-dev.txt", "local.settings.json",
-        "orchestrator/__pycache__/a.cpython-313.pyc", ".venv/bin/python", "dist/orchestrator.zip",
+        "LICENSE", ".github/workflows/ci.yml", ".gitignore", ".funcignore", "requirements-dev.txt",
+        "local.settings.json", "orchestrator/__pycache__/a.cpython-313.pyc", ".venv/bin/python",
+        "dist/orchestrator.zip",
     ],
 )  # fmt: skip
 def test_funcignore_leaves_out(name: str) -> None:
