@@ -50,7 +50,7 @@ def profile(*labels: str, **changes: Any) -> Profile:
     ],
 )
 def test_default_profiles(labels: tuple[str, ...], pool: str, tag: str) -> None:
-    """Without `RunnerProfiles` the labels of GitHub's own runners, and the versions beside them, find their pool and image."""
+    """Without `RunnerProfiles` the labels of GitHub's runners, and versions beside them, find their pool and image."""
     found = profile_for(DEFAULTS, labels)
     assert found is not None
     assert (found.pool, found.image) == (pool, f"{REGISTRY}/githubactions-runner:{tag}-actionsrunner")
