@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.config.profiles import RunnerProfile
@@ -76,7 +77,8 @@ class Application:
             return
         self._github = Lazy(self._make_github)
         self._credential = Lazy(self._make_credential)
-        self._session = Lazy(self._make_session)
+        self._session = Lazy(lambda: self._make_session(background=False))
+        self._background_session = Lazy(lambda: self._make_session(background=True))
         self._runners = Lazy(self._make_runners)
         self._jobs = Lazy(self._make_jobs)
         self._tasks = Lazy(self._make_tasks)
@@ -176,29 +178,29 @@ class Application:
     def _make_github(self) -> "GitHubClient":
         from orchestrator.github.client import GitHubClient
 
-        return GitHubClient(self._settings.github_api_url, self._clock)
+        return GitHubClient(self._settings.github_api_url, self._now, lock=threading.Lock)
 
     def _make_credential(self) -> "Credential":
-        from orchestrator.github.credentials import AppCredential, TokenCredential
+        from orchestrator.github.credentials import AppCredential, PersonalToken
 
         settings = self._settings
         app_serves = settings.runner_scope != "enterprise"  # no App may register an enterprise's runners
         if app_serves and settings.github_app_id is not None and settings.github_app_private_key is not None:
             key = settings.github_app_private_key.get_secret_value()
-            return AppCredential(self._github(), settings.github_app_id, key)
+            return AppCredential(self._github(), settings.github_app_id, key, lock=threading.Lock)
         if settings.github_token is not None:
-            return TokenCredential(settings.github_token.get_secret_value())
+            return PersonalToken(settings.github_token.get_secret_value())
         raise SettingsError([("GithubToken", "is missing")])
 
-    def _make_session(self) -> "GitHubSession":
+    def _make_session(self, *, background: bool) -> "GitHubSession":
         from orchestrator.github.session import GitHubSession
 
-        return GitHubSession(self._github(), self._credential())
+        return GitHubSession(self._github(), self._credential(), background=background, lock=threading.Lock)
 
     def _make_runners(self) -> "Runners":
         from orchestrator.github.runners import Runners
 
-        return Runners(self._session())
+        return Runners(self._session(), lock=threading.Lock)
 
     def _make_jobs(self) -> "WorkflowJobs":
         from orchestrator.github.workflow_jobs import WorkflowJobs
@@ -236,23 +238,25 @@ class Application:
         from orchestrator.github.app import GitHubApp
         from orchestrator.github.credentials import AppCredential
         from orchestrator.github.hook_deliveries import HookDeliveries
+        from orchestrator.github.runners import Runners
+        from orchestrator.github.workflow_jobs import WorkflowJobs
         from orchestrator.reconcile.control_loop import ControlLoop
         from orchestrator.reconcile.reconciler import Reconciler
         from orchestrator.reconcile.redelivery import Redelivery
 
-        credential = self._credential()
-        app = credential if isinstance(credential, AppCredential) else None
+        is_app = isinstance(self._credential(), AppCredential)
+        session = self._background_session()
         return ControlLoop(
             self._tasks(),
             sorted({profile.pool for profile in self._settings.profiles}),
-            redelivery=Redelivery(HookDeliveries(self._github(), self._session(), app), app=app is not None),
+            redelivery=Redelivery(HookDeliveries(session), app=is_app),
             reconciler=Reconciler(
                 self._settings,
                 tasks=self._tasks(),
-                jobs=self._jobs(),
-                runners=self._runners(),
+                jobs=WorkflowJobs(session),
+                runners=Runners(session, lock=threading.Lock),
                 starter=self._provisioner(),
-                installed=GitHubApp(self._github(), app).repositories if app is not None else dict,
+                installed=GitHubApp(session).repositories if is_app else dict,
                 retention=RETENTION,
             ),
             unexplained=lambda: self._queue().unexplained(),
@@ -260,13 +264,14 @@ class Application:
         )
 
     def _make_pool_boost(self) -> "PoolBoost":
-        from datetime import UTC, datetime
-
         from orchestrator.azure.pools import PoolClient
         from orchestrator.pool_boost import PoolBoost
 
         pools = PoolClient(self._settings.batch_account_url, self._batch_credential())
-        return PoolBoost(pools, lambda: datetime.fromtimestamp(self._clock(), UTC))
+        return PoolBoost(pools, self._now)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
 
     def _make_queue(self) -> "RequestQueue":
         from orchestrator.azure.request_queue import RequestQueue

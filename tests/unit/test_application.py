@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.application import Application, Lazy
 from orchestrator.errors import SettingsError
-from orchestrator.github.credentials import AppCredential, TokenCredential
+from orchestrator.github.credentials import AppCredential, PersonalToken
 from tests.builders import delivery, environment, queued_job
 
 LOOPBACK = {"AllowedSources": "140.82.112.0/20"}
@@ -49,7 +49,7 @@ def test_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer.body["result"] == "ignored"
 
 
-@pytest.mark.parametrize(("scope", "kind"), [("enterprise", TokenCredential), ("organization", AppCredential)])
+@pytest.mark.parametrize(("scope", "kind"), [("enterprise", PersonalToken), ("organization", AppCredential)])
 def test_an_app_beside_a_token(app_keys: tuple[str, str], scope: str, kind: type) -> None:
     """Where both are configured the App is used, but not for an enterprise's runners, which no App may register."""
     app = {"GithubAppId": "1", "GithubAppPrivateKey": app_keys[0]}
