@@ -318,6 +318,27 @@ class TestTrouble:
         with pytest.raises(TransientError, match="not reachable"):
             with_token(url).registration_token(ORGANIZATION)
 
+    def test_proxy_that_closes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A connection that a proxy closes without an answer is made once more."""
+        asked: list[bytes] = []
+        with socket.create_server(("127.0.0.1", 0)) as proxy:
+            proxy.settimeout(5)
+
+            def close_twice() -> None:
+                for _ in range(2):
+                    connection, _ = proxy.accept()
+                    asked.append(connection.recv(7))
+                    connection.close()
+
+            monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+            monkeypatch.delenv("no_proxy", raising=False)
+            thread = threading.Thread(target=close_twice)
+            thread.start()
+            with pytest.raises(TransientError, match="not reachable"):
+                with_token("https://github.invalid").registration_token(ORGANIZATION)
+            thread.join()
+        assert asked == [b"CONNECT", b"CONNECT"]
+
     def test_no_answer(self, github: GitHub, github_url: str) -> None:
         """An answer that does not come in time is transient trouble, and not tried again at once."""
         client = GitHubClient(github_url, timeouts=(1, 0.2))

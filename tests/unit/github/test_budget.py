@@ -188,7 +188,7 @@ class TestSilence:
     """After a rate limit's answer."""
 
     def test_all_wait(self, budget: Budget, clock: Clock) -> None:
-        """No call is made until the wait is over, also if a job waits for it; the error names what is left of the wait."""
+        """No call is made until the wait is over, whoever waits for it; the error names what is left of the wait."""
         budget.learn(WHO, {}, 60)
         with pytest.raises(TransientError) as caught:
             budget.spend(WHO, "GET", background=False)
