@@ -12,8 +12,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.delivery.hook_ranges import PublishedRanges
 from orchestrator.github.app import GitHubApp
 from orchestrator.github.client import GitHubClient
-from orchestrator.github.credentials import AppCredential, Credential
-from orchestrator.github.credentials import TokenCredential as GitHubToken
+from orchestrator.github.credentials import AppCredential, Credential, PersonalToken
 from orchestrator.github.hook_deliveries import HookDeliveries
 from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
@@ -58,18 +57,18 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
     tasks = RunnerTasks(settings.batch_account_url, batch_credential)
     boost = PoolBoost(PoolClient(settings.batch_account_url, batch_credential), runtime.clock)
 
-    client = GitHubClient(settings.github_api_url, lambda: runtime.clock().timestamp())
-    credential = _github_credential(settings, client)
-    app = credential if isinstance(credential, AppCredential) else None
-    session = GitHubSession(client, credential)
-    runners = Runners(session)
-    jobs = WorkflowJobs(session)
+    client = GitHubClient(settings.github_api_url, runtime.clock, lock=runtime.lock)
+    credential = _github_credential(settings, client, runtime)
+    session = GitHubSession(client, credential, lock=runtime.lock)
+    background = GitHubSession(client, credential, background=True, lock=runtime.lock)
+    runners = Runners(session, lock=runtime.lock)
+    is_app = settings.github_credential == "app"
 
     provisioner = Provisioner(
         settings,
         JitRegistrar(runners, runtime.clock) if settings.runner_registration == "jit" else TokenRegistrar(runners),
         tasks,
-        is_queued=jobs.is_queued,
+        is_queued=WorkflowJobs(session).is_queued,
         created=boost.soon if settings.pool_boost == "resize" else _do_nothing,
         clock=runtime.clock,
         lock=runtime.lock,
@@ -77,14 +76,14 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
     control_loop = ControlLoop(
         tasks,
         pools,
-        redelivery=Redelivery(HookDeliveries(client, session, app), app=app is not None),
+        redelivery=Redelivery(HookDeliveries(background), app=is_app),
         reconciler=Reconciler(
             settings,
             tasks=tasks,
-            jobs=jobs,
-            runners=runners,
+            jobs=WorkflowJobs(background),
+            runners=Runners(background, lock=runtime.lock),
             starter=provisioner,
-            installed=GitHubApp(client, app).repositories if app is not None else dict,
+            installed=GitHubApp(background).repositories if is_app else dict,
             retention=RETENTION,
         ),
         unexplained=unexplained,
@@ -106,11 +105,11 @@ def _batch_credential(settings: Settings) -> AzureNamedKeyCredential | TokenCred
     return identity(settings.azure_web_jobs_storage.client_id)
 
 
-def _github_credential(settings: Settings, client: GitHubClient) -> Credential:
+def _github_credential(settings: Settings, client: GitHubClient, runtime: Runtime) -> Credential:
     key, token = settings.github_app_private_key, settings.github_token
     if settings.github_credential == "app" and settings.github_app_id is not None and key is not None:
-        return AppCredential(client, settings.github_app_id, key.get_secret_value())
-    return GitHubToken(token.get_secret_value() if token is not None else "")
+        return AppCredential(client, settings.github_app_id, key.get_secret_value(), lock=runtime.lock)
+    return PersonalToken(token.get_secret_value() if token is not None else "")
 
 
 def _do_nothing(_pool: str) -> None:

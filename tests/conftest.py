@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import settings
 
 from orchestrator.github.client import GitHubClient
-from orchestrator.github.credentials import TokenCredential
+from orchestrator.github.credentials import PersonalToken
 from orchestrator.github.session import GitHubSession
 from sandbox.github import GitHub
 from sandbox.server import Server
@@ -35,7 +35,7 @@ def github_url(github: GitHub) -> Iterator[str]:
 def session(github: GitHub, github_url: str) -> GitHubSession:
     """Return a session with a personal access token that may do everything; there is a repository `acme/app`."""
     github.add_repository("acme/app")
-    return GitHubSession(GitHubClient(github_url), TokenCredential("ghp_sandbox"))
+    return GitHubSession(GitHubClient(github_url), PersonalToken("ghp_sandbox"))
 
 
 @pytest.fixture(scope="session")

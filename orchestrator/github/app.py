@@ -1,75 +1,64 @@
-"""What a GitHub App asks as itself: where it is installed, and for what.
+"""What a GitHub App asks about itself: where it is installed, and for which repositories.
 
 Source: GitHub REST API, "GitHub Apps".
 """
 
-import json
 import logging
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from orchestrator.errors import GitHubRefused, TransientError
-from orchestrator.github.client import GitHubClient, array, understanding
-from orchestrator.github.credentials import AppCredential
-from orchestrator.github.session import PAGE, PAGES, GitHubSession, next_link
+from orchestrator.errors import GitHubRefused
+from orchestrator.github.session import GitHubSession
+from orchestrator.log import Log
+from orchestrator.result import Result
 from orchestrator.runners.scope import Scope, ScopeAccess
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
-# An installation with more repositories than this is not searched repository by repository.
-SMALL = 50
+# An installation with more repositories than this is left out: each of them would cost calls.
+MOST_REPOSITORIES = 50
 
 
 class GitHubApp:
-    """The App that `GithubAppId` names."""
+    """The App that `GithubAppId` names.
 
-    def __init__(self, client: GitHubClient, credential: AppCredential) -> None:
-        self._client = client
-        self._credential = credential
-        self._session = GitHubSession(client, credential)
+    Args:
+        session: makes the calls, with the App's credential.
+    """
+
+    def __init__(self, session: GitHubSession) -> None:
+        self._session = session
 
     def repositories(self) -> dict[str, int]:
-        """Return the repositories of every small installation (`owner/name`), with the installation's id.
+        """Return the repositories (`owner/name`) of every small installation, with the installation's id.
 
-        One that refuses, for example by its list of allowed addresses, is reported and left out.
+        An installation that refuses, for example by its list of allowed addresses, is logged and left out.
 
         Raises:
             UpstreamError: GitHub does not tell.
         """
-        found: dict[str, int] = {}
+        installation_of: dict[str, int] = {}
         for installation, account in self._installations():
             access = ScopeAccess(Scope("organization", account), installation)
             names = self._session.listing("/installation/repositories", access, "repositories", _full_name)
             try:
-                some = list(islice(names, SMALL + 1))
+                first_names = list(islice(names, MOST_REPOSITORIES + 1))
             except GitHubRefused as error:
-                about = {"result": "skipped", "installation": installation, "reason": str(error)}
-                logger.warning("%s", json.dumps({"pass": "reconciliation", **about}))
+                about = {"result": Result.SKIPPED, "installation": installation, "reason": str(error)}
+                log(logging.WARNING, **{"pass": "reconciliation", **about})
                 continue
-            if len(some) <= SMALL:
-                found |= dict.fromkeys(some, installation)
-        return found
+            if len(first_names) <= MOST_REPOSITORIES:
+                installation_of |= dict.fromkeys(first_names, installation)
+        return installation_of
 
     def _installations(self) -> Iterator[tuple[int, str]]:
-        for number in range(1, PAGES + 1):
-            answer = self._client.call(
-                "GET",
-                "/app/installations",
-                authorization=self._credential.app_authorization(),
-                params={"per_page": str(PAGE), "page": str(number)},
-                upkeep=True,
-            )
-            with understanding("GitHub's answer holds no installations"):
-                page = [_installation(entry) for entry in array(answer.json)]
-            yield from (found for found in page if found is not None)
-            if next_link(answer) is None:
-                return
-        raise TransientError("GitHub's list of installations has no end")
+        for page in self._session.pages("/app/installations", None, _installation):
+            yield from (installation for installation in page if installation is not None)
 
 
 def _installation(entry: Any) -> tuple[int, str] | None:
-    """Read an installation's id and account; None where it has no repositories: suspended, or on an enterprise."""
+    """Read an installation's id and account; None if it has no repositories: suspended, or on an enterprise."""
     account = entry["account"]
     if entry.get("suspended_at") is not None or "login" not in account:
         return None

@@ -1,29 +1,32 @@
-"""How many calls GitHub takes, counted in one place. New runners go before upkeep.
+"""How many calls GitHub takes, counted in one place. Calls that a waiting job needs go before those in the background.
 
-Source: GitHub docs, "Rate limits for the REST API". The primary limit is told by the headers of every answer; of the
-secondary ones this keeps the points per minute, and whatever wait an answer asks for. Counted per credential, because
-GitHub does, and per process: other instances show in the headers. An enterprise server may send no such headers; then
-only the points count.
+Source: GitHub docs, "Rate limits for the REST API". The headers of every answer tell the primary limit. Of the
+secondary limits this counts the points per minute, and it keeps to every wait that an answer asks for. GitHub counts
+per credential, and so does this. It counts per process: what other instances use shows in the headers. An enterprise
+server may send no such headers; then only the points count.
 """
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from orchestrator.clock import Clock
 from orchestrator.errors import TransientError
 
-MINUTE = 60.0
-# No limit of GitHub's lasts longer; a wait that says so is a mistake, perhaps of a proxy.
-HOUR = 3600.0
-# What the calls made here are counted as; other resources have limits of their own (`GET /rate_limit`).
-CORE = "core"
+# Seconds for which points are counted together.
+POINTS_PERIOD = 60.0
 POINTS_PER_MINUTE = 900
-# What upkeep leaves to new runners: half of each minute's points, a quarter of each hour's requests.
-UPKEEP_POINTS = POINTS_PER_MINUTE // 2
-RESERVE = 0.25
-# Tokens come and go; the limits of the last this many are remembered.
-ACCOUNTS = 256
+# Seconds. No limit of GitHub's lasts longer; a longer wait is a mistake, perhaps of a proxy.
+LONGEST_WAIT = 3600.0
+# GitHub's name for the limit that these calls count against; other resources have their own (`GET /rate_limit`).
+CORE_RESOURCE = "core"
+# What background calls leave to the others: of the points of each minute, and of the requests of each hour.
+RESERVED_POINTS_SHARE = 0.5
+RESERVED_REQUESTS_SHARE = 0.25
+# Tokens come and go; the limits of this many credentials are remembered, the last used ones.
+REMEMBERED_CREDENTIALS = 256
 
 
 def points(method: str) -> int:
@@ -33,7 +36,16 @@ def points(method: str) -> int:
 
 @dataclass
 class _Account:
-    """What is known of one credential's limits; times in epoch seconds."""
+    """What is known of one credential's limits; times in epoch seconds.
+
+    Attributes:
+        silent_until: when the last wait that GitHub asked for is over.
+        limit: requests per hour.
+        remaining: requests that are left of them; None before GitHub has told.
+        reset: when the hour ends.
+        minute: when the minute began in which points are counted.
+        spent: points of that minute.
+    """
 
     silent_until: float = 0.0
     limit: int = 0
@@ -47,64 +59,75 @@ class Budget:
     """Decides before each call whether it may be made. Safe under threads.
 
     Args:
-        clock: epoch seconds.
+        clock: tells the time.
+        points_per_minute: GitHub's limit.
+        lock: makes a lock.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        points_per_minute: int = POINTS_PER_MINUTE,
+        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+    ) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._points = points_per_minute
+        self._background_points = points_per_minute - int(points_per_minute * RESERVED_POINTS_SHARE)
+        self._lock = lock()
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
 
-    def spend(self, who: str, method: str, *, upkeep: bool) -> None:
+    def spend(self, credential: str, method: str, *, background: bool) -> None:
         """Count a call that is about to be made.
 
         Args:
-            who: the credential.
-            method: of the call.
-            upkeep: whether it serves no new runner.
+            credential: the value of its Authorization header.
+            method: its HTTP method.
+            background: whether no job waits for it.
 
         Raises:
-            TransientError: It must wait, with the time.
+            TransientError: The call must wait; the error says how long.
         """
-        now = self._clock()
+        now = self._clock().timestamp()
         with self._lock:
-            account = self._account(who)
+            account = self._account(credential)
             if now < account.silent_until:
                 raise TransientError("GitHub asked to be left alone", retry_after=account.silent_until - now)
-            if upkeep and account.remaining is not None and now < account.reset:
-                reserve = int(account.limit * RESERVE)
+            if background and account.remaining is not None and now < account.reset:
+                reserve = int(account.limit * RESERVED_REQUESTS_SHARE)
                 if account.remaining <= reserve:
                     raise TransientError(
                         f"the last {reserve} requests of the hour are for new runners", retry_after=account.reset - now
                     )
-            if not 0 <= now - account.minute < MINUTE:  # below 0 when the clock was set back
+            if not 0 <= now - account.minute < POINTS_PERIOD:  # below 0 when the clock was set back
                 account.minute, account.spent = now, 0
-            if account.spent + points(method) > (UPKEEP_POINTS if upkeep else POINTS_PER_MINUTE):
+            if account.spent + points(method) > (self._background_points if background else self._points):
                 raise TransientError(
-                    "GitHub takes no more calls in this minute", retry_after=account.minute + MINUTE - now
+                    "GitHub takes no more calls in this minute", retry_after=account.minute + POINTS_PERIOD - now
                 )
             account.spent += points(method)
 
-    def learn(self, who: str, headers: Mapping[str, str], wait: float | None) -> None:
+    def learn(self, credential: str, headers: Mapping[str, str], wait: float | None) -> None:
         """Take note of an answer.
 
         Args:
-            who: the credential.
-            headers: the answer's.
-            wait: the seconds a rate limit's answer asked for, None for any other answer.
+            credential: the value of the call's Authorization header.
+            headers: of the answer.
+            wait: the seconds that a rate limit's answer asked for; None for any other answer.
         """
         limit, remaining, reset = (headers.get(f"x-ratelimit-{name}", "") for name in ("limit", "remaining", "reset"))
-        core = headers.get("x-ratelimit-resource", CORE) == CORE
+        core = headers.get("x-ratelimit-resource", CORE_RESOURCE) == CORE_RESOURCE
         with self._lock:
-            account = self._account(who)
+            account = self._account(credential)
             if core and limit.isdecimal() and remaining.isdecimal() and reset.isdecimal():
                 account.limit, account.remaining, account.reset = int(limit), int(remaining), float(reset)
             if wait is not None:
-                account.silent_until = max(account.silent_until, self._clock() + min(wait, HOUR))
+                until = self._clock().timestamp() + min(wait, LONGEST_WAIT)
+                account.silent_until = max(account.silent_until, until)
 
-    def _account(self, who: str) -> _Account:
-        account = self._accounts.setdefault(who, _Account())
-        self._accounts.move_to_end(who)
-        if len(self._accounts) > ACCOUNTS:
+    def _account(self, credential: str) -> _Account:
+        account = self._accounts.setdefault(credential, _Account())
+        self._accounts.move_to_end(credential)
+        if len(self._accounts) > REMEMBERED_CREDENTIALS:
             self._accounts.popitem(last=False)
         return account

@@ -1,93 +1,106 @@
 """How the orchestrator proves to GitHub who it is: a token of somebody's, or a GitHub App."""
 
 import functools
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from http import HTTPStatus
 from typing import Any, Protocol
 
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from orchestrator.errors import GitHubRefused, SettingsError, UpstreamRefused
-from orchestrator.github.client import GitHubClient, understanding
+from orchestrator.github.client import GitHubClient, expecting
 from orchestrator.github.token_cache import ExpiringToken, TokenCache
-from orchestrator.runners.scope import Scope
+from orchestrator.runners.scope import Scope, ScopeAccess
 
-UNAUTHORIZED = 401
-NOT_FOUND = 404
-
-# GitHub docs, "Generating a JSON Web Token": issued a minute ago against clock drift, ten minutes at most.
-JWT_ISSUED_AGO = 60
+# Seconds. GitHub docs, "Generating a JSON Web Token": dated a minute back, in case GitHub's clock is behind ours; it
+# expires after ten minutes at most.
+JWT_DATED_BACK = 60
 JWT_LIFE = 540
 
 
 class Credential(Protocol):
-    """What authorizes calls about a scope."""
+    """What authorizes calls to GitHub."""
 
-    def authorization(self, scope: Scope, installation: int | None) -> str:
+    def authorization(self, access: ScopeAccess | None) -> str:
         """Return the value of the Authorization header.
 
         Args:
-            scope: what the call is about.
-            installation: the App's installation, where the delivery named it.
+            access: the scope that the call is about; None for what concerns the GitHub App itself.
         """
 
-    def rejected(self, scope: Scope, installation: int | None, authorization: str) -> bool:
-        """Take note of a 401; return whether another try may fare better."""
+    def rejected(self, access: ScopeAccess | None, authorization: str) -> bool:
+        """Take note of a 401; return whether the call should be made once more."""
 
 
-class TokenCredential:
+class PersonalToken:
     """A personal access token or an OAuth app's token (`GithubToken`)."""
 
     def __init__(self, token: str) -> None:
         self._authorization = f"Bearer {token}"
 
-    def authorization(self, scope: Scope, installation: int | None) -> str:  # noqa: ARG002 - one token for all
+    def authorization(self, access: ScopeAccess | None) -> str:  # noqa: ARG002 - one token for all calls
         """Return the token, whatever the call is about."""
         return self._authorization
 
-    def rejected(self, scope: Scope, installation: int | None, authorization: str) -> bool:  # noqa: ARG002 - see above
-        """Return that there is no other token to try."""
+    def rejected(self, access: ScopeAccess | None, authorization: str) -> bool:  # noqa: ARG002 - see above
+        """Return False: there is no other token to try."""
         return False
 
 
 class AppCredential:
-    """A GitHub App (`GithubAppId`, `GithubAppPrivateKey`): one token per installation, an hour long each.
+    """A GitHub App (`GithubAppId`, `GithubAppPrivateKey`): a token per installation, which lasts an hour.
 
     Args:
-        client: makes the calls.
+        client: makes the calls that fetch the tokens.
         app_id: the App's id or client id.
         private_key: in PEM form.
+        lock: makes a lock.
     """
 
-    def __init__(self, client: GitHubClient, app_id: str, private_key: str) -> None:
+    def __init__(
+        self,
+        client: GitHubClient,
+        app_id: str,
+        private_key: str,
+        *,
+        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+    ) -> None:
         self._client = client
         self._app_id = app_id
         self._pem = private_key
         self._installations: dict[Scope, int] = {}
-        self._tokens = TokenCache(self._new_token, client.now)
+        self._tokens = TokenCache(self._new_token, client.clock, lock=lock)
         self._jwt = (0, "")
 
-    def authorization(self, scope: Scope, installation: int | None) -> str:
-        """Return the installation's token.
+    def authorization(self, access: ScopeAccess | None) -> str:
+        """Return the token of the scope's installation; for the App itself, its JSON Web Token.
 
         Raises:
-            UpstreamRefused: The App is not installed there, or GitHub refuses its key.
+            UpstreamError: The App is not installed there, GitHub refuses its key, or GitHub does not answer.
         """
-        return f"Bearer {self._tokens.get(installation or self._installation_of(scope)).value}"
+        if access is None:
+            return self._own_authorization()
+        return f"Bearer {self._tokens.get(self._installation_of(access)).value}"
 
-    def rejected(self, scope: Scope, installation: int | None, authorization: str) -> bool:
-        """Forget the token, so that the next call fetches another."""
-        self._tokens.drop(installation or self._installation_of(scope), authorization.removeprefix("Bearer "))
+    def rejected(self, access: ScopeAccess | None, authorization: str) -> bool:
+        """Forget the installation's token, so that the next call fetches a new one; return whether that may help."""
+        if access is None:
+            return False
+        self._tokens.drop(self._installation_of(access), authorization.removeprefix("Bearer "))
         return True
 
-    def app_authorization(self) -> str:
-        """Return the header for calls that the App makes as itself: a JSON Web Token of nine minutes.
+    def _own_authorization(self) -> str:
+        """Return the header for calls that the App makes as itself: a JSON Web Token that lasts nine minutes.
 
-        It is the same for half of them, so that the App's calls are counted together (`Budget`).
+        It stays the same for half that time, so that `Budget` counts these calls together.
         """
-        now = int(self._client.now().timestamp())
+        now = int(self._client.clock().timestamp())
         since, authorization = self._jwt
         if not 0 <= now - since < JWT_LIFE // 2:
-            claims = {"iat": now - JWT_ISSUED_AGO, "exp": now + JWT_LIFE, "iss": self._app_id}
+            claims = {"iat": now - JWT_DATED_BACK, "exp": now + JWT_LIFE, "iss": self._app_id}
             authorization = f"Bearer {jwt.encode(claims, self._key, algorithm='RS256')}"
             self._jwt = (now, authorization)
         return authorization
@@ -103,29 +116,31 @@ class AppCredential:
     def _new_token(self, installation: int) -> ExpiringToken:
         path = f"/app/installations/{installation}/access_tokens"
         try:
-            answer = self._client.call("POST", path, authorization=self.app_authorization())
+            response = self._client.call("POST", path, authorization=self._own_authorization())
         except GitHubRefused as error:
-            if error.status == UNAUTHORIZED:
+            if error.status == HTTPStatus.UNAUTHORIZED:
                 raise UpstreamRefused(f"{error}: do GithubAppId and GithubAppPrivateKey belong together?") from None
-            if error.status == NOT_FOUND:  # a new installation has another id
+            if error.status == HTTPStatus.NOT_FOUND:  # when the App is installed again, it gets another id
                 self._installations = {of: known for of, known in self._installations.items() if known != installation}
             raise
-        return ExpiringToken.read(answer.json)
+        return ExpiringToken.read(response.json)
 
-    def _installation_of(self, scope: Scope) -> int:
-        """Look up which installation covers a scope (once)."""
-        # The dictionary is replaced, never changed: other threads read it.
-        known = self._installations.get(scope)
+    def _installation_of(self, access: ScopeAccess) -> int:
+        """Return the installation that covers a scope; look it up if neither the delivery nor an earlier call told."""
+        scope = access.scope
+        known = access.installation or self._installations.get(scope)
         if known is not None:
             return known
         try:
-            answer = self._client.call("GET", f"{scope.api_path}/installation", authorization=self.app_authorization())
+            path = f"{scope.api_path}/installation"
+            response = self._client.call("GET", path, authorization=self._own_authorization())
         except GitHubRefused as error:
-            if error.status == NOT_FOUND:
+            if error.status == HTTPStatus.NOT_FOUND:
                 reason = f"the GitHub App {self._app_id} is not installed for {scope}"
-                raise GitHubRefused(reason, NOT_FOUND) from None
+                raise GitHubRefused(reason, HTTPStatus.NOT_FOUND) from None
             raise
-        with understanding("GitHub's answer names no installation"):
-            installation = int(answer.json["id"])
+        with expecting("GitHub's answer names no installation"):
+            installation = int(response.json["id"])
+        # Other threads read the dictionary, so it is replaced and never changed.
         self._installations = {**self._installations, scope: installation}
         return installation

@@ -1,23 +1,22 @@
-"""What became of a webhook's deliveries, and how to have one sent again.
+"""What became of a webhook's deliveries, and how to have a delivery sent again.
 
 Source: GitHub REST API, "GitHub App webhooks", "Organization webhooks", "Repository webhooks"; GitHub docs,
-"Redelivering webhooks": GitHub keeps a delivery for three days and never sends one again by itself.
+"Redelivering webhooks": GitHub keeps a delivery for three days and never sends it again by itself.
 """
 
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http import HTTPStatus
+from itertools import islice
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
-from orchestrator.github.client import Answer, GitHubClient, array, understanding
-from orchestrator.github.credentials import AppCredential
-from orchestrator.github.session import PAGE, GitHubSession, next_link
+from orchestrator.github.session import GitHubSession
 from orchestrator.reconcile.hook_delivery import APP_HOOK, HookDelivery
 from orchestrator.runners.scope import Scope, ScopeAccess
 
-# A listing goes no further back than this many pages.
-PAGES = 50
+# Pages of one list that are read; older deliveries are not looked at.
+MOST_PAGES = 50
 _HOOK = re.compile(r"/(orgs|repos)/(.+)/hooks/\d+")
 
 
@@ -25,39 +24,30 @@ class HookDeliveries:
     """The deliveries of the webhooks that the credentials may see.
 
     Args:
-        client: makes the calls of the App.
-        session: makes the others.
-        app: where the credentials are an App's.
+        session: makes the calls.
+        most_pages: how many pages of a list are read.
     """
 
-    def __init__(self, client: GitHubClient, session: GitHubSession, app: AppCredential | None) -> None:
-        self._client = client
+    def __init__(self, session: GitHubSession, *, most_pages: int = MOST_PAGES) -> None:
         self._session = session
-        self._app = app
+        self._most_pages = most_pages
 
     def since(self, hook: str, moment: datetime) -> Iterator[HookDelivery]:
-        """List a hook's deliveries, newest first, back to a moment (or as far as `PAGES` go).
+        """Return a hook's deliveries, newest first, back to a moment or to the last page that is read.
 
         Args:
             hook: `APP_HOOK`, or the REST path of an organization's or repository's hook.
-            moment: the time.
+            moment: older deliveries are left out.
 
         Raises:
             UpstreamError: GitHub does not tell.
         """
-        query = {"per_page": str(PAGE)}
-        for _ in range(PAGES):
-            answer = self._call("GET", hook, "deliveries", query)
-            with understanding("GitHub's answer holds no deliveries"):
-                page = [_delivery(entry) for entry in array(answer.json)]
+        pages = self._session.pages(f"{hook}/deliveries", _access(hook), _delivery, by_cursor=True)
+        for page in islice(pages, self._most_pages):
             for delivery in page:
                 if delivery.delivered_at < moment:
                     return
                 yield delivery
-            cursor = _next_cursor(answer)
-            if cursor is None:
-                return
-            query = {"per_page": str(PAGE), "cursor": cursor}
 
     def redeliver(self, hook: str, delivery: HookDelivery) -> None:
         """Have a delivery sent again, under the same guid.
@@ -65,14 +55,16 @@ class HookDeliveries:
         Raises:
             UpstreamError: GitHub does not do it.
         """
-        self._call("POST", hook, f"deliveries/{delivery.id}/attempts")
+        self._session.call("POST", f"{hook}/deliveries/{delivery.id}/attempts", _access(hook))
 
-    def _call(self, method: str, hook: str, what: str, params: dict[str, str] | None = None) -> Answer:
-        path = f"{hook}/{what}"
-        if hook == APP_HOOK and self._app is not None:
-            authorization = self._app.app_authorization()
-            return self._client.call(method, path, authorization=authorization, params=params, upkeep=True)
-        return self._session.call(method, path, ScopeAccess(_scope(hook), None), params=params, upkeep=True)
+
+def _access(hook: str) -> ScopeAccess | None:
+    """Return the scope that a hook belongs to; None if it is the App's own."""
+    if hook == APP_HOOK:
+        return None
+    parts = _HOOK.fullmatch(hook)
+    kind, name = parts.groups() if parts else ("orgs", "")
+    return ScopeAccess(Scope("organization" if kind == "orgs" else "repository", name), None)
 
 
 def _delivery(entry: Any) -> HookDelivery:
@@ -83,18 +75,7 @@ def _delivery(entry: Any) -> HookDelivery:
         datetime.fromisoformat(entry["delivered_at"]).astimezone(UTC),
         str(entry["event"]),
         entry["action"],
-        200 <= status < 400,  # noqa: PLR2004 - GitHub's own rule
+        HTTPStatus.OK <= status < HTTPStatus.BAD_REQUEST,  # GitHub counts these as delivered
         bool(entry["redelivery"]),
-        400 <= status < 500,  # noqa: PLR2004 - 4xx
+        HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR,
     )
-
-
-def _scope(hook: str) -> Scope:
-    found = _HOOK.fullmatch(hook)
-    kind, name = found.groups() if found else ("orgs", "")
-    return Scope("organization" if kind == "orgs" else "repository", name)
-
-
-def _next_cursor(answer: Answer) -> str | None:
-    link = next_link(answer)
-    return parse_qs(urlsplit(link).query).get("cursor", [None])[0] if link else None

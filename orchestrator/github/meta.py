@@ -1,6 +1,6 @@
 """The addresses that GitHub sends webhooks from.
 
-Source: GitHub REST API, "Get GitHub meta information". GHES publishes no such list of its own.
+Source: GitHub REST API, "Get GitHub meta information". GitHub Enterprise Server has no such list of its own.
 """
 
 import ipaddress
@@ -15,19 +15,20 @@ def published_hook_ranges(client: GitHubClient, authorization: str | None, etag:
 
     Args:
         client: makes the call.
-        authorization: the Authorization header, or None.
-        etag: of the last answer; an unchanged list then costs nothing of the rate limit.
+        authorization: the value of the Authorization header, or None.
+        etag: of the last answer. With it, a list that has not changed costs nothing of the rate limit.
 
     Raises:
-        UpstreamError: GitHub does not answer, or not with a list of networks.
+        UpstreamError: GitHub does not answer, or its answer holds no list of networks.
     """
-    answer = client.call("GET", "/meta", authorization=authorization, headers={"If-None-Match": etag} if etag else None)
-    if answer.json is None:
+    headers = {"If-None-Match": etag} if etag else None
+    response = client.call("GET", "/meta", authorization=authorization, headers=headers)
+    if response.json is None:
         return PublishedRanges(None, etag)
     try:
-        networks = tuple(ipaddress.ip_network(cidr) for cidr in answer.json["hooks"])
+        networks = tuple(ipaddress.ip_network(cidr) for cidr in response.json["hooks"])
     except (KeyError, TypeError, ValueError):
         networks = ()
     if not networks:
         raise TransientError("GitHub's /meta holds no list of hook ranges (on GHES set AllowedSources to CIDRs)")
-    return PublishedRanges(networks, answer.headers.get("etag"))
+    return PublishedRanges(networks, response.headers.get("etag"))

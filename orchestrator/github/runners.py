@@ -3,39 +3,54 @@
 Source: GitHub REST API, "Self-hosted runners" and "Self-hosted runner groups".
 """
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from orchestrator.errors import GitHubRefused, RunnerNameTaken, UpstreamRefused
-from orchestrator.github.client import Answer, understanding
-from orchestrator.github.session import NOT_FOUND, GitHubSession
+from orchestrator.github.client import Response, expecting
+from orchestrator.github.session import GitHubSession
 from orchestrator.github.token_cache import ExpiringToken, TokenCache
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import Scope, ScopeAccess
 
-CONFLICT = 409
-DEFAULT_GROUP = 1  # the id of every scope's group "Default"
+# The id of the group "Default" of every scope.
+DEFAULT_GROUP_ID = 1
 
 
 @dataclass(frozen=True)
 class JitConfig:
-    """A runner that GitHub already knows, and what it starts with (secret)."""
+    """A runner that GitHub has registered.
+
+    Attributes:
+        runner_id: GitHub's id of the runner.
+        encoded: the configuration that the runner starts with, a secret.
+    """
 
     runner_id: int
     encoded: str = field(repr=False)
 
 
 class Runners:
-    """The runners of any scope that the session's credential reaches."""
+    """The runners of any scope that the session's credential reaches.
 
-    def __init__(self, session: GitHubSession) -> None:
+    Args:
+        session: makes the calls.
+        lock: makes a lock.
+    """
+
+    def __init__(
+        self, session: GitHubSession, *, lock: Callable[[], AbstractContextManager[object]] = threading.Lock
+    ) -> None:
         self._session = session
-        self._tokens: TokenCache[ScopeAccess] = TokenCache(self._new_registration_token, session.now)
+        self._tokens: TokenCache[ScopeAccess] = TokenCache(self._new_registration_token, session.clock, lock=lock)
         self._groups: dict[tuple[Scope, str], int] = {}
 
     def registration_token(self, access: ScopeAccess) -> ExpiringToken:
-        """Return a token that registers any number of runners, with half an hour left at least.
+        """Return a token that registers any number of runners, and that is valid for at least half an hour.
 
         Raises:
             UpstreamError: GitHub does not give one.
@@ -43,21 +58,21 @@ class Runners:
         return self._tokens.get(access)
 
     def jit_config(self, access: ScopeAccess, name: str, labels: Sequence[str], group: str | None) -> JitConfig:
-        """Register one runner and return what it starts with. Labels are taken literally, none is added.
+        """Register one runner and return what it starts with. It gets exactly these labels; GitHub adds none.
 
         Raises:
-            RunnerNameTaken: There is a runner of this name.
+            RunnerNameTaken: There is a runner of this name already.
             UpstreamError: GitHub does not register it.
         """
         body = {"name": name, "runner_group_id": self._group_id(access, group), "labels": list(labels)}
         try:
-            answer = self._call("POST", "runners/generate-jitconfig", access, json=body)
+            response = self._call("POST", "runners/generate-jitconfig", access, json=body)
         except GitHubRefused as error:
-            if error.status == CONFLICT:
+            if error.status == HTTPStatus.CONFLICT:
                 raise RunnerNameTaken(f"GitHub knows a runner named {name} already") from None
             raise
-        with understanding("GitHub's answer holds no JIT configuration"):
-            return JitConfig(int(answer.json["runner"]["id"]), str(answer.json["encoded_jit_config"]))
+        with expecting("GitHub's answer holds no JIT configuration"):
+            return JitConfig(int(response.json["runner"]["id"]), str(response.json["encoded_jit_config"]))
 
     def listed(self, access: ScopeAccess) -> list[Runner]:
         """Return every runner that is registered in the scope, whoever registered it.
@@ -67,37 +82,36 @@ class Runners:
         """
         path = f"{access.scope.api_path}/actions/runners"
         found = self._session.listing(path, access, "runners", _runner)
-        # Runners come and go between two pages, so that one may be seen twice; it counts once.
+        # Runners come and go while the pages are read, so the same runner may be on two pages. It counts once.
         return list({runner.id: runner for runner in found}.values())
 
-    def remove(self, access: ScopeAccess, runner_id: int, *, upkeep: bool = False) -> None:
-        """Remove a runner; one that is gone already is fine.
+    def remove(self, access: ScopeAccess, runner_id: int) -> None:
+        """Remove a runner, if it is still there.
 
         Args:
-            access: whose runner it is.
+            access: the scope in which the runner is registered.
             runner_id: GitHub's id of it.
-            upkeep: see `GitHubClient.call`.
 
         Raises:
             UpstreamError: GitHub does not remove it, for example while it runs a job.
         """
         try:
-            self._call("DELETE", f"runners/{runner_id}", access, upkeep=upkeep)
+            self._call("DELETE", f"runners/{runner_id}", access)
         except GitHubRefused as error:
-            if error.status != NOT_FOUND:
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
 
     def _new_registration_token(self, access: ScopeAccess) -> ExpiringToken:
         return ExpiringToken.read(self._call("POST", "runners/registration-token", access).json)
 
     def _group_id(self, access: ScopeAccess, group: str | None) -> int:
-        """Return the id of a runner group by its name (looked up once). Repositories have but the default group."""
+        """Return the id of a runner group by its name, looked up once. A repository has only the default group."""
         if group is None or access.scope.kind == "repository":
-            return DEFAULT_GROUP
+            return DEFAULT_GROUP_ID
         key = (access.scope, group.lower())
         if key not in self._groups:
             path = f"{access.scope.api_path}/actions/runner-groups"
-            for name, number in self._session.listing(path, access, "runner_groups", _group, upkeep=False):
+            for name, number in self._session.listing(path, access, "runner_groups", _group):
                 self._groups[access.scope, name] = number
                 if name == key[1]:
                     break
@@ -105,17 +119,8 @@ class Runners:
                 raise UpstreamRefused(f"RunnerGroup: {access.scope} has no runner group of that name")
         return self._groups[key]
 
-    def _call(
-        self,
-        method: str,
-        what: str,
-        access: ScopeAccess,
-        *,
-        json: Mapping[str, object] | None = None,
-        upkeep: bool = False,
-    ) -> Answer:
-        path = f"{access.scope.api_path}/actions/{what}"
-        return self._session.call(method, path, access, json=json, upkeep=upkeep)
+    def _call(self, method: str, what: str, access: ScopeAccess, json: Mapping[str, object] | None = None) -> Response:
+        return self._session.call(method, f"{access.scope.api_path}/actions/{what}", access, json=json)
 
 
 def _runner(entry: Any) -> Runner:

@@ -1,76 +1,123 @@
-"""Calls about a scope: authorized for it, tried once more with a new token, read page by page."""
+"""Calls about a scope: authorized for it, tried once more with a new token, and lists read page by page."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
-from threading import Lock
+from contextlib import AbstractContextManager
+from http import HTTPStatus
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 from requests.utils import parse_header_links
 
 from orchestrator.errors import GitHubRefused, TransientError
-from orchestrator.github.client import Answer, GitHubClient, array, understanding
-from orchestrator.github.credentials import UNAUTHORIZED, Credential
-from orchestrator.runners.scope import Scope, ScopeAccess
+from orchestrator.github.client import GitHubClient, Response, array, expecting
+from orchestrator.github.credentials import Credential
+from orchestrator.runners.scope import ScopeAccess
 
-NOT_MODIFIED = 304
-FORBIDDEN = 403
-NOT_FOUND = 404
-PAGE = 100
-# A listing that is longer is none of GitHub's: a scope has 10,000 runners at most, a filtered list of runs 1,000.
-PAGES = 100
-# Pages that are remembered, so that GitHub may answer "not modified", which costs nothing of the rate limit.
-REMEMBERED = 500
+# Entries per page, the most that GitHub gives.
+PAGE_SIZE = 100
+# Pages of one list. GitHub has no longer ones: a scope has 10,000 runners at most, a filtered list of runs 1,000.
+MOST_PAGES = 100
+# Pages that are remembered. GitHub answers "not modified" for those that have not changed, which costs no request.
+REMEMBERED_PAGES = 500
 
 
 class _Page(NamedTuple):
-    """A page of a listing, and what tells whether it is still the same."""
+    """A page of a list.
+
+    Attributes:
+        etag: what GitHub tells by whether the page is still the same; empty if GitHub sent none.
+        entries: what the page holds, as it was read.
+        next_link: the address of the next page.
+    """
 
     etag: str
     entries: list[Any]
-    more: bool
+    next_link: str | None
 
 
 class GitHubSession:
-    """Makes calls for whatever scope the credential reaches. Safe under threads."""
+    """Makes calls for whatever scope the credential reaches. Safe under threads.
 
-    def __init__(self, client: GitHubClient, credential: Credential) -> None:
+    Args:
+        client: makes the calls.
+        credential: authorizes them.
+        background: whether no job waits for these calls; they leave a part of GitHub's limits to the others.
+        most_pages: a list with more pages than this is an error.
+        remembered_pages: of how many pages the content is remembered.
+        lock: makes a lock.
+
+    Attributes:
+        clock: the client's.
+    """
+
+    def __init__(
+        self,
+        client: GitHubClient,
+        credential: Credential,
+        *,
+        background: bool = False,
+        most_pages: int = MOST_PAGES,
+        remembered_pages: int = REMEMBERED_PAGES,
+        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+    ) -> None:
+        self.clock = client.clock
         self._client = client
         self._credential = credential
-        self._lock = Lock()
+        self._background = background
+        self._most_pages = most_pages
+        self._remembered_pages = remembered_pages
+        self._lock = lock()
         self._pages: OrderedDict[tuple[object, ...], _Page] = OrderedDict()
-
-    def now(self) -> datetime:
-        """Return the time, by the client's clock."""
-        return self._client.now()
 
     def call(
         self,
         method: str,
         path: str,
-        access: ScopeAccess,
+        access: ScopeAccess | None,
         *,
         json: Mapping[str, object] | None = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        upkeep: bool = False,
-    ) -> Answer:
+    ) -> Response:
         """Make one call; after a 401 once more with a new token, if there can be one.
+
+        Args:
+            method: the HTTP method.
+            path: below the API's base URL, beginning with a slash.
+            access: the scope that the call is about; None for what concerns the GitHub App itself.
+            json: the request's body.
+            params: the query.
+            headers: further headers.
 
         Raises:
             UpstreamError: GitHub does not do it; see `GitHubClient.call`.
         """
-        for last_try in (False, True):
-            authorization = self._credential.authorization(*access)
-            try:
-                return self._client.call(
-                    method, path, authorization=authorization, json=json, params=params, headers=headers, upkeep=upkeep
-                )
-            except GitHubRefused as error:
-                retry = error.status == UNAUTHORIZED and self._credential.rejected(*access, authorization)
-                if last_try or not retry:
-                    raise _explained(error, access.scope) from None
-        raise AssertionError  # pragma: no cover - the loop returns or raises
+        return self._authorized(
+            access,
+            lambda authorization: self._client.call(
+                method,
+                path,
+                authorization=authorization,
+                json=json,
+                params=params,
+                headers=headers,
+                background=self._background,
+            ),
+        )
+
+    def _authorized(
+        self, access: ScopeAccess | None, call: Callable[[str], Response], *, last_try: bool = False
+    ) -> Response:
+        authorization = self._credential.authorization(access)
+        try:
+            return call(authorization)
+        except GitHubRefused as error:
+            again = error.status == HTTPStatus.UNAUTHORIZED and self._credential.rejected(access, authorization)
+            if last_try or not again:
+                raise _explained(error, access) from None
+        return self._authorized(access, call, last_try=True)
 
     def listing[T](
         self,
@@ -80,76 +127,119 @@ class GitHubSession:
         read: Callable[[Any], T],
         *,
         params: Mapping[str, str] | None = None,
-        upkeep: bool = True,
     ) -> Iterator[T]:
-        """List something, page by page, without paying for pages that have not changed.
+        """Return the entries of a list. Pages that have not changed since the last time cost nothing.
 
         Args:
             path: the REST path.
-            access: for whom.
+            access: the scope that the list is about.
             key: the property of the answer that holds the entries.
             read: reads one entry.
             params: the query, without paging.
-            upkeep: see `GitHubClient.call`.
 
         Raises:
             UpstreamError: GitHub does not tell, or not all.
         """
-        for number in range(1, PAGES + 1):
-            query = {**(params or {}), "per_page": str(PAGE), "page": str(number)}
-            page = self._page(path, access, key, read, query, upkeep=upkeep)
-            yield from page.entries
-            if not page.more:
+        for page in self.pages(path, access, read, key=key, params=params, remembered=True):
+            yield from page
+
+    def pages[T](
+        self,
+        path: str,
+        access: ScopeAccess | None,
+        read: Callable[[Any], T],
+        *,
+        key: str | None = None,
+        params: Mapping[str, str] | None = None,
+        by_cursor: bool = False,
+        remembered: bool = False,
+    ) -> Iterator[list[T]]:
+        """Return the pages of a list. Each is asked for when the one before it has been used.
+
+        Args:
+            path: the REST path.
+            access: see `call`.
+            read: reads one entry.
+            key: the property of the answer that holds the entries; None if the answer is their array.
+            params: the query, without paging.
+            by_cursor: whether GitHub's link names the next page by a cursor, not by a number.
+            remembered: whether the pages are remembered, so that GitHub need not send them again unchanged.
+
+        Raises:
+            UpstreamError: GitHub does not tell, or the list has more pages than it may have.
+        """
+        query = {**(params or {}), "per_page": str(PAGE_SIZE)} | ({} if by_cursor else {"page": "1"})
+        for _ in range(self._most_pages):
+            page = self._page(path, access, read, key, query, remembered=remembered)
+            yield page.entries
+            following = _next_query(query, page)
+            if following is None:
                 return
+            query = following
         raise TransientError(f"GitHub's answer to GET {path} has no end")
 
     def _page[T](
         self,
         path: str,
-        access: ScopeAccess,
-        key: str,
+        access: ScopeAccess | None,
         read: Callable[[Any], T],
+        key: str | None,
         query: Mapping[str, str],
         *,
-        upkeep: bool,
+        remembered: bool,
     ) -> _Page:
-        # One path may answer each installation differently.
+        # The same path can return different data per installation, so the name includes it.
         name: tuple[object, ...] = (access, path, *query.values())
         with self._lock:
             known = self._pages.get(name)
         headers = {"If-None-Match": known.etag} if known else None
-        answer = self.call("GET", path, access, params=query, headers=headers, upkeep=upkeep)
-        if known and answer.status == NOT_MODIFIED:
+        response = self.call("GET", path, access, params=query, headers=headers)
+        if known and response.status == HTTPStatus.NOT_MODIFIED:
             page = known
         else:
-            with understanding(f"GitHub's answer to GET {path} holds no {key}"):
-                entries = [read(entry) for entry in array(answer.json[key])]
-            # The link decides; a full page without one is followed too, because a proxy may have dropped it.
-            more = next_link(answer) is not None or len(entries) >= PAGE
-            page = _Page(str(answer.headers.get("etag", "")), entries, more)
+            with expecting(f"GitHub's answer to GET {path} holds no {key or path.rpartition('/')[2]}"):
+                entries = [read(entry) for entry in array(response.json if key is None else response.json[key])]
+            page = _Page(response.headers.get("etag", ""), entries, _next_link(response))
+        if remembered:
+            self._remember(name, page)
+        return page
+
+    def _remember(self, name: tuple[object, ...], page: _Page) -> None:
         with self._lock:
             self._pages.pop(name, None)
             if page.etag:
                 self._pages[name] = page
-            if len(self._pages) > REMEMBERED:
+            if len(self._pages) > self._remembered_pages:
                 self._pages.popitem(last=False)
-        return page
 
 
-def next_link(answer: Answer) -> str | None:
-    """Return the address of a listing's next page, if there is one.
+def _next_query(query: Mapping[str, str], page: _Page) -> dict[str, str] | None:
+    """Return the query of the page that follows; None after the last page.
 
     Source: GitHub docs, "Using pagination in the REST API": a page may be short though others follow.
     """
-    links = parse_header_links(answer.headers.get("link", ""))
+    if "page" not in query:
+        cursor = parse_qs(urlsplit(page.next_link or "").query).get("cursor")
+        return {**query, "cursor": cursor[0]} if cursor else None
+    # A full page without a link is taken for one that has a next page, because a proxy may have removed the header.
+    if page.next_link is None and len(page.entries) < PAGE_SIZE:
+        return None
+    return {**query, "page": str(int(query["page"]) + 1)}
+
+
+def _next_link(response: Response) -> str | None:
+    links = parse_header_links(response.headers.get("link", ""))
     return next((link["url"] for link in links if link.get("rel") == "next"), None)
 
 
-def _explained(error: GitHubRefused, scope: Scope) -> GitHubRefused:
+def _explained(error: GitHubRefused, access: ScopeAccess | None) -> GitHubRefused:
     """Add what an operator should look at."""
-    hint = {
-        UNAUTHORIZED: "has GithubToken expired?",
-        FORBIDDEN: f"may the credentials do that for {scope}?",
-        NOT_FOUND: f"may the credentials see that of {scope}?",
-    }.get(error.status)
+    if access is None:
+        return error
+    hints: dict[int, str] = {
+        HTTPStatus.UNAUTHORIZED: "has GithubToken expired?",
+        HTTPStatus.FORBIDDEN: f"may the credentials do that for {access.scope}?",
+        HTTPStatus.NOT_FOUND: f"may the credentials see that of {access.scope}?",
+    }
+    hint = hints.get(error.status)
     return GitHubRefused(f"{error}: {hint}" if hint else str(error), error.status)

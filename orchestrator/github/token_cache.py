@@ -3,18 +3,26 @@
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orchestrator.errors import TransientError
+from orchestrator.clock import Clock
+from orchestrator.github.client import expecting
 
-MARGIN = timedelta(minutes=5)
+# A token with no more time left than this is not handed out.
+SHORTEST_TIME_LEFT = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
 class ExpiringToken:
-    """A token of GitHub's, whose value never shows in a repr."""
+    """A token of GitHub's.
+
+    Attributes:
+        value: the token, which never shows in a repr.
+        expires_at: when it does.
+    """
 
     value: str = field(repr=False)
     expires_at: datetime
@@ -24,34 +32,39 @@ class ExpiringToken:
         """Read GitHub's JSON of a new token.
 
         Raises:
-            TransientError: It is none.
+            TransientError: The JSON holds no token.
         """
-        try:
+        with expecting("GitHub's answer holds no token"):
             expires_at = datetime.fromisoformat(answer["expires_at"])
             return cls(str(answer["token"]), expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))
-        except (KeyError, TypeError, ValueError):
-            raise TransientError("GitHub's answer holds no token") from None
 
 
 class TokenCache[K: Hashable]:
     """One token per key. Safe under threads: one fetches a key's new token while the others wait for it.
 
     Args:
-        fetch: gets a new token for a key; what it raises reaches the caller, and nothing is kept.
-        clock: the current time.
+        fetch: gets a new token for a key. An error that it raises reaches the caller, and nothing is kept.
+        clock: tells the time.
+        lock: makes a lock.
     """
 
-    def __init__(self, fetch: Callable[[K], ExpiringToken], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[K], ExpiringToken],
+        clock: Clock,
+        *,
+        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+    ) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._lock = threading.Lock()
-        self._key_locks: defaultdict[K, threading.Lock] = defaultdict(threading.Lock)
-        # With each token, until when it is handed out: a token goes into a task that may wait for a machine to start,
-        # so it is used for half its life at most, and never with less than MARGIN left.
+        self._lock = lock()
+        self._key_locks: defaultdict[K, AbstractContextManager[object]] = defaultdict(lock)
+        # Each token, and until when it is handed out. A token goes into a task that may wait for a machine to start.
+        # So it is used for half its life at most, and never with less than SHORTEST_TIME_LEFT left.
         self._tokens: dict[K, tuple[ExpiringToken, datetime]] = {}
 
     def get(self, key: K) -> ExpiringToken:
-        """Return the key's token, fetching a new one where there is none with enough time left."""
+        """Return the key's token; fetch a new one if there is none with enough time left."""
         with self._lock:
             key_lock = self._key_locks[key]
         with key_lock:
@@ -59,11 +72,11 @@ class TokenCache[K: Hashable]:
             if token is None or use_until is None or self._clock() >= use_until:
                 token = self._fetch(key)
                 life = token.expires_at - self._clock()
-                self._tokens[key] = (token, token.expires_at - max(MARGIN, life / 2))
+                self._tokens[key] = (token, token.expires_at - max(SHORTEST_TIME_LEFT, life / 2))
             return token
 
     def drop(self, key: K, value: str) -> None:
-        """Forget the key's token if it still is this one (another thread may have replaced it)."""
+        """Forget the key's token if it still has this value; another thread may have replaced it."""
         with self._lock:
             key_lock = self._key_locks[key]
         with key_lock:

@@ -1,56 +1,63 @@
-"""The jobs of a repository that wait for a runner: GitHub's own truth, beside what its webhooks tell.
+"""The jobs of a repository that wait for a runner, as GitHub's API lists them; webhooks may have missed some.
 
 Source: GitHub REST API, "Workflow runs" and "Workflow jobs".
 """
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import ValidationError
 
 from orchestrator.errors import GitHubRefused, TransientError
-from orchestrator.github.client import understanding
-from orchestrator.github.session import FORBIDDEN, NOT_FOUND, GitHubSession
+from orchestrator.github.client import expecting
+from orchestrator.github.session import GitHubSession
 from orchestrator.jobs.event import Installation, Owner, Repository, WorkflowJob, WorkflowJobEvent
 from orchestrator.runners.scope import Scope, ScopeAccess
 
-# A run that works on some jobs, or waits for the approval of one, may have others that are queued. The jobs of a run
-# that has ended are not looked at: one that still says "queued" there will never run.
-UNFINISHED = ("queued", "in_progress", "waiting")
-# GitHub lists no more runs of one status, and does not say that there are others.
-MOST_RUNS = 1000
+# A run that has jobs in progress, or one that waits for an approval, may have other jobs that are queued. A job that
+# still says "queued" in a run that has ended never runs, so ended runs are not read.
+UNFINISHED_STATUSES = ("queued", "in_progress", "waiting")
+# GitHub lists no more runs of one status than this, and does not say that there are others.
+MOST_RUNS_LISTED = 1000
 
 
 class WorkflowJobs:
-    """The workflow jobs of any repository that the session's credential reaches (permission *Actions*: read)."""
+    """The workflow jobs of any repository that the session's credential reaches (permission *Actions*: read).
 
-    def __init__(self, session: GitHubSession) -> None:
+    Args:
+        session: makes the calls.
+        most_runs: a list of so many runs may not be complete.
+    """
+
+    def __init__(self, session: GitHubSession, *, most_runs: int = MOST_RUNS_LISTED) -> None:
         self._session = session
+        self._most_runs = most_runs
 
     def queued(self, repository: str, installation: int | None) -> list[WorkflowJobEvent]:
-        """Return the queued jobs of a repository's unfinished runs, each as its webhook would have told of it.
+        """Return the queued jobs of a repository's unfinished runs, each as the event that its webhook delivers.
 
         Args:
             repository: `owner/name`.
             installation: the App's installation, where it is known.
 
         Raises:
-            UpstreamError: GitHub does not tell, or not all.
+            UpstreamError: GitHub does not list them, or not all of them.
         """
         access = ScopeAccess(Scope("repository", repository), installation)
         runs: dict[int, _Run] = {}
-        for status in UNFINISHED:
+        for status in UNFINISHED_STATUSES:
             path = f"/repos/{repository}/actions/runs"
             found = dict(self._session.listing(path, access, "workflow_runs", _run, params={"status": status}))
-            if len(found) >= MOST_RUNS:
+            if len(found) >= self._most_runs:
                 raise TransientError(f"{repository} has more unfinished runs than GitHub lists")
             runs |= found
         return [event for number, run in runs.items() for event in self._queued_of(access, number, run)]
 
     def is_queued(self, event: WorkflowJobEvent) -> bool | None:
-        """Return whether a job of an event waits for a runner now; None where the credentials may not know.
+        """Return whether an event's job waits for a runner now; None if the credentials may not see the job.
 
-        A job that still says "queued" although its run has ended does not.
+        A job that still says "queued" although its run has ended does not wait.
 
         Raises:
             UpstreamError: GitHub does not tell.
@@ -62,14 +69,14 @@ class WorkflowJobs:
         try:
             return self._status(job, access) == "queued" and self._status(run, access) != "completed"
         except GitHubRefused as error:
-            if error.status in (FORBIDDEN, NOT_FOUND):
+            if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
                 return None
             raise
 
     def _status(self, path: str, access: ScopeAccess) -> str:
-        answer = self._session.call("GET", path, access)
-        with understanding(f"GitHub's answer to GET {path} has no status"):
-            return str(answer.json["status"])
+        response = self._session.call("GET", path, access)
+        with expecting(f"GitHub's answer to GET {path} has no status"):
+            return str(response.json["status"])
 
     def _queued_of(self, access: ScopeAccess, run: int, about: "_Run") -> Iterator[WorkflowJobEvent]:
         path = f"{access.scope.api_path}/actions/runs/{run}/jobs"
@@ -97,13 +104,13 @@ def _run(entry: Any) -> tuple[int, _Run]:
 
 
 def _job(entry: Any) -> WorkflowJob | None:
-    """Read a queued job; None for any other, and for one whose delivery would not be taken either."""
+    """Read a queued job; None for any other job, and for a job whose delivery would be refused as malformed."""
     if entry["status"] != "queued":
         return None
     try:
         return WorkflowJob.model_validate(entry)
     except ValidationError as error:
-        # Whoever writes a workflow chooses its names and labels, and must not hide the jobs of others by them.
+        # The author of a workflow chooses its names and labels. Too long ones must not hide the jobs of others.
         if {problem["type"] for problem in error.errors()} <= {"string_too_long", "too_long"}:
             return None
         raise

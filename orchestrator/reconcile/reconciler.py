@@ -76,7 +76,7 @@ class Registered(Protocol):
     def listed(self, access: ScopeAccess) -> Sequence[Runner]:
         """Return all of a scope."""
 
-    def remove(self, access: ScopeAccess, runner_id: int, *, upkeep: bool = False) -> None:
+    def remove(self, access: ScopeAccess, runner_id: int) -> None:
         """Remove one."""
 
 
@@ -295,7 +295,7 @@ class Reconciler:
                 self._tasks.delete(task.pool, task.task_id)
                 return "deleted"
             case RemoveRunner(access, runner):
-                self._runners.remove(access, runner.id, upkeep=True)
+                self._runners.remove(access, runner.id)
                 return "removed"
             case Wait():
                 return "waits"

@@ -134,7 +134,7 @@ class TestEachCheckCanFail:
 
     def test_calls(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Lists that are asked for entry by entry show in the number of calls."""
-        monkeypatch.setattr(orchestrator.github.session, "PAGE", 1)
+        monkeypatch.setattr(orchestrator.github.session, "PAGE_SIZE", 1)
         assert CALLS in simulate(Options(120, 0, trouble=False)).ledger.broken
 
     def test_secrets(self, monkeypatch: pytest.MonkeyPatch) -> None:

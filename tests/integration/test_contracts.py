@@ -16,7 +16,7 @@ import pytest
 from orchestrator.azure.tasks import RunnerTasks, job_id
 from orchestrator.github.app import GitHubApp
 from orchestrator.github.client import GitHubClient
-from orchestrator.github.credentials import AppCredential, TokenCredential
+from orchestrator.github.credentials import AppCredential, PersonalToken
 from orchestrator.github.hook_deliveries import HookDeliveries
 from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.runners import Runners
@@ -59,7 +59,7 @@ def test_github(github: GitHub, github_url: str, app_keys: tuple[str, str], tmp_
     github.install(app, "acme")
     client = GitHubClient(github_url)
     scopes = [Scope("organization", "acme"), Scope("repository", REPOSITORY)]
-    reach = [(Runners(GitHubSession(client, TokenCredential("ghp_sandbox"))), [*scopes, Scope("enterprise", "big")])]
+    reach = [(Runners(GitHubSession(client, PersonalToken("ghp_sandbox"))), [*scopes, Scope("enterprise", "big")])]
     reach.append((Runners(GitHubSession(client, AppCredential(client, str(app.id), private))), scopes))
     for number, (runners, own) in enumerate(reach):
         for scope in own:
@@ -77,7 +77,7 @@ def test_github(github: GitHub, github_url: str, app_keys: tuple[str, str], tmp_
     assert_kept([e for e in exchanges if not e["path"].startswith("/enterprises")] + enterprise, tmp_path)
 
 
-def test_github_upkeep(github: GitHub, github_url: str, app_keys: tuple[str, str], tmp_path: Path) -> None:
+def test_github_control_loop(github: GitHub, github_url: str, app_keys: tuple[str, str], tmp_path: Path) -> None:
     """Every call by which the control loop looks at GitHub, and has deliveries sent again, keeps to GitHub's schema."""
     github.add_repository(REPOSITORY)
     private, public = app_keys
@@ -97,14 +97,14 @@ def test_github_upkeep(github: GitHub, github_url: str, app_keys: tuple[str, str
     assert github.hooks.wait()
     client = GitHubClient(github_url)
     credential = AppCredential(client, str(app.id), private)
-    assert list(GitHubApp(client, credential).repositories()) == [REPOSITORY]
-    session, own = GitHubSession(client, credential), GitHubSession(client, TokenCredential("ghp_sandbox"))
+    session, own = GitHubSession(client, credential), GitHubSession(client, PersonalToken("ghp_sandbox"))
+    assert list(GitHubApp(session).repositories()) == [REPOSITORY]
     for _ in range(2):
         events = WorkflowJobs(session).queued(REPOSITORY, None)
     assert len(events) == 102
     assert WorkflowJobs(session).is_queued(events[0])
     assert len(github.recorder.calls) > 2 * 101
-    of_app, of_token = HookDeliveries(client, session, credential), HookDeliveries(client, own, None)
+    of_app, of_token = HookDeliveries(session), HookDeliveries(own)
     for hook, deliveries in (
         (APP_HOOK, of_app),
         (f"/orgs/acme/hooks/{hooks[1].id}", of_app),

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import TransientError, UpstreamRefused
-from orchestrator.github.app import SMALL, GitHubApp
+from orchestrator.github.app import MOST_REPOSITORIES, GitHubApp
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential
+from orchestrator.github.session import GitHubSession
 from orchestrator.runners.scope import Scope, ScopeAccess
 from sandbox.faults import Fault
 from sandbox.github import GitHub
@@ -26,11 +27,20 @@ class TestInstallations:
     """`GitHubApp.repositories`."""
 
     @pytest.fixture
-    def installed(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> GitHubApp:
-        """Return an App that is installed nowhere yet."""
+    def client(self, github_url: str) -> GitHubClient:
+        """Return a client."""
+        return GitHubClient(github_url)
+
+    @pytest.fixture
+    def credential(self, github: GitHub, client: GitHubClient, app_keys: tuple[str, str]) -> AppCredential:
+        """Return the credential of an App that is installed nowhere yet."""
         self.app = github.add_app(app_keys[1])
-        client = GitHubClient(github_url)
-        return GitHubApp(client, AppCredential(client, str(self.app.id), app_keys[0]))
+        return AppCredential(client, str(self.app.id), app_keys[0])
+
+    @pytest.fixture
+    def installed(self, client: GitHubClient, credential: AppCredential) -> GitHubApp:
+        """Return the App."""
+        return GitHubApp(GitHubSession(client, credential, background=True))
 
     @pytest.fixture
     def install(self, github: GitHub, installed: GitHubApp) -> Callable[..., Installation]:  # noqa: ARG002
@@ -53,7 +63,9 @@ class TestInstallations:
         one = install("o", 3, repositories=["o/r-1"])
         assert installed.repositories() == {"o/r-1": one.id}
 
-    @pytest.mark.parametrize(("count", "seen"), [(SMALL, SMALL), (SMALL + 1, 0), (150, 0)])
+    @pytest.mark.parametrize(
+        ("count", "seen"), [(MOST_REPOSITORIES, MOST_REPOSITORIES), (MOST_REPOSITORIES + 1, 0), (150, 0)]
+    )
     def test_small_and_large(
         self, github: GitHub, installed: GitHubApp, install: Callable[..., Installation], count: int, seen: int
     ) -> None:
@@ -116,18 +128,17 @@ class TestInstallations:
         with pytest.raises(TransientError, match="holds no installations"):
             installed.repositories()
 
-    def test_without_end(self, github: GitHub, installed: GitHubApp, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A server that always links a next page is not asked for ever."""
-        monkeypatch.setattr("orchestrator.github.app.PAGES", 3)
+    def test_without_end(self, github: GitHub, client: GitHubClient, credential: AppCredential) -> None:
+        """A server that always links a next page is not asked without end."""
+        installed = GitHubApp(GitHubSession(client, credential, most_pages=3))
         link = f'<{github.url}/app/installations?page=2>; rel="next"'
         github.faults.add(Fault("status", times=None, status=200, headers={"Link": link}, body="[]"))
         with pytest.raises(TransientError, match="no end"):
             installed.repositories()
         assert github.faults.hits == 3
 
-    def test_wrong_key(self, github_url: str, app_keys: tuple[str, str]) -> None:
+    def test_wrong_key(self, client: GitHubClient, app_keys: tuple[str, str]) -> None:
         """An App that GitHub does not know is an error that shows nothing of the key."""
-        client = GitHubClient(github_url)
         with pytest.raises(UpstreamRefused) as caught:
-            GitHubApp(client, AppCredential(client, "4711", app_keys[0])).repositories()
+            GitHubApp(GitHubSession(client, AppCredential(client, "4711", app_keys[0]))).repositories()
         assert "eyJ" not in str(caught.value)

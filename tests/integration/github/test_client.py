@@ -2,16 +2,15 @@
 
 import socket
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from orchestrator.clock import utc_now
 from orchestrator.errors import GitHubRefused, RunnerNameTaken, SettingsError, TransientError, UpstreamRefused
-from orchestrator.github import client as client_module
 from orchestrator.github.client import GitHubClient
-from orchestrator.github.credentials import AppCredential, TokenCredential
+from orchestrator.github.credentials import AppCredential, PersonalToken
 from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
 from orchestrator.github.runners import Runners
@@ -36,7 +35,7 @@ def repository(github: GitHub) -> None:
 
 def with_token(url: str, token: str = "ghp_sandbox") -> Runners:
     """Return the runners as a personal access token reaches them."""
-    return Runners(GitHubSession(GitHubClient(url), TokenCredential(token)))
+    return Runners(GitHubSession(GitHubClient(url), PersonalToken(token)))
 
 
 class TestRegistrationToken:
@@ -182,7 +181,7 @@ class TestApp:
         client = GitHubClient(github_url)
         pem = "-----BEGIN RSA PRIVATE KEY-----\nczNjcmV0\n-----END RSA PRIVATE KEY-----\n"
         with pytest.raises(SettingsError, match="GithubAppPrivateKey") as caught:
-            AppCredential(client, "1", pem).app_authorization()
+            AppCredential(client, "1", pem).authorization(None)
         assert "czNjcmV0" not in str(caught.value)
 
 
@@ -251,15 +250,15 @@ class TestRegistrars:
         """The container gets a token, and there is nothing to give back."""
         registrar = TokenRegistrar(with_token(github_url))
         registration = registrar.register(ORGANIZATION, "r-1", ["self-hosted"], None)
-        assert list(registration.environment) == ["GHR_TOKEN"]
+        assert registration.kind == "token"
         registrar.withdraw(ORGANIZATION, registration)
         assert github.recorder.calls == [f"{TOKEN_CALL} -> 201"]
 
     def test_jit(self, github: GitHub, github_url: str) -> None:
         """The container gets this one runner's configuration, and what is given back is removed."""
-        registrar = JitRegistrar(with_token(github_url), time.time)
+        registrar = JitRegistrar(with_token(github_url), utc_now)
         registration = registrar.register(ORGANIZATION, "r-1", ["self-hosted"], None)
-        assert list(registration.environment) == ["GHR_JITCONFIG"]
+        assert registration.kind == "jit"
         assert len(github.runners) == 1
         registrar.withdraw(ORGANIZATION, replace(registration, runner_id=None))
         assert len(github.runners) == 1
@@ -319,14 +318,34 @@ class TestTrouble:
         with pytest.raises(TransientError, match="not reachable"):
             with_token(url).registration_token(ORGANIZATION)
 
-    def test_no_answer(self, github: GitHub, github_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_proxy_that_closes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A connection that a proxy closes without an answer is made once more."""
+        asked: list[bytes] = []
+        with socket.create_server(("127.0.0.1", 0)) as proxy:
+            proxy.settimeout(5)
+
+            def close_twice() -> None:
+                for _ in range(2):
+                    connection, _ = proxy.accept()
+                    asked.append(connection.recv(7))
+                    connection.close()
+
+            monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+            monkeypatch.delenv("no_proxy", raising=False)
+            thread = threading.Thread(target=close_twice)
+            thread.start()
+            with pytest.raises(TransientError, match="not reachable"):
+                with_token("https://github.invalid").registration_token(ORGANIZATION)
+            thread.join()
+        assert asked == [b"CONNECT", b"CONNECT"]
+
+    def test_no_answer(self, github: GitHub, github_url: str) -> None:
         """An answer that does not come in time is transient trouble, and not tried again at once."""
-        monkeypatch.setattr(client_module, "TIMEOUT", (1, 0.2))
-        github.faults.add(Fault("latency", seconds=2))
-        started = time.monotonic()
+        client = GitHubClient(github_url, timeouts=(1, 0.2))
+        github.faults.add(Fault("latency", seconds=2, times=None))
         with pytest.raises(TransientError, match="does not answer"):
-            with_token(github_url).registration_token(ORGANIZATION)
-        assert time.monotonic() - started < 1.5
+            Runners(GitHubSession(client, PersonalToken("ghp_sandbox"))).registration_token(ORGANIZATION)
+        assert github.faults.hits == 1
 
     def test_what_no_header_may_hold(self, github: GitHub, github_url: str) -> None:
         """A credential in two lines is refused before anything is sent, in words that do not repeat it."""
@@ -346,8 +365,8 @@ class TestTrouble:
             lambda: runners.registration_token(ORGANIZATION),
             lambda: runners.jit_config(ORGANIZATION, "r-1", ["self-hosted"], None),
             lambda: runners.jit_config(ORGANIZATION, "r-1", ["self-hosted"], "Batch"),
-            lambda: app.authorization(ORGANIZATION.scope, None),
-            lambda: app.authorization(ORGANIZATION.scope, 7),
+            lambda: app.authorization(ORGANIZATION),
+            lambda: app.authorization(ScopeAccess(ORGANIZATION.scope, 7)),
         ]
         for ask in asks:
             with pytest.raises(TransientError, match="answer"):

@@ -10,9 +10,8 @@ import pytest
 
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import GitHubRefused, TransientError
-from orchestrator.github import hook_deliveries as module
 from orchestrator.github.client import GitHubClient
-from orchestrator.github.credentials import AppCredential, TokenCredential
+from orchestrator.github.credentials import AppCredential, PersonalToken
 from orchestrator.github.hook_deliveries import HookDeliveries
 from orchestrator.github.session import GitHubSession
 from orchestrator.jobs.event import WorkflowJobEvent
@@ -68,19 +67,26 @@ type Place = tuple[str, HookDeliveries]
 
 
 @pytest.fixture(params=["app", "organization", "repository"])
-def place(
+def reach(
     request: pytest.FixtureRequest, github: GitHub, github_url: str, app_keys: tuple[str, str], clock: list[float]
-) -> Place:
-    """Return the path of a hook of each kind, and the deliveries as the fitting credentials reach them."""
-    client = GitHubClient(github_url, lambda: clock[0])
+) -> tuple[str, GitHubSession]:
+    """Return the path of a hook of each kind, and a session with the fitting credentials."""
+    client = GitHubClient(github_url, lambda: datetime.fromtimestamp(clock[0], UTC))
     if request.param == "app":
         app = github.add_app(app_keys[1])
         github.install(app, "acme")
         github.add_hook("http://x/", None, app=app)
         credential = AppCredential(client, str(app.id), app_keys[0])
-        return APP_HOOK, HookDeliveries(client, GitHubSession(client, credential), credential)
-    session = GitHubSession(client, TokenCredential("ghp_sandbox"))
-    return path_of(add_hook(github, request.param)), HookDeliveries(client, session, None)
+        return APP_HOOK, GitHubSession(client, credential, background=True)
+    session = GitHubSession(client, PersonalToken("ghp_sandbox"), background=True)
+    return path_of(add_hook(github, request.param)), session
+
+
+@pytest.fixture
+def place(reach: tuple[str, GitHubSession]) -> Place:
+    """Return the path of a hook of each kind, and its deliveries."""
+    hook, session = reach
+    return hook, HookDeliveries(session)
 
 
 def add_hook(github: GitHub, kind: Any) -> Hook:
@@ -136,10 +142,10 @@ class TestSince:
         assert len(list(deliveries.since(hook, moment))) == 20
         assert len(github.recorder.calls) == 1
 
-    def test_no_further_than_the_bound(self, github: GitHub, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_no_further_than_the_bound(self, github: GitHub, reach: tuple[str, GitHubSession]) -> None:
         """However many there are, only so many pages are asked for."""
-        monkeypatch.setattr(module, "PAGES", 2)
-        hook, deliveries = place
+        hook, session = reach
+        deliveries = HookDeliveries(session, most_pages=2)
         for _ in range(250):
             github.queue_job(REPOSITORY, LABELS)
         github.recorder.clear()
@@ -231,7 +237,7 @@ class TestCredentials:
         """A token that may not see hooks says what to look at, after one call."""
         github.add_token("ghp_few", permissions={"actions": "read"})
         client = GitHubClient(github_url)
-        deliveries = HookDeliveries(client, GitHubSession(client, TokenCredential("ghp_few")), None)
+        deliveries = HookDeliveries(GitHubSession(client, PersonalToken("ghp_few")))
         with pytest.raises(GitHubRefused, match=f"may the credentials do that for {kind} acme") as caught:
             list(deliveries.since(path_of(add_hook(github, kind)), LONG_AGO))
         assert caught.value.status == 403
@@ -241,7 +247,7 @@ class TestCredentials:
         """A token that may see hooks but not use them is refused at the redelivery."""
         github.add_token("ghp_read", permissions={"organization_hooks": "read"})
         client = GitHubClient(github_url)
-        deliveries = HookDeliveries(client, GitHubSession(client, TokenCredential("ghp_read")), None)
+        deliveries = HookDeliveries(GitHubSession(client, PersonalToken("ghp_read")))
         hook = path_of(add_hook(github, "organization"))
         (ping,) = deliveries.since(hook, LONG_AGO)
         with pytest.raises(GitHubRefused, match="403"):
@@ -252,7 +258,7 @@ class TestCredentials:
         hook = add_hook(github, "organization")
         github.hooks.remove(hook.id)
         client = GitHubClient(github_url)
-        deliveries = HookDeliveries(client, GitHubSession(client, TokenCredential("ghp_sandbox")), None)
+        deliveries = HookDeliveries(GitHubSession(client, PersonalToken("ghp_sandbox")))
         with pytest.raises(GitHubRefused, match="may the credentials see that of organization acme"):
             list(deliveries.since(path_of(hook), LONG_AGO))
 
@@ -261,16 +267,16 @@ class TestCredentials:
         app = github.add_app(app_keys[1])
         github.install(app, "acme", permissions={"organization_hooks": "write"})
         hook = path_of(add_hook(github, "organization"))
-        client = GitHubClient(github_url, lambda: clock[0])
+        client = GitHubClient(github_url, lambda: datetime.fromtimestamp(clock[0], UTC))
         credential = AppCredential(client, str(app.id), app_keys[0])
-        deliveries = HookDeliveries(client, GitHubSession(client, credential), credential)
+        deliveries = HookDeliveries(GitHubSession(client, credential))
         assert [one.event for one in deliveries.since(hook, LONG_AGO)] == ["ping"]
 
     @pytest.mark.parametrize("hook", [APP_HOOK, "/somewhere/else"])
     def test_no_place(self, github_url: str, hook: str) -> None:
         """Without an App its hook is out of reach, and so is a path that is none of a hook: a refusal, no crash."""
         client = GitHubClient(github_url)
-        deliveries = HookDeliveries(client, GitHubSession(client, TokenCredential("ghp_sandbox")), None)
+        deliveries = HookDeliveries(GitHubSession(client, PersonalToken("ghp_sandbox")))
         with pytest.raises(GitHubRefused):
             list(deliveries.since(hook, LONG_AGO))
 

@@ -8,9 +8,8 @@ import pytest
 
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import GitHubRefused, TransientError
-from orchestrator.github import workflow_jobs
 from orchestrator.github.client import GitHubClient
-from orchestrator.github.credentials import AppCredential, TokenCredential
+from orchestrator.github.credentials import AppCredential, PersonalToken
 from orchestrator.github.session import GitHubSession
 from orchestrator.github.workflow_jobs import WorkflowJobs
 from orchestrator.jobs.event import WorkflowJobEvent
@@ -144,14 +143,14 @@ class TestQueuedJobs:
     def test_no_permission(self, github: GitHub, github_url: str, permissions: dict[str, str]) -> None:
         """Without *Actions: read* the error says what to look at, and the token is not tried again."""
         github.add_token("ghp_few", permissions=permissions)
-        session = GitHubSession(GitHubClient(github_url), TokenCredential("ghp_few"))
+        session = GitHubSession(GitHubClient(github_url), PersonalToken("ghp_few"))
         with pytest.raises(GitHubRefused, match="may the credentials do that for repository acme/app"):
             WorkflowJobs(session).queued(REPOSITORY, None)
         assert github.recorder.statuses == [403]
 
-    def test_more_than_github_lists(self, github: GitHub, jobs: WorkflowJobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_more_than_github_lists(self, github: GitHub, session: GitHubSession) -> None:
         """A list that GitHub may have cut off is no truth to decide by."""
-        monkeypatch.setattr(workflow_jobs, "MOST_RUNS", 2)
+        jobs = WorkflowJobs(session, most_runs=2)
         github.queue_job(REPOSITORY, LABELS)
         assert len(jobs.queued(REPOSITORY, None)) == 1
         github.queue_job(REPOSITORY, LABELS)
@@ -175,7 +174,7 @@ class TestIsQueued:
         assert jobs.is_queued(event_of(replace(job, id=4711))) is None
         github.add_token("ghp_few", permissions={})
         assert (
-            WorkflowJobs(GitHubSession(GitHubClient(github_url), TokenCredential("ghp_few"))).is_queued(event_of(job))
+            WorkflowJobs(GitHubSession(GitHubClient(github_url), PersonalToken("ghp_few"))).is_queued(event_of(job))
             is None
         )
 

@@ -1,28 +1,40 @@
 """How many calls GitHub takes, and who goes first."""
 
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import TransientError
-from orchestrator.github import budget as module
-from orchestrator.github.budget import ACCOUNTS, HOUR, MINUTE, POINTS_PER_MINUTE, UPKEEP_POINTS, Budget, points
+from orchestrator.github.budget import (
+    LONGEST_WAIT,
+    POINTS_PER_MINUTE,
+    POINTS_PERIOD,
+    REMEMBERED_CREDENTIALS,
+    Budget,
+    points,
+)
 
 NOW = 1_790_000_000.0
 WHO = "Bearer ghp_secret"
+BACKGROUND_POINTS = POINTS_PER_MINUTE // 2
 
 
 class Clock:
     """A clock that is set by hand."""
 
     def __init__(self) -> None:
-        self.now = NOW
+        self.now = datetime.fromtimestamp(NOW, UTC)
 
-    def __call__(self) -> float:
+    def __call__(self) -> datetime:
         """Return the time."""
         return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let so much time pass."""
+        self.now += timedelta(seconds=seconds)
 
 
 @pytest.fixture
@@ -43,10 +55,10 @@ def limits(remaining: int, *, limit: int = 5000, reset: float = NOW + 600, **cha
     return {f"x-ratelimit-{name}": str(value) for name, value in {**values, **changes}.items()}
 
 
-def wait_of(budget: Budget, who: str = WHO, method: str = "GET", *, upkeep: bool = True) -> float | None:
+def wait_of(budget: Budget, who: str = WHO, method: str = "GET", *, background: bool = True) -> float | None:
     """Make a call; return how long it must wait, None if it may be made."""
     try:
-        budget.spend(who, method, upkeep=upkeep)
+        budget.spend(who, method, background=background)
     except TransientError as error:
         return error.retry_after
     return None
@@ -61,21 +73,21 @@ def test_points(method: str, cost: int) -> None:
 
 
 class TestReserve:
-    """The primary limit: the last quarter is for new runners."""
+    """The primary limit: the last quarter is for the calls that a job waits for."""
 
     @pytest.mark.parametrize(("remaining", "wait"), [(1251, None), (1250, 600), (1, 600), (0, 600)])
-    def test_upkeep(self, budget: Budget, remaining: int, wait: float | None) -> None:
-        """Upkeep stops at the reserve until GitHub's reset; a new runner does not."""
+    def test_background(self, budget: Budget, remaining: int, wait: float | None) -> None:
+        """A background call stops at the reserve until GitHub's reset; a call that a job waits for does not."""
         budget.learn(WHO, limits(remaining), None)
         assert wait_of(budget) == wait
-        assert wait_of(budget, upkeep=False) is None
+        assert wait_of(budget, background=False) is None
 
     def test_ends_with_the_hour(self, budget: Budget, clock: Clock) -> None:
         """From the moment of the reset on, what was known of the last hour holds nobody up."""
         budget.learn(WHO, limits(0), None)
-        clock.now = NOW + 599
+        clock.advance(599)
         assert wait_of(budget) == 1
-        clock.now = NOW + 600
+        clock.advance(1)
         assert wait_of(budget) is None
 
     def test_latest_answer_counts(self, budget: Budget) -> None:
@@ -122,71 +134,68 @@ class TestReserve:
 class TestPoints:
     """The points per minute."""
 
-    def test_half_for_new_runners(self, budget: Budget) -> None:
-        """Upkeep gets half of a minute's points, new runners all that is left."""
-        for _ in range(UPKEEP_POINTS):
+    def test_half_in_the_background(self, budget: Budget) -> None:
+        """Background calls get half of a minute's points; those that a job waits for get all that is left."""
+        for _ in range(BACKGROUND_POINTS):
             assert wait_of(budget) is None
-        assert wait_of(budget) == MINUTE
-        for _ in range((POINTS_PER_MINUTE - UPKEEP_POINTS) // 5):
-            assert wait_of(budget, method="POST", upkeep=False) is None
-        assert wait_of(budget, upkeep=False) == MINUTE
+        assert wait_of(budget) == POINTS_PERIOD
+        for _ in range((POINTS_PER_MINUTE - BACKGROUND_POINTS) // 5):
+            assert wait_of(budget, method="POST", background=False) is None
+        assert wait_of(budget, background=False) == POINTS_PERIOD
 
     def test_next_minute(self, budget: Budget, clock: Clock) -> None:
         """A minute after its first call there are new points."""
-        for _ in range(UPKEEP_POINTS):
-            budget.spend(WHO, "GET", upkeep=True)
-        clock.now += MINUTE - 1
+        for _ in range(BACKGROUND_POINTS):
+            budget.spend(WHO, "GET", background=True)
+        clock.advance(POINTS_PERIOD - 1)
         assert wait_of(budget) == 1
-        clock.now += 1
+        clock.advance(1)
         assert wait_of(budget) is None
 
     def test_refused_costs_nothing(self, budget: Budget) -> None:
         """A call that is not made is not counted."""
-        for _ in range(UPKEEP_POINTS - 1):
-            budget.spend(WHO, "GET", upkeep=True)
+        for _ in range(BACKGROUND_POINTS - 1):
+            budget.spend(WHO, "GET", background=True)
         for _ in range(1000):
-            assert wait_of(budget, method="POST") == MINUTE
+            assert wait_of(budget, method="POST") == POINTS_PERIOD
         assert wait_of(budget) is None
 
     def test_clock_set_back(self, budget: Budget, clock: Clock) -> None:
         """A clock that is set back by a day holds nobody up for a day."""
-        for _ in range(UPKEEP_POINTS):
-            budget.spend(WHO, "GET", upkeep=True)
-        clock.now -= 86_400
+        for _ in range(BACKGROUND_POINTS):
+            budget.spend(WHO, "GET", background=True)
+        clock.advance(-86_400)
         assert wait_of(budget) is None
 
     @given(st.lists(st.tuples(st.floats(0, 90), st.sampled_from(["GET", "POST"]), st.booleans()), max_size=60))
     def test_never_more(self, calls: list[tuple[float, str, bool]]) -> None:
-        """Whatever is asked whenever: no minute holds more points than its limit, nor upkeep more than its half."""
+        """No minute holds more points than its limit, nor do background calls get more than half of them."""
         clock = Clock()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "POINTS_PER_MINUTE", 20)
-            patch.setattr(module, "UPKEEP_POINTS", 10)
-            budget = Budget(clock)
-            minute, spent = 0.0, 0
-            for pause, method, upkeep in calls:
-                clock.now += pause
-                if clock.now - minute >= MINUTE:
-                    minute, spent = clock.now, 0
-                wait = wait_of(budget, method=method, upkeep=upkeep)
-                fits = spent + points(method) <= (10 if upkeep else 20)
-                assert (wait is None) == fits
-                assert wait is None or 0 < wait <= MINUTE
-                spent += points(method) if fits else 0
+        budget = Budget(clock, points_per_minute=20)
+        minute, spent = datetime.fromtimestamp(0, UTC), 0
+        for pause, method, background in calls:
+            clock.advance(pause)
+            if clock.now - minute >= timedelta(seconds=POINTS_PERIOD):
+                minute, spent = clock.now, 0
+            wait = wait_of(budget, method=method, background=background)
+            fits = spent + points(method) <= (10 if background else 20)
+            assert (wait is None) == fits
+            assert wait is None or 0 < wait <= POINTS_PERIOD
+            spent += points(method) if fits else 0
 
 
 class TestSilence:
     """After a rate limit's answer."""
 
     def test_all_wait(self, budget: Budget, clock: Clock) -> None:
-        """Nobody calls until the wait is over, new runners neither, and the answer names what is left of it."""
+        """No call is made until the wait is over, whoever waits for it; the error names what is left of the wait."""
         budget.learn(WHO, {}, 60)
         with pytest.raises(TransientError) as caught:
-            budget.spend(WHO, "GET", upkeep=False)
+            budget.spend(WHO, "GET", background=False)
         assert "secret" not in str(caught.value)
-        clock.now += 20
-        assert (wait_of(budget), wait_of(budget, upkeep=False)) == (40, 40)
-        clock.now += 40
+        clock.advance(20)
+        assert (wait_of(budget), wait_of(budget, background=False)) == (40, 40)
+        clock.advance(40)
         assert wait_of(budget) is None
 
     def test_longest_counts(self, budget: Budget) -> None:
@@ -199,7 +208,7 @@ class TestSilence:
     def test_no_longer_than_an_hour(self, budget: Budget) -> None:
         """A wait of years, which no limit of GitHub's asks for, is none of years."""
         budget.learn(WHO, {}, float("9" * 400))
-        assert wait_of(budget) == HOUR
+        assert wait_of(budget) == LONGEST_WAIT
 
     def test_each_credential(self, budget: Budget) -> None:
         """One credential's silence is not the others'."""
@@ -212,17 +221,17 @@ class TestAccounts:
 
     def test_bounded(self, budget: Budget) -> None:
         """However many tokens come and go, the limits of no more than the last ones are kept."""
-        for number in range(3 * ACCOUNTS):
-            budget.spend(f"token-{number}", "GET", upkeep=True)
+        for number in range(3 * REMEMBERED_CREDENTIALS):
+            budget.spend(f"token-{number}", "GET", background=True)
             budget.learn(f"token-{number}", {}, 60)
-        assert len(budget._accounts) == ACCOUNTS
-        assert wait_of(budget, f"token-{3 * ACCOUNTS - 1}") == 60
+        assert len(budget._accounts) == REMEMBERED_CREDENTIALS
+        assert wait_of(budget, f"token-{3 * REMEMBERED_CREDENTIALS - 1}") == 60
 
     def test_in_use_stays(self, budget: Budget) -> None:
         """The credential that is used all the time is not the one that is forgotten."""
         budget.learn(WHO, limits(0), None)
-        for number in range(3 * ACCOUNTS):
-            budget.spend(f"token-{number}", "GET", upkeep=True)
+        for number in range(3 * REMEMBERED_CREDENTIALS):
+            budget.spend(f"token-{number}", "GET", background=True)
             assert wait_of(budget, WHO) == 600
 
     def test_threads(self, budget: Budget) -> None:
@@ -232,7 +241,7 @@ class TestAccounts:
 
         def work() -> None:
             begin.wait()
-            granted.extend("x" for _ in range(200) if wait_of(budget, upkeep=False) is None)
+            granted.extend("x" for _ in range(200) if wait_of(budget, background=False) is None)
 
         threads = [threading.Thread(target=work) for _ in range(8)]
         for thread in threads:

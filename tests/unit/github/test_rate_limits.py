@@ -1,5 +1,6 @@
 """What GitHub's answers say about when to ask again."""
 
+from datetime import UTC, datetime
 from email.utils import formatdate
 
 import pytest
@@ -31,4 +32,4 @@ NOW = 1_790_000_000.0
 )
 def test_wait(status: int, headers: dict[str, str], text: str, wait: float | None) -> None:
     """`retry-after` wins, then the reset of a used-up budget, then a minute; any other refusal is no rate limit."""
-    assert rate_limit_wait(status, headers, text, NOW) == wait
+    assert rate_limit_wait(status, headers, text, datetime.fromtimestamp(NOW, UTC)) == wait

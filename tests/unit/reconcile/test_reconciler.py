@@ -96,10 +96,9 @@ class World:
         self.fail(access.scope.name)
         return self.runners
 
-    def remove(self, access: ScopeAccess, runner_id: int, *, upkeep: bool = False) -> None:
+    def remove(self, access: ScopeAccess, runner_id: int) -> None:
         """Remove a runner."""
         assert access
-        assert upkeep
         self.done.append(f"remove {runner_id}")
 
     def start(self, event: WorkflowJobEvent, profile: RunnerProfile, replacement: int = 0) -> Outcome:

@@ -1,14 +1,14 @@
 """How the control loop reads GitHub's lists: whole or not at all, and within the budget."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from orchestrator.errors import GitHubRefused, TransientError
-from orchestrator.github import session as session_module
 from orchestrator.github.app import GitHubApp
 from orchestrator.github.client import GitHubClient
-from orchestrator.github.credentials import AppCredential, TokenCredential
+from orchestrator.github.credentials import AppCredential, PersonalToken
 from orchestrator.github.runners import Runners
 from orchestrator.github.session import GitHubSession
 from orchestrator.runners.scope import Scope, ScopeAccess
@@ -25,9 +25,16 @@ LISTING = "/orgs/acme/actions/runners"
 
 
 @pytest.fixture
-def runners(session: GitHubSession) -> Runners:
-    """Return the runners that it reaches."""
-    return Runners(session)
+def client(github: GitHub, github_url: str) -> GitHubClient:
+    """Return a client; there is a repository `acme/app`."""
+    github.add_repository(REPOSITORY)
+    return GitHubClient(github_url)
+
+
+@pytest.fixture
+def runners(client: GitHubClient) -> Runners:
+    """Return the runners as the control loop reaches them."""
+    return Runners(GitHubSession(client, PersonalToken("ghp_sandbox"), background=True))
 
 
 def register(github: GitHub, count: int, prefix: str = "r") -> None:
@@ -89,9 +96,9 @@ class TestListing:
         with pytest.raises(TransientError, match="not reachable"):
             runners.listed(ORGANIZATION)
 
-    def test_without_end(self, github: GitHub, runners: Runners, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A server that gives a full page for whatever page is not asked for ever."""
-        monkeypatch.setattr(session_module, "PAGES", 3)
+    def test_without_end(self, github: GitHub, client: GitHubClient) -> None:
+        """A server that gives a full page for whatever page is not asked without end."""
+        runners = Runners(GitHubSession(client, PersonalToken("ghp_sandbox"), most_pages=3))
         entries = [{"id": n, "name": "x", "status": "online", "busy": False, "labels": []} for n in range(100)]
         github.faults.add(Fault("status", times=None, status=200, body=json.dumps({"runners": entries})))
         with pytest.raises(TransientError, match="no end"):
@@ -145,14 +152,15 @@ class TestNotModified:
         register(github, 1)
         assert len(runners.listed(ORGANIZATION)) == 1
 
-    def test_least_used_is_forgotten(self, github: GitHub, runners: Runners, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_least_used_is_forgotten(self, github: GitHub, client: GitHubClient) -> None:
         """Only so many pages are remembered: those that were used last, changed or not."""
-        monkeypatch.setattr(session_module, "REMEMBERED", 2)
+        session = GitHubSession(client, PersonalToken("ghp_sandbox"), remembered_pages=2)
+        runners = Runners(session)
         one, two, three = (ScopeAccess(Scope("organization", name), None) for name in ("acme", "b", "c"))
         for access in (one, two, one, three, one, two):
             runners.listed(access)
         assert github.recorder.statuses == [200, 200, 304, 200, 304, 200]
-        assert len(runners._session._pages) == 2
+        assert len(session._pages) == 2
 
     def test_each_installation_its_own(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:
         """The same path for another installation is another list, whatever ETag comes with it."""
@@ -161,7 +169,7 @@ class TestNotModified:
             github.add_repository(f"{account}/app")
             github.install(app, account)
         client = GitHubClient(github_url)
-        installed = GitHubApp(client, AppCredential(client, str(app.id), app_keys[0]))
+        installed = GitHubApp(GitHubSession(client, AppCredential(client, str(app.id), app_keys[0])))
         first = installed.repositories()
         github.recorder.clear()
         assert installed.repositories() == first
@@ -170,11 +178,12 @@ class TestNotModified:
 
 
 class TestBudget:
-    """Upkeep before the last requests of the hour, and after them."""
+    """The last requests of the hour, and what comes after them."""
 
-    def test_reserve(self, github: GitHub, runners: Runners) -> None:
-        """When a quarter is left, upkeep is refused without a call, and a new runner still gets its token."""
+    def test_reserve(self, github: GitHub, client: GitHubClient, runners: Runners) -> None:
+        """When a quarter is left, a background call is refused unsent, and a new runner still gets its token."""
         github.budget = Budget(limit=20)
+        of_jobs = Runners(GitHubSession(client, PersonalToken("ghp_sandbox")))
         for number in range(15):
             runners.listed(ScopeAccess(Scope("organization", f"org-{number}"), None))
         github.recorder.clear()
@@ -183,10 +192,10 @@ class TestBudget:
         assert caught.value.retry_after is not None
         assert 3500 < caught.value.retry_after <= 3600
         with pytest.raises(TransientError, match="last 5 requests"):
-            runners.remove(ORGANIZATION, 7, upkeep=True)
+            runners.remove(ORGANIZATION, 7)
         assert github.recorder.calls == []
-        assert runners.registration_token(ORGANIZATION).value
-        assert runners.jit_config(ORGANIZATION, "r-1", list(LABELS), None).runner_id
+        assert of_jobs.registration_token(ORGANIZATION).value
+        assert of_jobs.jit_config(ORGANIZATION, "r-1", list(LABELS), None).runner_id
 
     def test_silence(self, github: GitHub, runners: Runners) -> None:
         """After a secondary limit's answer nothing is asked until its time is over."""
@@ -210,10 +219,10 @@ class TestBudget:
         now = [1_790_000_000.0]
         github.clock = lambda: now[0]
         app = github.add_app(app_keys[1])
-        client = GitHubClient(github_url, lambda: now[0])
+        client = GitHubClient(github_url, lambda: datetime.fromtimestamp(now[0], UTC))
         credential = AppCredential(client, str(app.id), app_keys[0])
-        installed = GitHubApp(client, credential)
-        first = credential.app_authorization()
+        installed = GitHubApp(GitHubSession(client, credential, background=True))
+        first = credential.authorization(None)
         github.faults.add(Fault("status", status=403, headers={"Retry-After": "60"}))
         with pytest.raises(TransientError, match="rate limit"):
             installed.repositories()
@@ -224,7 +233,7 @@ class TestBudget:
         assert installed.repositories() == {}
         now[0] += 300
         assert installed.repositories() == {}
-        assert credential.app_authorization() != first
+        assert credential.authorization(None) != first
         now[0] -= 7200
         assert installed.repositories() == {}
 
@@ -273,7 +282,7 @@ class TestRevoked:
     def test_personal_token(self, github: GitHub, github_url: str) -> None:
         """One of somebody's that has expired is an error that shows nothing of it."""
         github.add_token("ghp_old", expires_at=1)
-        runners = Runners(GitHubSession(GitHubClient(github_url), TokenCredential("ghp_old")))
+        runners = Runners(GitHubSession(GitHubClient(github_url), PersonalToken("ghp_old")))
         with pytest.raises(GitHubRefused, match="expired") as caught:
             runners.listed(ORGANIZATION)
         assert "ghp_old" not in str(caught.value)
