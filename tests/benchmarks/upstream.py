@@ -10,6 +10,7 @@ from orchestrator.application import Application
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.jobs.admission import Admitted, admit
+from orchestrator.result import Result
 from sandbox.batch import Batch
 from sandbox.batch.model import Pool
 from sandbox.github import GitHub
@@ -54,6 +55,6 @@ def _count(changes: dict[str, str], public_key: str) -> tuple[int, int]:
             admission = admit(event, settings)
             assert isinstance(admission, Admitted)
             before = len(github.recorder.calls) + len(batch.recorder.calls)
-            assert application._upstream().provisioner.handle(event, admission.profile).result == "created"
+            assert application._upstream().provisioner.handle(event, admission.profile).result == Result.CREATED
             counts.append(len(github.recorder.calls) + len(batch.recorder.calls) - before)
         return counts[0], counts[1]

@@ -60,8 +60,9 @@ def test_threads_see_the_ids(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_an_exception_has_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     """An unexpected error is logged with where it happened."""
+    nothing: dict[str, str] = {}
     try:
-        {}["oops"]
+        nothing["oops"]
     except KeyError:
         log.exception(message="an unexpected error")
     assert line(caplog) == ("ERROR", {"message": "an unexpected error"})

@@ -17,7 +17,8 @@ from orchestrator.github.session import GitHubSession
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile.hook_delivery import APP_HOOK
 from orchestrator.reconcile.redelivery import Redelivery
-from orchestrator.runners.task import Origin, TaskState
+from orchestrator.runners.notes import Origin, TaskNotes
+from orchestrator.runners.task import TaskState
 from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.github.hooks import Answer, Hook
@@ -292,7 +293,9 @@ class TestPasses:
         event = workflow_job_event(json.dumps(queued_job()).encode())
         told = WorkflowJobEvent.model_validate({**event.model_dump(), "webhook": None if hook == APP_HOOK else hook})
         now = datetime.fromtimestamp(clock[0], UTC)
-        task = TaskState("runner-1-1", "pool", "running", now, origin=Origin(event=told, profile="ubuntu"))
+        task = TaskState(
+            "runner-1-1", "pool", "running", now, notes=TaskNotes(origin=Origin(event=told, profile="ubuntu"))
+        )
 
         def make() -> None:
             clock[0] += 1800
