@@ -232,6 +232,8 @@ class Application:
         )
 
     def _make_control_loop(self) -> "ControlLoop":
+        from datetime import UTC, datetime
+
         from orchestrator.azure.tasks import RETENTION
         from orchestrator.github.app import GitHubApp
         from orchestrator.github.credentials import AppCredential
@@ -242,21 +244,24 @@ class Application:
 
         credential = self._credential()
         app = credential if isinstance(credential, AppCredential) else None
+        redelivery = Redelivery(HookDeliveries(self._github(), self._session(), app), app=app is not None)
+        reconciler = Reconciler(
+            self._settings,
+            tasks=self._tasks(),
+            queued_jobs=self._jobs().queued,
+            runners=self._runners(),
+            start=self._provisioner().start,
+            installed=GitHubApp(self._github(), app).repositories if app is not None else dict,
+            retention=RETENTION,
+            clock=lambda: datetime.fromtimestamp(self._clock(), UTC),
+        )
         return ControlLoop(
-            self._tasks(),
+            self._tasks().listed,
             sorted({profile.pool for profile in self._settings.profiles}),
-            redelivery=Redelivery(HookDeliveries(self._github(), self._session(), app), app=app is not None),
-            reconciler=Reconciler(
-                self._settings,
-                tasks=self._tasks(),
-                jobs=self._jobs(),
-                runners=self._runners(),
-                starter=self._provisioner(),
-                installed=GitHubApp(self._github(), app).repositories if app is not None else dict,
-                retention=RETENTION,
-            ),
-            unexplained=lambda: self._queue().unexplained(),
-            clock=self._clock,
+            redeliver=redelivery.run,
+            reconcile=reconciler.run,
+            given_up=lambda: self._queue().unexplained(),
+            clock=lambda: datetime.fromtimestamp(self._clock(), UTC),
         )
 
     def _make_pool_boost(self) -> "PoolBoost":
