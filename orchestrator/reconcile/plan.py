@@ -37,8 +37,8 @@ REPORT_WAIT_AFTER = timedelta(minutes=15)
 TASK_SEEN_AFTER = timedelta(minutes=5)
 # Batch should end a task at its time limit. If the task still runs this long after, we end it.
 TIME_LIMIT_GRACE = timedelta(minutes=15)
-# How many runners that never ran a job are replaced, for each job.
-REPLACED_FAILURES_PER_JOB = 3
+# How many of a job's runners are replaced after they ended without running a job.
+FAILURES_REPLACED = 3
 # How many runners a job gets in all, where other jobs take them.
 RUNNERS_PER_JOB = 10
 # A job that gets no more runners is reported for this long after the last one ended, so that a few passes may fail.
@@ -243,7 +243,7 @@ def _start(job: WaitingJob, history: _History, now: datetime) -> list[Action]:
     tasks = history.of(job)
     failed = [task for task in tasks if task.failed]
     used = [task for task in tasks if task.failed or task.ran_a_job]
-    if len(failed) > REPLACED_FAILURES_PER_JOB or len(used) >= RUNNERS_PER_JOB:
+    if len(failed) > FAILURES_REPLACED or len(used) >= RUNNERS_PER_JOB:
         last_ended_at = max((task.ended_at for task in used if task.ended_at is not None), default=now)
         return [GiveUp(job, _given_up(failed, len(used)))] if now - last_ended_at < GIVE_UP_REPORTED_FOR else []
     reason = "no runner was started for it"
