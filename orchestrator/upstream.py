@@ -73,21 +73,23 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         clock=runtime.clock,
         lock=runtime.lock,
     )
+    reconciler = Reconciler(
+        settings,
+        tasks=tasks,
+        queued_jobs=WorkflowJobs(background).queued,
+        runners=Runners(background, lock=runtime.lock),
+        start=provisioner.start,
+        installed=GitHubApp(background).repositories if is_app else dict,
+        retention=RETENTION,
+        clock=runtime.clock,
+    )
     control_loop = ControlLoop(
-        tasks,
+        tasks.listed,
         pools,
-        redelivery=Redelivery(HookDeliveries(background), app=is_app),
-        reconciler=Reconciler(
-            settings,
-            tasks=tasks,
-            jobs=WorkflowJobs(background),
-            runners=Runners(background, lock=runtime.lock),
-            starter=provisioner,
-            installed=GitHubApp(background).repositories if is_app else dict,
-            retention=RETENTION,
-        ),
-        unexplained=unexplained,
-        clock=lambda: runtime.clock().timestamp(),
+        redeliver=Redelivery(HookDeliveries(background), app=is_app).run,
+        reconcile=reconciler.run,
+        given_up=unexplained,
+        clock=runtime.clock,
     )
     token = settings.github_token
     authorization = f"Bearer {token.get_secret_value()}" if token else None

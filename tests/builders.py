@@ -5,9 +5,13 @@ import hmac
 import json
 import uuid
 from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
 from orchestrator.config.settings import Settings
+from orchestrator.runners.notes import TaskNotes
+from orchestrator.runners.task import TaskState
 
 SECRET = "a-webhook-secret"
 GITHUB_ADDRESS = "140.82.115.10"
@@ -59,6 +63,16 @@ def queued_job(*labels: str, **changes: Any) -> dict[str, Any]:
         "organization": {"login": "acme"},
     }
     return {**payload, **changes}
+
+
+NOTES = {field.name for field in fields(TaskNotes)}
+
+
+def task_state(name: str, pool: str, state: Any, created_at: datetime, **values: Any) -> TaskState:
+    """Return what Batch says of a task; fields of its notes may be given beside its own."""
+    notes = {key: value for key, value in values.items() if key in NOTES}
+    own = {key: value for key, value in values.items() if key not in NOTES}
+    return TaskState(name, pool, state, created_at, notes=TaskNotes(**notes), **own)
 
 
 def sign(body: bytes, secret: str = SECRET) -> str:

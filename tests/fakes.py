@@ -1,23 +1,18 @@
-"""Stand-ins that several tests need."""
+"""Hand-written stand-ins that tests of several packages share."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 
-@dataclass
 class ManualClock:
-    """A clock that stands still until it is told otherwise.
+    """A clock that stands still until a test moves it."""
 
-    Attributes:
-        now: the time that it shows.
-    """
-
-    now: datetime = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    def __init__(self, now: datetime = datetime(2026, 11, 25, 12, tzinfo=UTC)) -> None:
+        self.now = now
 
     def __call__(self) -> datetime:
         """Return the time."""
         return self.now
 
-    def advance(self, time: timedelta) -> None:
-        """Let some time pass."""
-        self.now += time
+    def advance(self, by: timedelta) -> None:
+        """Move it on."""
+        self.now += by

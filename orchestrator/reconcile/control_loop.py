@@ -1,95 +1,95 @@
-"""The use case behind the timer: what deliveries and the queue have missed is found and mended, pass by pass.
+"""The use case behind the timer: a pass finds and corrects what deliveries and the queue have missed.
 
-    look at Batch -> failed deliveries -> demand against supply -> given-up requests
+    list the tasks on Batch -> redeliver failed deliveries -> compare demand with supply -> report given-up requests
 
-No step depends on another: where one is hindered, the log says by what, and the others go on.
+No step depends on another: if one fails, the log says why, and the others go on.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
-from typing import Protocol
+from datetime import datetime
 
+from orchestrator.clock import Clock
 from orchestrator.errors import UpstreamError
-from orchestrator.reconcile.reconciler import Reconciler
-from orchestrator.reconcile.redelivery import Redelivery
+from orchestrator.log import Log, about
+from orchestrator.result import Result
 from orchestrator.runners.task import TaskState
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
+# Lists the runner tasks of some pools: those that wait, run or ended lately, and those past their retention.
+type ListTasks = Callable[[Iterable[str], datetime], Iterator[TaskState]]
+# One step of a pass; takes the runner tasks and the time.
+type Step = Callable[[Sequence[TaskState], datetime], None]
 
-class TaskList(Protocol):
-    """The runner tasks on Batch."""
-
-    def listed(self, pools: Iterable[str], now: datetime) -> Iterator[TaskState]:
-        """List those that live or ended lately, and those past their retention."""
+# How many characters of a given-up request the log shows.
+_SHOWN = 1000
 
 
 class ControlLoop:
     """Makes passes.
 
     Args:
-        tasks: lists the runner tasks.
-        pools: where they run.
-        redelivery: sees to failed deliveries.
-        reconciler: compares demand with supply.
-        unexplained: yields given-up requests that nobody has told of yet (`RequestQueue.unexplained`).
-        clock: epoch seconds.
+        list_tasks: lists the runner tasks.
+        pools: the pools where they run.
+        redeliver: has failed deliveries sent again; see `Redelivery`.
+        reconcile: compares demand with supply; see `Reconciler`.
+        given_up: yields given-up requests that were not reported yet.
+        clock: tells the time.
     """
 
     def __init__(
         self,
-        tasks: TaskList,
+        list_tasks: ListTasks,
         pools: Sequence[str],
         *,
-        redelivery: Redelivery,
-        reconciler: Reconciler,
-        unexplained: Callable[[], Iterable[bytes]],
-        clock: Callable[[], float],
+        redeliver: Step,
+        reconcile: Step,
+        given_up: Callable[[], Iterable[bytes]],
+        clock: Clock,
     ) -> None:
-        self._tasks = tasks
+        self._list_tasks = list_tasks
         self._pools = pools
-        self._redelivery = redelivery
-        self._reconciler = reconciler
-        self._unexplained = unexplained
+        self._redeliver = redeliver
+        self._reconcile = reconcile
+        self._given_up = given_up
         self._clock = clock
 
     def run(self) -> None:
         """Make one pass.
 
         Raises:
-            ExceptionGroup: What no step had expected.
+            ExceptionGroup: The unexpected errors of all steps.
         """
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        tasks = self._look(now)
-        mistakes: list[Exception] = []
-        steps: list[Callable[[], None]] = [lambda: self._redelivery.run(tasks or (), now)]
-        if tasks is not None:
-            steps.append(lambda: self._reconciler.run(tasks, now))
-        for step in (*steps, self._tell_of_given_up):
-            try:
-                step()
-            except Exception as mistake:  # noqa: BLE001 - it is raised when the others had their turn
-                mistakes.append(mistake)
-        if mistakes:
-            raise ExceptionGroup("a pass was not completed", mistakes)
+        with about(**{"pass": "control loop"}):
+            now = self._clock()
+            tasks = self._tasks_at(now)
+            steps: list[Callable[[], None]] = [lambda: self._redeliver(tasks or (), now)]
+            if tasks is not None:
+                steps.append(lambda: self._reconcile(tasks, now))
+            steps.append(self._report_given_up)
+            errors: list[Exception] = []
+            for step in steps:
+                try:
+                    step()
+                except Exception as error:  # noqa: BLE001 - it is raised when all steps were tried
+                    errors.append(error)
+        if errors:
+            raise ExceptionGroup("a pass was not completed", errors)
 
-    def _look(self, now: datetime) -> Sequence[TaskState] | None:
+    def _tasks_at(self, now: datetime) -> Sequence[TaskState] | None:
+        """Return the tasks, each once; None if Batch does not list them."""
         try:
-            # One that moved on while it was listed is seen twice; its later state counts.
-            return list({(task.pool, task.task_id): task for task in self._tasks.listed(self._pools, now)}.values())
+            # A task that changes its state while it is listed is seen twice; the later state counts.
+            return list({(task.pool, task.task_id): task for task in self._list_tasks(self._pools, now)}.values())
         except UpstreamError as error:
-            _log(logging.WARNING, result="skipped", reason=str(error))
+            log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
             return None
 
-    def _tell_of_given_up(self) -> None:
+    def _report_given_up(self) -> None:
         try:
-            for message in self._unexplained():
-                _log(logging.CRITICAL, result="given up", message=message.decode("utf-8", "replace")[:1000])
+            for request in self._given_up():
+                text = request.decode("utf-8", "replace")[:_SHOWN]
+                log(logging.CRITICAL, result=Result.GIVEN_UP, message=text)
         except UpstreamError as error:
-            _log(logging.WARNING, result="skipped", reason=str(error))
-
-
-def _log(level: int, **fields: object) -> None:
-    logger.log(level, "%s", json.dumps({"pass": "control loop", **fields}))
+            log(logging.WARNING, result=Result.SKIPPED, reason=str(error))

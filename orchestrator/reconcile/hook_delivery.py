@@ -1,9 +1,9 @@
-"""One attempt of GitHub's to deliver an event to a webhook (pure)."""
+"""One attempt by GitHub to deliver an event to a webhook (pure)."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-# Names the App's own webhook where a hook's REST path is expected.
+# Names the App's own webhook where the REST path of a hook is expected.
 APP_HOOK = "/app/hook"
 
 
@@ -14,8 +14,12 @@ class HookDelivery:
     Attributes:
         id: the attempt's.
         guid: the event's: the same for all attempts (`X-GitHub-Delivery`).
-        again: whether it was not the first one.
-        refused: whether the receiver was there and answered with a 4xx.
+        delivered_at: when the attempt was made.
+        event: the event's name, such as `workflow_job`.
+        action: the event's action, such as `queued`, if it has one.
+        succeeded: whether the receiver accepted it.
+        again: whether it is a redelivery: not the first attempt.
+        refused: whether the receiver answered with a 4xx.
     """
 
     id: int

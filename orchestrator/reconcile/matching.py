@@ -1,91 +1,109 @@
-"""As many jobs as possible, each with a supply of its own that may serve it (pure).
+"""As many jobs as possible, each with a supply of its own (pure).
 
-Source: maximum bipartite matching by augmenting paths (Berge 1957, Kuhn 1955): whoever holds a supply may pass it on
-and take another one, if that makes room for one job more.
+Source: maximum bipartite matching by augmenting paths (Berge 1957, Kuhn 1955). A job may exchange its supply for
+another one if that frees a supply for one more job.
 """
 
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Protocol
 
 
-def match[J, S](
-    jobs: Sequence[J],
-    tiers: Sequence[Sequence[S]],
-    *,
-    fits: Callable[[J, S], bool],
-    kind: Callable[[J], Hashable],
-    key: Callable[[J], Hashable],
-    meant_for: Callable[[S], Hashable],
-) -> Mapping[int, S]:
+class Supply(Protocol):
+    """What may serve one job."""
+
+    @property
+    def made_for(self) -> Hashable:
+        """The key of the job that it was made for, if it was made for one."""
+
+
+class Demand[S](Protocol):
+    """A job that needs a supply."""
+
+    @property
+    def key(self) -> Hashable:
+        """Names the job."""
+
+    @property
+    def kind(self) -> Hashable:
+        """Jobs of one kind accept the same supplies."""
+
+    def accepts(self, supply: S, /) -> bool:
+        """Whether the supply may serve the job."""
+
+
+def assign[S: Supply](jobs: Sequence[Demand[S]], tiers: Sequence[Sequence[S]]) -> Mapping[int, S]:
     """Return which supply each job gets, by the job's index.
+
+    A job begins with the supply that was made for it, if it accepts that one.
 
     Args:
         jobs: in the order in which they choose.
         tiers: the supplies; a tier is used only where those before it do not suffice.
-        fits: whether a supply may serve a job.
-        kind: jobs of one kind fit the same supplies.
-        key: names a job.
-        meant_for: the key of the job that a supply was made for; where it fits, a job begins with its own.
     """
-    kinds = [kind(job) for job in jobs]
+    kinds = [job.kind for job in jobs]
     supplies: list[S] = []
-    fitting: dict[Hashable, list[int]] = {one: [] for one in kinds}
-    matching = _Matching(lambda job: fitting[kinds[job]])
+    accepted: dict[Hashable, list[int]] = {kind: [] for kind in kinds}
+    assignment = _Assignment(lambda job: accepted[kinds[job]])
     for tier in tiers:
-        new = range(len(supplies), len(supplies) + len(tier))
+        added = range(len(supplies), len(supplies) + len(tier))
         supplies += tier
-        for one, job in dict(zip(kinds, jobs, strict=True)).items():
-            fitting[one] += [number for number in new if fits(job, supplies[number])]
-        owned = {meant_for(supplies[number]): number for number in new}
+        for kind, job in dict(zip(kinds, jobs, strict=True)).items():
+            accepted[kind] += [number for number in added if job.accepts(supplies[number])]
+        made_for = {supplies[number].made_for: number for number in added}
         for index, job in enumerate(jobs):
-            number = owned.get(key(job))
-            if number is not None and index not in matching.held and fits(job, supplies[number]):
-                matching.give(index, number)
+            number = made_for.get(job.key)
+            if number is not None and index not in assignment.supply_of and job.accepts(supplies[number]):
+                assignment.give(index, number)
         hopeless: set[Hashable] = set()
-        for index, one in enumerate(kinds):
-            # Where one job of a kind finds nothing, no other of that kind does.
-            if index not in matching.held and one not in hopeless and not matching.place(index):
-                hopeless.add(one)
-    return {index: supplies[number] for index, number in matching.held.items()}
+        for index, kind in enumerate(kinds):
+            # If one job of a kind finds no supply, no other job of that kind finds one.
+            if index not in assignment.supply_of and kind not in hopeless and not assignment.extend(index):
+                hopeless.add(kind)
+    return {job: supplies[number] for job, number in assignment.supply_of.items()}
 
 
-class _Matching:
-    """Who holds what.
+class _Assignment:
+    """Which job has which supply.
 
     Args:
-        choices: the supplies that fit a job.
+        accepted: returns the supplies that a job accepts.
+
+    Attributes:
+        supply_of: the supply of each job that has one.
     """
 
-    def __init__(self, choices: Callable[[int], Sequence[int]]) -> None:
-        self._choices = choices
-        self._holder: dict[int, int] = {}
-        self.held: dict[int, int] = {}
+    def __init__(self, accepted: Callable[[int], Sequence[int]]) -> None:
+        self._accepted = accepted
+        self._job_of: dict[int, int] = {}
+        self.supply_of: dict[int, int] = {}
 
     def give(self, job: int, supply: int) -> None:
-        """Let a job hold a supply."""
-        self._holder[supply], self.held[job] = job, supply
+        """Give a job a supply."""
+        self._job_of[supply], self.supply_of[job] = job, supply
 
-    def place(self, job: int) -> bool:
-        """Find a supply for one job more, by the shortest chain of jobs that pass theirs on."""
-        asked_by: dict[int, int] = {}
+    def extend(self, job: int) -> bool:
+        """Find a supply for one more job, by the shortest chain of exchanges; return whether there is one."""
+        reached_from: dict[int, int] = {}
         asking = deque([job])
         while asking:
-            one = asking.popleft()
-            for supply in self._choices(one):
-                if supply in asked_by:
+            asker = asking.popleft()
+            for supply in self._accepted(asker):
+                if supply in reached_from:
                     continue
-                asked_by[supply] = one
-                if supply not in self._holder:
-                    self._pass_on(job, supply, asked_by)
+                reached_from[supply] = asker
+                if supply not in self._job_of:
+                    self._exchange(job, supply, reached_from)
                     return True
-                asking.append(self._holder[supply])
+                asking.append(self._job_of[supply])
         return False
 
-    def _pass_on(self, first: int, supply: int, asked_by: Mapping[int, int]) -> None:
+    def _exchange(self, first: int, supply: int, reached_from: Mapping[int, int]) -> None:
+        """Give the free supply to the job that found it, its old supply to the job before, and so on to the first."""
         while True:
-            taker = asked_by[supply]
-            freed = self.held.get(taker, -1)
-            self.give(taker, supply)
-            if taker == first:
+            job = reached_from[supply]
+            freed = self.supply_of.get(job, -1)
+            self.give(job, supply)
+            if job == first:
                 return
             supply = freed

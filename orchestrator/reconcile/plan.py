@@ -1,226 +1,118 @@
 """What is missing and what is left over: demand against supply, scope by scope (pure).
 
-A webhook is for speed; this is for correctness. It compares what GitHub and Batch say now and knows nothing of what was
-delivered, tried or decided before, so whatever went wrong in between, the next pass mends it.
+Webhook deliveries make it fast; this makes it correct. The decision compares what GitHub and Batch say now. It does not
+use what was delivered, tried or decided before, so the next pass corrects whatever went wrong in between.
 
-Runners are counted, not bound: GitHub hands a job to any idle runner that offers all of its labels. So jobs are matched
-with what could serve them (as many as can be), and only what stays unmatched on either side is acted upon.
+Runners are counted, not bound: GitHub gives a job to any idle runner that has all of its labels. So as many jobs as
+possible are matched with what could serve them, and only the jobs and tasks that stay unmatched are acted upon.
 """
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orchestrator.config.profiles import Profile
-from orchestrator.jobs.event import WorkflowJobEvent
-from orchestrator.reconcile.matching import match
+from orchestrator.reconcile.action import (
+    Action,
+    DeleteTask,
+    EndTask,
+    GiveUp,
+    RemoveRunner,
+    ReplaceTask,
+    StartRunner,
+    Wait,
+)
+from orchestrator.reconcile.matching import assign
+from orchestrator.reconcile.view import DELIVERY_EXPECTED_WITHIN, ScopeView, WaitingJob
 from orchestrator.runners.registered import Runner
-from orchestrator.runners.scope import ScopeAccess
-from orchestrator.runners.task import TaskState, replacement_of, task_id, task_of_runner
+from orchestrator.runners.task import TaskState, replacement_of, task_of_runner
 
-# A younger job is in flight: its delivery, or the request in the queue, will see to it.
-IN_FLIGHT = timedelta(minutes=2)
-# A container that was started so long ago and is no runner yet will not become one.
-STARTING = timedelta(minutes=10)
-# An idle runner that has not taken a job for so long may not take it (its group does not let it).
-UNWILLING = timedelta(minutes=15)
-# By then a cold pool has a node: a job that waits longer is reported, with what it waits for.
-LONG = timedelta(minutes=15)
-# GitHub was asked long enough after a task of this age was created: what it serves would have been seen.
-SETTLED = timedelta(minutes=5)
-# Beyond its wall-clock limit Batch itself ends a task; this long after, it has not.
-OVERDUE = timedelta(minutes=15)
-# How often a job's runner is started anew after one that never ran a job, and at all.
-FAILURES = 3
+# A container that started this long ago and whose runner is still not online will not become a runner.
+RUNNER_START_LIMIT = timedelta(minutes=10)
+# If a job has waited this long beside an idle runner that we did not start, that runner may not take it: the job's
+# repository may not be in the runner's group.
+IDLE_RUNNER_TRUSTED_FOR = timedelta(minutes=15)
+# A cold pool has a node by then. A job that waits longer is reported, with what it waits for.
+REPORT_WAIT_AFTER = timedelta(minutes=15)
+# Only tasks older than this are ended as surplus: GitHub's list of jobs was read after they were created.
+TASK_SEEN_AFTER = timedelta(minutes=5)
+# Batch should end a task at its time limit. If the task still runs this long after, we end it.
+TIME_LIMIT_GRACE = timedelta(minutes=15)
+# How many of a job's runners are replaced after they ended without running a job.
+FAILURES_REPLACED = 3
+# How many runners a job gets in all, where other jobs take them.
 RUNNERS_PER_JOB = 10
+# A job that gets no more runners is reported for this long after the last one ended, so that a few passes may fail.
+GIVE_UP_REPORTED_FOR = timedelta(minutes=15)
 # What one pass does at most, so that it ends, and so that a mistake stays small.
-STARTS = 100
-REPLACEMENTS = 500  # the tasks of one burst share a token, and with it the minute in which it ends
-DELETIONS = 200
-REMOVALS = 60
-REPORTS = 10
+STARTS_PER_PASS = 100
+# More than starts: the tasks of one burst share a registration token, so they all expire together.
+REPLACEMENTS_PER_PASS = 500
+DELETIONS_PER_PASS = 200
+REMOVALS_PER_PASS = 60
+WAIT_REPORTS_PER_PASS = 10
 
 
-@dataclass(frozen=True)
-class WaitingJob:
-    """A queued job that a profile serves.
-
-    Attributes:
-        event: what GitHub says of it.
-        profile: serves it.
-        labels: the job's, in lower case.
-    """
-
-    event: WorkflowJobEvent
-    profile: Profile
-    labels: frozenset[str]
-
-    @property
-    def job_key(self) -> str:
-        """The id of its first task."""
-        return task_id(self.event.workflow_job)
-
-    def age(self, now: datetime) -> timedelta:
-        """How long it has waited, as far as GitHub says."""
-        created_at = self.event.workflow_job.created_at
-        return now - created_at if created_at is not None else IN_FLIGHT
-
-    def may_go_to(self, supply: "Runner | TaskState", now: datetime) -> bool:
-        """Whether this runner, or the runner that this task becomes, would take the job."""
-        if isinstance(supply, Runner) and self.age(now) >= UNWILLING:
-            return False
-        return self.labels <= supply.labels
-
-
-@dataclass(frozen=True)
-class ScopeView:
-    """What GitHub and Batch say of one place where runners register.
-
-    Attributes:
-        access: the place.
-        url: the same as a runner knows it.
-        jobs: the queued jobs of its repositories in view.
-        runners: every runner registered there.
-        tasks: the runner tasks of that url.
-        others: the jobs' tasks of other urls. A job may have had its runners there, before a setting or a name changed.
-        complete: whether every repository that has tasks here was looked at, so that what nobody needs is known.
-        period: the time between two passes.
-    """
-
-    access: ScopeAccess
-    url: str
-    jobs: Sequence[WaitingJob]
-    runners: Sequence[Runner]
-    tasks: Sequence[TaskState]
-    others: Sequence[TaskState]
-    complete: bool
-    period: timedelta
-
-
-@dataclass(frozen=True)
-class StartRunner:
-    """Start a runner for a job."""
-
-    job: WaitingJob
-    replacement: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class ReplaceTask:
-    """Start a runner for a job, then end the task whose place it takes."""
-
-    task: TaskState
-    job: WaitingJob
-    replacement: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class EndTask:
-    """End a task: one that waits, or (`running`) one that is overdue."""
-
-    task: TaskState
-    reason: str
-
-
-@dataclass(frozen=True)
-class DeleteTask:
-    """Forget a finished task."""
-
-    task: TaskState
-    reason: str
-
-
-@dataclass(frozen=True)
-class RemoveRunner:
-    """Remove a runner of ours from GitHub."""
-
-    access: ScopeAccess
-    runner: Runner
-    reason: str
-
-
-@dataclass(frozen=True)
-class GiveUp:
-    """Start no more runners for a job, and say so."""
-
-    job: WaitingJob
-    reason: str
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Do nothing for a job that waits long but say what it waits for."""
-
-    job: WaitingJob
-    task: TaskState
-    reason: str
-
-
-type Action = StartRunner | ReplaceTask | EndTask | DeleteTask | RemoveRunner | GiveUp | Wait
-
-
-def decide(view: ScopeView, now: datetime, most: int = STARTS) -> list[Action]:
+def decide(view: ScopeView, now: datetime, start_limit: int = STARTS_PER_PASS) -> list[Action]:
     """Return what to do in one scope, what starts runners first.
 
     Args:
-        view: what is known of it.
+        view: what is known of the scope.
         now: the time.
-        most: how many runners may be started for jobs that have none.
+        start_limit: how many runners may be started for jobs that have none.
     """
-    runners = _Runners(view, now)
-    jobs = sorted(view.jobs, key=lambda job: job.age(now), reverse=True)
-    ready = [task for task in view.tasks if runners.may_serve(task)]
-    lives = [(task, runners.life(task)) for task in view.tasks if task.state == "waiting"]
-    soon = 2 * view.period + timedelta(minutes=2)  # so that one pass may fail
-    lasting = [task for task, life in lives if life > soon]
-    expiring = [task for task, life in lives if timedelta(0) < life <= soon]
-    expired = [task for task, life in lives if life <= timedelta(0)]
+    runners = _RunnerIndex(view, now)
+    starting = [task for task in view.tasks if runners.may_serve(task)]
+    waiting = [(task, runners.remaining(task)) for task in view.tasks if task.state == "waiting"]
+    renewal_window = 2 * view.period + timedelta(minutes=2)  # so that one pass may fail
+    valid = [task for task, remaining in waiting if remaining > renewal_window]
+    expiring = [task for task, remaining in waiting if timedelta(0) < remaining <= renewal_window]
+    expired = [task for task, remaining in waiting if remaining <= timedelta(0)]
 
-    # Idle runners last: one that has just taken a job still looks idle, and the task that is needed instead must stay.
-    pairs = match(
-        jobs,
-        _tiers([*lasting, *ready, *runners.foreign], expiring),
-        fits=lambda job, supply: job.may_go_to(supply, now),
-        kind=lambda job: (job.labels, job.age(now) >= UNWILLING),
-        key=lambda job: job.job_key,
-        meant_for=lambda supply: supply.job_key if isinstance(supply, TaskState) else None,
+    jobs = sorted(view.jobs, key=lambda job: job.age(now), reverse=True)
+    # Match waiting tasks before idle runners. A runner that has just taken a job still looks idle. If another job were
+    # matched with it, the waiting task that this other job needs would be ended.
+    sources: list[TaskState | Runner] = [*valid, *starting, *runners.foreign]
+    assigned = assign(
+        [_Demand(job, may_use_idle=job.age(now) < IDLE_RUNNER_TRUSTED_FOR) for job in jobs],
+        [[_Supply(source) for source in sources], [_Supply(task, expiring=True) for task in expiring]],
     )
     history = _History([*view.tasks, *view.others])
-    hurried = {task.task_id for task in expiring}
     replacements: list[Action] = []
     starts: list[Action] = []
-    waits: list[Action] = []
+    wait_reports: list[Action] = []
     for index, job in enumerate(jobs):
-        supply = pairs.get(index)
-        if isinstance(supply, TaskState) and supply.task_id in hurried:
-            replacements.append(ReplaceTask(supply, job, history.next(job), "its registration is about to expire"))
-        elif supply is None and job.age(now) >= IN_FLIGHT:
-            starts += _start(job, history, now)
-        elif isinstance(supply, TaskState) and job.age(now) >= LONG:
-            waits.append(Wait(job, supply, _waits_for(supply)))
-    taken = {supply.task_id for supply in pairs.values() if isinstance(supply, TaskState)}
+        supply = assigned.get(index)
+        if supply is None:
+            if job.age(now) >= DELIVERY_EXPECTED_WITHIN:
+                starts += _start(job, history, now)
+        elif isinstance(supply.source, Runner):
+            continue
+        elif supply.expiring:
+            number = history.next_replacement(job)
+            replacements.append(ReplaceTask(supply.source, job, number, "its registration is about to expire"))
+        elif job.age(now) >= REPORT_WAIT_AFTER:
+            wait_reports.append(Wait(job, supply.source, _waits_for(supply.source)))
+    needed = {supply.task_id for supply in assigned.values()}
     return [
-        *replacements[:REPLACEMENTS],
-        *starts[:most],
+        *replacements[:REPLACEMENTS_PER_PASS],
+        *starts[:start_limit],
         *(EndTask(task, "its registration has expired") for task in expired),
         *(
             EndTask(task, "more runners wait than jobs")
-            for task in (*lasting, *expiring)
-            if view.complete and task.task_id not in taken and now - task.created_at >= SETTLED
+            for task in (*valid, *expiring)
+            if view.complete and task.task_id not in needed and now - task.created_at >= TASK_SEEN_AFTER
         ),
         *_removals(view, now),
-        *waits[:REPORTS],
+        *wait_reports[:WAIT_REPORTS_PER_PASS],
     ]
 
 
-def clean_up(tasks: Iterable[TaskState], places: Container[str], now: datetime, retention: timedelta) -> list[Action]:
-    """Return what to do about tasks that have outlived their time, wherever their runners belong.
+def clean_up(tasks: Iterable[TaskState], scopes: Container[str], now: datetime, retention: timedelta) -> list[Action]:
+    """Return what to do about tasks that have outlived their time, in whatever scope their runners register.
 
     Args:
-        tasks: all runner tasks that Batch told of.
-        places: the urls that are looked after by `decide`.
+        tasks: all runner tasks that Batch listed.
+        scopes: the addresses of the scopes that `decide` looks after.
         now: the time.
         retention: how long a finished task is kept, to recognise its job.
     """
@@ -229,53 +121,105 @@ def clean_up(tasks: Iterable[TaskState], places: Container[str], now: datetime, 
     old: list[Action] = []
     for task in tasks:
         if task.state == "running" and task.started_at is not None and task.max_hours is not None:
-            if now - task.started_at >= timedelta(hours=task.max_hours) + OVERDUE:
+            if now - task.started_at >= timedelta(hours=task.max_hours) + TIME_LIMIT_GRACE:
                 overdue.append(EndTask(task, "it is past its wall-clock limit"))
-        elif task.state == "waiting" and task.notes.url not in places:
+        elif task.state == "waiting" and task.notes.url not in scopes:
             if task.notes.expires_at is not None and now >= task.notes.expires_at:
                 expired.append(EndTask(task, "its registration has expired"))
         elif task.state == "finished" and task.ended_at is not None and now - task.ended_at >= retention:
             old.append(DeleteTask(task, "it is past its retention"))
-    return overdue + expired + old[:DELETIONS]
+    return overdue + expired + old[:DELETIONS_PER_PASS]
 
 
-def _tiers(*tiers: Sequence[Runner | TaskState]) -> Sequence[Sequence[Runner | TaskState]]:
-    return tiers
+@dataclass(frozen=True)
+class _Supply:
+    """What may take one job.
+
+    Attributes:
+        source: an idle runner that we did not start, or a task of ours that is or becomes a runner.
+        expiring: whether the task's registration is about to expire, so that the task must be replaced if needed.
+    """
+
+    source: TaskState | Runner
+    expiring: bool = False
+
+    @property
+    def made_for(self) -> str | None:
+        """The key of the job that a task was started for."""
+        return self.source.job_key if isinstance(self.source, TaskState) else None
+
+    @property
+    def task_id(self) -> str | None:
+        """The id of a task."""
+        return self.source.task_id if isinstance(self.source, TaskState) else None
 
 
-class _Runners:
-    """What GitHub's list of runners says about our tasks, and about runners of others."""
+@dataclass(frozen=True)
+class _Demand:
+    """A job that needs a runner.
+
+    Attributes:
+        job: the job.
+        may_use_idle: whether an idle runner that we did not start is still expected to take it.
+    """
+
+    job: WaitingJob
+    may_use_idle: bool
+
+    @property
+    def key(self) -> str:
+        """Names the job."""
+        return self.job.job_key
+
+    @property
+    def kind(self) -> tuple[frozenset[str], bool]:
+        """Everything that `accepts` depends on."""
+        return self.job.labels, self.may_use_idle
+
+    def accepts(self, supply: _Supply, /) -> bool:
+        """Whether this runner, or the runner that this task becomes, would take the job."""
+        if isinstance(supply.source, Runner) and not self.may_use_idle:
+            return False
+        return self.job.labels <= supply.source.labels
+
+
+class _RunnerIndex:
+    """What GitHub's list of runners says about our tasks, and about runners that we did not start.
+
+    Attributes:
+        foreign: the idle ones that we did not start.
+    """
 
     def __init__(self, view: ScopeView, now: datetime) -> None:
         self._now = now
-        self._own: dict[str, Runner] = {}
-        own = {task.task_id for task in view.tasks}
-        foreign = []
+        self._by_task: dict[str, Runner] = {}
+        self.foreign: list[Runner] = []
+        known_tasks = {task.task_id for task in view.tasks}
         for runner in view.runners:
             task = task_of_runner(runner.name)
-            if task in own:
-                # A try that got no further than its registration leaves a second one that never comes online.
-                if runner.online or task not in self._own:
-                    self._own[task] = runner
+            if task in known_tasks:
+                # If an attempt to create the task failed after its registration, the next one registered again. The
+                # first registration never comes online.
+                if runner.online or task not in self._by_task:
+                    self._by_task[task] = runner
             elif runner.online and not runner.busy:
-                foreign.append(runner)
-        self.foreign = foreign
+                self.foreign.append(runner)
 
     def may_serve(self, task: TaskState) -> bool:
         """Whether a running task is a runner without a job, or may yet become one."""
         if task.state != "running":
             return False
-        runner = self._own.get(task.task_id)
+        runner = self._by_task.get(task.task_id)
         if runner is not None and runner.online:
             return not runner.busy
-        return task.started_at is None or self._now - task.started_at < STARTING
+        return task.started_at is None or self._now - task.started_at < RUNNER_START_LIMIT
 
-    def life(self, task: TaskState) -> timedelta:
-        """How much longer a waiting task can become a runner; one that does not say, for ever."""
+    def remaining(self, task: TaskState) -> timedelta:
+        """How much longer a waiting task can become a runner; without limit if the task does not say."""
         if (
             task.notes.registration == "jit"
-            and task.task_id not in self._own
-            and self._now - task.created_at >= SETTLED
+            and task.task_id not in self._by_task
+            and self._now - task.created_at >= TASK_SEEN_AFTER
         ):
             return timedelta(0)
         return task.notes.expires_at - self._now if task.notes.expires_at is not None else timedelta.max
@@ -293,8 +237,8 @@ class _History:
         """Every known task that was started for the job."""
         return self._tasks.get(job.job_key, [])
 
-    def next(self, job: WaitingJob) -> int:
-        """The number of the job's next task."""
+    def next_replacement(self, job: WaitingJob) -> int:
+        """The number of the job's next task, see `task_id`."""
         return max((replacement_of(task.task_id) + 1 for task in self.of(job)), default=0)
 
 
@@ -302,22 +246,21 @@ def _start(job: WaitingJob, history: _History, now: datetime) -> list[Action]:
     """Start a runner for a job that nothing will serve, unless that was tried often enough."""
     tasks = history.of(job)
     failed = [task for task in tasks if task.failed]
-    spent = [task for task in tasks if task.failed or task.ran_a_job]
-    if len(failed) > FAILURES or len(spent) >= RUNNERS_PER_JOB:
-        last = max((task.ended_at for task in spent if task.ended_at is not None), default=now)
-        # Said in the passes after the last one ended, not for as long as the job waits.
-        return [GiveUp(job, _given_up(failed, len(spent)))] if now - last < UNWILLING else []
+    used = [task for task in tasks if task.failed or task.ran_a_job]
+    if len(failed) > FAILURES_REPLACED or len(used) >= RUNNERS_PER_JOB:
+        last_ended_at = max((task.ended_at for task in used if task.ended_at is not None), default=now)
+        return [GiveUp(job, _given_up(failed, len(used)))] if now - last_ended_at < GIVE_UP_REPORTED_FOR else []
     reason = "no runner was started for it"
     if failed:
-        reason = f"its runner ended without a job ({_ended(failed[-1])})"
+        reason = f"its runner ended without a job ({_exit_code(failed[-1])})"
     elif tasks:
         reason = "its runner is gone"
-    return [StartRunner(job, history.next(job), reason)]
+    return [StartRunner(job, history.next_replacement(job), reason)]
 
 
-def _given_up(failed: Sequence[TaskState], spent: int) -> str:
-    last = f", the last one with {_ended(failed[-1])}" if failed else ""
-    return f"{spent} runners were started for it, {len(failed)} ended without a job{last}"
+def _given_up(failed: Sequence[TaskState], used: int) -> str:
+    last = f", the last one with {_exit_code(failed[-1])}" if failed else ""
+    return f"{used} runners were started for it, {len(failed)} ended without a job{last}"
 
 
 def _waits_for(task: TaskState) -> str:
@@ -326,19 +269,23 @@ def _waits_for(task: TaskState) -> str:
     return "its runner has started, and has not taken it yet"
 
 
-def _ended(task: TaskState) -> str:
+def _exit_code(task: TaskState) -> str:
     return f"exit code {task.exit_code}" if task.exit_code is not None else "no exit code"
 
 
 def _removals(view: ScopeView, now: datetime) -> list[Action]:
-    """Remove runners of ours whose task is over and which did not take themselves away.
+    """Remove our runners whose task is over and which are still registered.
 
-    A runner is ours when it is named like a task that Batch knows; whatever else is registered is left alone.
+    A runner is ours if it is named like a task that Batch knows. All other runners are left alone.
     """
     over = {
         task.task_id
         for task in view.tasks
-        if task.state == "finished" and task.ended_at is not None and now - task.ended_at >= SETTLED
+        if task.state == "finished" and task.ended_at is not None and now - task.ended_at >= TASK_SEEN_AFTER
     }
-    found = [r for r in view.runners if not r.online and not r.busy and task_of_runner(r.name) in over]
-    return [RemoveRunner(view.access, runner, "its task is over") for runner in found[:REMOVALS]]
+    removable = [
+        runner
+        for runner in view.runners
+        if not runner.online and not runner.busy and task_of_runner(runner.name) in over
+    ]
+    return [RemoveRunner(view.access, runner, "its task is over") for runner in removable[:REMOVALS_PER_PASS]]

@@ -1,56 +1,59 @@
-"""One pass over the truth: look at GitHub and Batch, decide, act.
+"""The comparison of demand with supply: ask GitHub, decide scope by scope, act.
 
-What to do is decided in `orchestrator.reconcile.plan`; here it is only asked and carried out. Where something could not
-be asked, nothing is decided: that scope is left for the next pass, and the log says so.
+What to do is decided in `orchestrator.reconcile.plan`. This module asks, and carries out what was decided. If something
+could not be asked, nothing is decided: that scope is left for the next pass, and the log says so.
 """
 
-import json
 import logging
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, assert_never
 
+from orchestrator.clock import Clock
 from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
-from orchestrator.errors import GitHubRefused, OrchestratorError, UpstreamError
-from orchestrator.jobs.admission import Admitted, admit
+from orchestrator.errors import OrchestratorError, UpstreamError
 from orchestrator.jobs.event import WorkflowJobEvent
-from orchestrator.reconcile.plan import (
-    STARTS,
+from orchestrator.log import Log, about
+from orchestrator.reconcile.action import (
     Action,
     DeleteTask,
     EndTask,
     GiveUp,
     RemoveRunner,
     ReplaceTask,
-    ScopeView,
     StartRunner,
     Wait,
-    WaitingJob,
-    clean_up,
-    decide,
 )
+from orchestrator.reconcile.pass_ import Pass, ScopeFacts
+from orchestrator.reconcile.plan import STARTS_PER_PASS, clean_up, decide
+from orchestrator.reconcile.view import WaitingJob
+from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.registered import Runner
-from orchestrator.runners.scope import Scope, ScopeAccess, runner_scope
+from orchestrator.runners.scope import ScopeAccess
 from orchestrator.runners.task import TaskState
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
-# Repositories asked about in one pass: those with the most recent tasks, then the others by turns.
-REPOSITORIES = 60
-TURNS = 20
+# How many repositories one pass asks GitHub about. Each costs at least one call.
+REPOSITORIES_PER_PASS = 60
+# How many of these are chosen in rotation, if there are more repositories than that.
+ROTATED_PER_PASS = 20
 # How long a repository is looked at after its last task has disappeared.
-MEMORY = timedelta(hours=24)
-_START = "start runner"
-# How loud an action is that a person may have to do something about.
-_LEVELS: Mapping[type, int] = {GiveUp: logging.CRITICAL, Wait: logging.WARNING}
+REPOSITORY_REMEMBERED_FOR = timedelta(hours=24)
+# These results need a person's attention. All others are logged as information.
+_LEVELS: Mapping[Result, int] = {Result.GIVEN_UP: logging.CRITICAL, Result.WAITS: logging.WARNING}
+
+# Returns the queued jobs of a repository; takes its full name and the GitHub App's installation.
+type QueuedJobs = Callable[[str, int | None], Sequence[WorkflowJobEvent]]
+# Returns the repositories that the credentials give access to, each with the GitHub App's installation.
+type InstalledRepositories = Callable[[], Mapping[str, int]]
+# Starts a runner for a job; takes the number of the replacement, 0 for the job's first runner.
+type RunnerStart = Callable[[WorkflowJobEvent, Profile, int], Outcome]
 
 
-class Tasks(Protocol):
+class TaskControl(Protocol):
     """The runner tasks on Batch."""
 
     def end_waiting(self, pool: str, task_id: str) -> bool:
@@ -60,78 +63,54 @@ class Tasks(Protocol):
         """End a task, whatever it does."""
 
     def delete(self, pool: str, task_id: str) -> None:
-        """Forget a task."""
+        """Delete a task."""
 
 
-class Jobs(Protocol):
-    """The workflow jobs on GitHub."""
-
-    def queued(self, repository: str, installation: int | None) -> Sequence[WorkflowJobEvent]:
-        """Return those of a repository that wait for a runner."""
-
-
-class Registered(Protocol):
-    """The runners that GitHub knows."""
+class RunnerRegistry(Protocol):
+    """The runners registered with GitHub."""
 
     def listed(self, access: ScopeAccess) -> Sequence[Runner]:
-        """Return all of a scope."""
+        """Return all runners of a scope."""
 
     def remove(self, access: ScopeAccess, runner_id: int) -> None:
         """Remove one."""
 
 
-class Starter(Protocol):
-    """Starts runners."""
-
-    def start(self, event: WorkflowJobEvent, profile: Profile, replacement: int = 0) -> Outcome:
-        """Start one for a job."""
-
-
-@dataclass
-class _Place:
-    """What a pass learns about one place where runners register."""
-
-    scope: Scope
-    installation: int | None = None
-    jobs: dict[str, WaitingJob] = field(default_factory=dict)
-    runners: Sequence[Runner] | None = None
-    complete: bool = True
-    trouble: str | None = None
-
-
 class Reconciler:
-    """Makes passes.
+    """Compares demand with supply, and starts, ends and removes what the comparison asks for.
 
     Args:
         settings: the app settings.
-        tasks: Batch's.
-        jobs: GitHub's.
-        runners: GitHub's.
-        starter: starts runners.
-        installed: the repositories that the credentials themselves tell of, with the App's installation.
+        tasks: ends and deletes runner tasks.
+        queued_jobs: asks GitHub for queued jobs.
+        runners: lists and removes runners.
+        start: starts runners.
+        installed: tells which repositories the credentials give access to.
         retention: how long a finished task is kept.
+        clock: tells how long a pass took.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that a pass needs
         self,
         settings: Settings,
         *,
-        tasks: Tasks,
-        jobs: Jobs,
-        runners: Registered,
-        starter: Starter,
-        installed: Callable[[], Mapping[str, int]],
+        tasks: TaskControl,
+        queued_jobs: QueuedJobs,
+        runners: RunnerRegistry,
+        start: RunnerStart,
+        installed: InstalledRepositories,
         retention: timedelta,
+        clock: Clock,
     ) -> None:
         self._settings = settings
         self._tasks = tasks
-        self._jobs = jobs
+        self._queued_jobs = queued_jobs
         self._runners = runners
-        self._starter = starter
+        self._start = start
         self._installed = installed
         self._retention = retention
-        self._period = timedelta(minutes=settings.reconcile_minutes)
-        self._told: dict[str, tuple[WorkflowJobEvent, datetime]] = {}
+        self._clock = clock
+        self._remembered: dict[str, tuple[WorkflowJobEvent, datetime]] = {}
 
     def run(self, tasks: Sequence[TaskState], now: datetime) -> None:
         """Make one pass; what fails is reported and left for the next.
@@ -140,205 +119,140 @@ class Reconciler:
             tasks: all runner tasks that live, ended lately, or are past their retention.
             now: the time.
         """
-        began = time.monotonic()
-        done: Counter[str] = Counter()
-        places: dict[str, _Place] = {}
-        own = self._told_by(tasks, places, now)
-        # Runners before jobs: one that takes a job in between counts as free although its job is gone, and no second
-        # one is started. The other way round that job would seem to wait for nobody.
-        for place in places.values():
-            self._list_runners(place)
-        self._list_jobs(own, places, now)
-        for url, place in places.items():
-            self._reconcile(url, place, tasks, now, done)
-        for action in clean_up(tasks, places, now, self._retention):
-            done[self._carry_out(action)] += 1
-        waits = [job.age(now) for place in places.values() for job in place.jobs.values()]
-        _log(
-            logging.INFO,
-            result="done",
-            scopes=len(places),
-            jobs=len(waits),
-            longest_wait_s=round(max(waits, default=timedelta()).total_seconds()),
-            waiting=sum(task.state == "waiting" for task in tasks),
-            running=sum(task.state == "running" for task in tasks),
-            actions=dict(done),
-            ms=round((time.monotonic() - began) * 1000),
-        )
+        with about(**{"pass": "reconciliation"}):
+            began = self._clock()
+            current = Pass(self._settings, tasks, now)
+            known_events = self._remember(current)
+            # List runners before jobs. If a runner takes a job between the two calls, it counts as idle, and no runner
+            # is started although its job is gone from the list. The other order would start one too many.
+            for facts in current.scopes.values():
+                self._list_runners(facts)
+            self._list_jobs(current, known_events)
+            for facts in current.scopes.values():
+                self._reconcile(current, facts)
+            for action in clean_up(tasks, current.scopes, now, self._retention):
+                self._carry_out(current, action)
+            took = self._clock() - began
+            log(logging.INFO, result=Result.DONE, **current.summary(), ms=round(took.total_seconds() * 1000))
 
-    def _told_by(
-        self, tasks: Iterable[TaskState], places: dict[str, _Place], now: datetime
-    ) -> Mapping[str, WorkflowJobEvent]:
-        """Return the latest job of each repository that has tasks, and note where their runners register.
+    def _remember(self, current: Pass) -> Mapping[str, WorkflowJobEvent]:
+        """Return a job of each repository that has tasks, or had tasks in an earlier pass: the latter come last.
 
-        Last come those that had some when this process looked before: somebody may have deleted the Batch job with all
-        its tasks. Nothing but where to look is taken from that memory.
+        Someone may have deleted the Batch job with all its tasks. Only *where to look* is remembered, never what to do.
         """
-        own: dict[str, WorkflowJobEvent] = {}
-        for task in sorted(tasks, key=lambda one: one.created_at, reverse=True):
-            if task.notes.origin is not None:
-                event = task.notes.origin.event
-                own.setdefault(event.repository.full_name, event)
-                self._place(places, event)
-        self._told = {name: told for name, told in self._told.items() if now - told[1] < MEMORY}
-        self._told |= {name: (event, now) for name, event in own.items()}
-        return own | {name: event for name, (event, _) in self._told.items() if name not in own}
+        latest = current.latest_events
+        self._remembered = {
+            repository: (event, seen_at)
+            for repository, (event, seen_at) in self._remembered.items()
+            if current.now - seen_at < REPOSITORY_REMEMBERED_FOR
+        }
+        self._remembered |= {repository: (event, current.now) for repository, event in latest.items()}
+        earlier = {repository: event for repository, (event, _) in self._remembered.items() if repository not in latest}
+        return latest | earlier
 
-    def _list_runners(self, place: _Place) -> None:
+    def _list_runners(self, facts: ScopeFacts) -> None:
         try:
-            place.runners = self._runners.listed(ScopeAccess(place.scope, place.installation))
+            facts.runners = self._runners.listed(facts.access)
         except UpstreamError as error:
-            place.trouble = str(error)
+            facts.problem = str(error)
 
-    def _list_jobs(self, own: Mapping[str, WorkflowJobEvent], places: dict[str, _Place], now: datetime) -> None:
-        """Ask GitHub for the queued jobs of every repository in view, and sort them by where their runners register."""
-        installed = self._installations()
-        names = list(dict.fromkeys([*own, *self._settings.reconcile_repositories, *installed]))
-        chosen = _by_turns(names, int(now.timestamp()) // 60 // self._settings.reconcile_minutes)
-        for name in names:
-            told = own.get(name)
-            if name not in chosen:
-                if told is not None:
-                    self._place(places, told).complete = False
+    def _list_jobs(self, current: Pass, known_events: Mapping[str, WorkflowJobEvent]) -> None:
+        """Ask GitHub for the queued jobs of the repositories in view."""
+        installed = self._list_installed()
+        in_view = list(dict.fromkeys([*known_events, *self._settings.reconcile_repositories, *installed]))
+        chosen = rotation(in_view, int(current.now.timestamp()) // 60 // self._settings.reconcile_minutes)
+        for repository in in_view:
+            known_event = known_events.get(repository)
+            if repository not in chosen:
+                if known_event is not None:
+                    current.scope_of(known_event).complete = False
                 continue
-            installation = told.installation.id if told and told.installation else installed.get(name)
+            installation = known_event.installation_id if known_event else None
             try:
-                events = self._jobs.queued(name, installation)
+                events = self._queued_jobs(repository, installation or installed.get(repository))
             except UpstreamError as error:
-                self._blame(places, name, told, error)
+                log(logging.WARNING, result=Result.SKIPPED, repository=repository, reason=str(error))
+                current.add_problem(repository, known_event, error)
                 continue
             for event in events:
-                job = self._waiting_job(event)
-                if job is not None:
-                    self._place(places, event).jobs[job.job_key] = job
+                current.add_job(event)
 
-    def _installations(self) -> Mapping[str, int]:
+    def _list_installed(self) -> Mapping[str, int]:
         try:
             return self._installed()
         except UpstreamError as error:
-            _log(logging.WARNING, result="skipped", what="the App's installations", reason=str(error))
+            log(logging.WARNING, result=Result.SKIPPED, what="the App's installations", reason=str(error))
             return {}
 
-    def _place(self, places: dict[str, _Place], event: WorkflowJobEvent) -> _Place:
-        scope = runner_scope(event, self._settings)
-        place = places.setdefault(scope.url(self._settings.github_web_url), _Place(scope))
-        if place.installation is None and event.installation is not None:
-            place.installation = event.installation.id
-        return place
-
-    def _blame(self, places: dict[str, _Place], name: str, told: WorkflowJobEvent | None, error: UpstreamError) -> None:
-        """Take note that a repository's jobs are unknown.
-
-        Nothing is decided where its runners register while GitHub does not answer. A repository that is gone, or that
-        the credentials may not see, holds up no other: there only nothing is ended, for it might be needed.
-        """
-        _log(logging.WARNING, result="skipped", repository=name, reason=str(error))
-        if told is not None:
-            blamed = [self._place(places, told)]
-        else:
-            scopes = [Scope("organization", name.partition("/")[0]), Scope("repository", name)]
-            if self._settings.github_enterprise is not None:
-                scopes.append(Scope("enterprise", self._settings.github_enterprise))
-            urls = [scope.url(self._settings.github_web_url) for scope in scopes]
-            blamed = [places[url] for url in urls if url in places]
-        for place in blamed:
-            place.complete = False
-            if not isinstance(error, GitHubRefused):
-                place.trouble = f"{name}: {error}"
-
-    def _waiting_job(self, event: WorkflowJobEvent) -> WaitingJob | None:
-        admission = admit(event, self._settings)
-        if not isinstance(admission, Admitted):
-            return None
-        return WaitingJob(event, admission.profile, frozenset(label.lower() for label in event.workflow_job.labels))
-
-    def _reconcile(
-        self, url: str, place: _Place, tasks: Sequence[TaskState], now: datetime, done: Counter[str]
-    ) -> None:
-        if place.runners is None and place.trouble is None:
-            self._list_runners(place)  # it has jobs, and had no tasks
-        if place.runners is None or place.trouble is not None:
-            _log(logging.WARNING, result="skipped", scope=str(place.scope), reason=place.trouble)
-            done["skipped"] += 1
+    def _reconcile(self, current: Pass, facts: ScopeFacts) -> None:
+        """Decide what to do in one scope, and do it."""
+        if facts.runners is None and facts.problem is None:
+            self._list_runners(facts)  # the scope came into view by its jobs: it has no tasks
+        if facts.runners is None or facts.problem is not None:
+            log(logging.WARNING, result=Result.SKIPPED, scope=str(facts.scope), reason=facts.problem)
+            current.counts["skipped"] += 1
             return
-        access = ScopeAccess(place.scope, place.installation)
-        jobs = list(place.jobs.values())
-        own = [task for task in tasks if task.notes.url == url]
-        others = [task for task in tasks if task.notes.url != url and task.job_key in place.jobs] if place.jobs else []
-        view = ScopeView(access, url, jobs, place.runners, own, others, place.complete, self._period)
-        for action in decide(view, now, STARTS - done[_START]):
-            done[self._carry_out(action)] += 1
+        starts_left = STARTS_PER_PASS - current.counts[StartRunner.name]
+        for action in decide(current.view(facts, facts.runners), current.now, starts_left):
+            self._carry_out(current, action)
 
-    def _carry_out(self, action: Action) -> str:
-        """Do one thing and log it with its reason; return what it is called."""
-        name, about = _described(action)
-        try:
-            outcome = self._do(action)
-        except OrchestratorError as error:
-            _log(logging.WARNING, result="failed", action=name, why=action.reason, reason=str(error), **about)
-            return "failed"
-        _log(_LEVELS.get(type(action), logging.INFO), result=outcome, action=name, reason=action.reason, **about)
-        return name
+    def _carry_out(self, current: Pass, action: Action) -> None:
+        """Do one thing, log it with its reason, and count it."""
+        with about(**action.ids):
+            try:
+                result = self._do(action)
+            except OrchestratorError as error:
+                reasons = {"why": action.reason, "reason": str(error)}
+                log(logging.WARNING, result=Result.FAILED, action=action.name, **reasons)
+                current.counts["failed"] += 1
+                return
+            log(_LEVELS.get(result, logging.INFO), result=result, action=action.name, reason=action.reason)
+            current.counts[action.name] += 1
 
-    def _do(self, action: Action) -> str:  # noqa: PLR0911 - one per action
+    def _do(self, action: Action) -> Result:  # noqa: PLR0911 - one per action
         match action:
             case StartRunner(job, replacement):
-                return self._starter.start(job.event, job.profile, replacement).result
+                return self._start(job.event, job.profile, replacement).result
             case ReplaceTask(task, job, replacement):
                 return self._replace(task, job, replacement)
+            case EndTask(task) if task.state == "waiting":
+                return Result.ENDED if self._tasks.end_waiting(task.pool, task.task_id) else Result.LEFT
             case EndTask(task):
-                if task.state == "waiting":
-                    return "ended" if self._tasks.end_waiting(task.pool, task.task_id) else "left"
                 self._tasks.end(task.pool, task.task_id)
-                return "ended"
+                return Result.ENDED
             case DeleteTask(task):
                 self._tasks.delete(task.pool, task.task_id)
-                return "deleted"
+                return Result.DELETED
             case RemoveRunner(access, runner):
                 self._runners.remove(access, runner.id)
-                return "removed"
+                return Result.REMOVED
+            case GiveUp():
+                return Result.GIVEN_UP
             case Wait():
-                return "waits"
+                return Result.WAITS
             case _:
-                return "given up"
+                assert_never(action)
 
-    def _replace(self, task: TaskState, job: WaitingJob, replacement: int) -> str:
-        """Start the new one first: at no time is there none. If the old one has started meanwhile, it stays instead."""
-        started = self._starter.start(job.event, job.profile, replacement)
+    def _replace(self, task: TaskState, job: WaitingJob, replacement: int) -> Result:
+        """Start the new task before the old one is ended, so that there is always one.
+
+        If the old task has started in between, it stays, and the new one is ended.
+        """
+        started = self._start(job.event, job.profile, replacement)
         if self._tasks.end_waiting(task.pool, task.task_id):
-            return "replaced"
+            return Result.REPLACED
         self._tasks.end_waiting(started.pool, started.task_id)
-        return "left"
+        return Result.LEFT
 
 
-def _described(action: Action) -> tuple[str, dict[str, object]]:
-    """Name an action and what it is about, for the log."""
-    match action:
-        case StartRunner(job, _) | GiveUp(job):
-            about = _about(job)
-            return (_START if isinstance(action, StartRunner) else "give up"), about
-        case ReplaceTask(task, job, _):
-            return "replace task", {"task": task.task_id, **_about(job)}
-        case Wait(job, task):
-            return "wait", {"task": task.task_id, "pool": task.pool, **_about(job)}
-        case EndTask(task):
-            return "end task", {"task": task.task_id, "pool": task.pool}
-        case DeleteTask(task):
-            return "delete task", {"task": task.task_id, "pool": task.pool}
-        case _:
-            return "remove runner", {"runner": action.runner.name}
+def rotation(repositories: Sequence[str], turn: int) -> frozenset[str]:
+    """Return the repositories that one pass asks about: always the first 40; of the rest, 20 per pass in rotation.
 
-
-def _about(job: WaitingJob) -> dict[str, object]:
-    return {"job": job.event.workflow_job.id, "repository": job.event.repository.full_name}
-
-
-def _by_turns(names: Sequence[str], turn: int) -> frozenset[str]:
-    """Choose the repositories of one pass: the first ones always, of the others some more with each turn."""
-    first, others = names[: REPOSITORIES - TURNS], names[REPOSITORIES - TURNS :]
-    begin = turn * TURNS % len(others) if others else 0
-    return frozenset([*first, *[*others, *others][begin : begin + TURNS]])
-
-
-def _log(level: int, **fields: object) -> None:
-    logger.log(level, "%s", json.dumps({"pass": "reconciliation", **fields}))
+    Args:
+        repositories: those in view, the most important first.
+        turn: the number of the pass.
+    """
+    always = repositories[: REPOSITORIES_PER_PASS - ROTATED_PER_PASS]
+    rest = repositories[REPOSITORIES_PER_PASS - ROTATED_PER_PASS :]
+    begin = turn * ROTATED_PER_PASS % len(rest) if rest else 0
+    return frozenset([*always, *[*rest, *rest][begin : begin + ROTATED_PER_PASS]])

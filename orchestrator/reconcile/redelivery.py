@@ -1,10 +1,9 @@
-"""Webhook deliveries that failed, sent again: GitHub does not do it by itself.
+"""Redelivery of failed webhook deliveries: GitHub does not redeliver by itself.
 
-Nothing is remembered between passes. GitHub lists every attempt under the event's guid, so the list itself says what
-has succeeded since, how often it was tried and when.
+Nothing is remembered between passes. GitHub lists every attempt under the event's guid, so the list itself says whether
+an attempt has succeeded since, how many there were, and when.
 """
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -12,50 +11,58 @@ from typing import Protocol
 
 from orchestrator.errors import GitHubRefused, UpstreamError
 from orchestrator.jobs.event import EVENT
+from orchestrator.log import Log, about
 from orchestrator.reconcile.hook_delivery import APP_HOOK, HookDelivery
+from orchestrator.result import Result
 from orchestrator.runners.task import TaskState
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
-# How long after the first, second and third failed attempt the next is made. After that a person must look.
+# How long after the first, second and third failed attempt the next one is made. There is no fifth attempt.
 PAUSES = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
+# How far back failed deliveries are looked for.
 LOOK_BACK = timedelta(hours=6)
-# What one pass sends again. What was refused comes last, because it mostly is again (a public repository,
-# for example), and a burst of it must not hold up the rest.
-MOST = 50
-ACTIONS = ("queued", "completed")
+# How many deliveries one pass sends again, over all webhooks.
+REDELIVERIES_PER_PASS = 50
+# The actions of `workflow_job` that the orchestrator acts on.
+EVENT_ACTIONS = ("queued", "completed")
 
 
 class Deliveries(Protocol):
-    """A webhook's deliveries, as GitHub keeps them."""
+    """The deliveries of webhooks, as GitHub keeps them."""
 
     def since(self, hook: str, moment: datetime) -> Iterator[HookDelivery]:
-        """List them, newest first, back to a moment."""
+        """List those of one webhook, newest first, back to a moment."""
 
     def redeliver(self, hook: str, delivery: HookDelivery) -> None:
-        """Have one sent again."""
+        """Send one again."""
 
 
 def due(deliveries: Iterable[HookDelivery], now: datetime) -> Sequence[HookDelivery]:
-    """Return which attempts to repeat now: those that were not refused before the others, the oldest first.
+    """Return which attempts to repeat now, the oldest first, but refused ones last.
+
+    Most refused deliveries (of a public repository, for example) are refused again. They must not use up what one pass
+    may send.
 
     Args:
         deliveries: every attempt of the last hours.
         now: the time.
     """
-    attempts: dict[str, list[HookDelivery]] = {}
+    attempts_of: dict[str, list[HookDelivery]] = {}
     for delivery in deliveries:
-        if delivery.event == EVENT and delivery.action in ACTIONS:
-            attempts.setdefault(delivery.guid, []).append(delivery)
-    found = []
-    for tries in attempts.values():
-        # Where the first attempt is out of sight, so may be others: they cannot be counted any more.
-        if len(tries) > len(PAUSES) or all(one.again for one in tries) or any(one.succeeded for one in tries):
+        if delivery.event == EVENT and delivery.action in EVENT_ACTIONS:
+            attempts_of.setdefault(delivery.guid, []).append(delivery)
+    repeated: list[HookDelivery] = []
+    for attempts in attempts_of.values():
+        # If the first attempt is not in the list, other attempts may be missing too, and cannot be counted.
+        first_is_missing = all(attempt.again for attempt in attempts)
+        if first_is_missing or len(attempts) > len(PAUSES) or any(attempt.succeeded for attempt in attempts):
             continue
-        last = max(tries, key=lambda one: (one.delivered_at, one.id))
-        if now - last.delivered_at >= PAUSES[len(tries) - 1]:
-            found.append(last)
-    return sorted(found, key=lambda one: (one.refused, one.delivered_at, one.id))[:MOST]
+        last = max(attempts, key=lambda attempt: (attempt.delivered_at, attempt.id))
+        if now - last.delivered_at >= PAUSES[len(attempts) - 1]:
+            repeated.append(last)
+    repeated.sort(key=lambda attempt: (attempt.refused, attempt.delivered_at, attempt.id))
+    return repeated[:REDELIVERIES_PER_PASS]
 
 
 class Redelivery:
@@ -63,7 +70,7 @@ class Redelivery:
 
     Args:
         deliveries: GitHub's.
-        app: whether the App's own webhook is to be looked after.
+        app: whether to look after the App's own webhook too.
     """
 
     def __init__(self, deliveries: Deliveries, *, app: bool) -> None:
@@ -74,33 +81,32 @@ class Redelivery:
         """Make one pass; what fails is reported, and tried again by the next.
 
         Args:
-            tasks: recent ones; each names the webhook that asked for it.
+            tasks: recent ones; each names the webhook that delivered its job.
             now: the time.
         """
-        named = {
-            task.notes.origin.event.webhook: None
-            for task in tasks
-            if task.notes.origin and task.notes.origin.event.webhook
-        }
-        turns = iter(range(MOST))
-        for hook in ([APP_HOOK] if self._app else []) + [hook for hook in named if hook]:
-            try:
-                self._look_after(hook, now, turns)
-            except GitHubRefused as error:
-                _log(logging.INFO, result="skipped", hook=hook, reason=str(error))
-            except UpstreamError as error:
-                _log(logging.WARNING, result="skipped", hook=hook, reason=str(error))
+        left = REDELIVERIES_PER_PASS
+        for hook in self._hooks(tasks):
+            with about(**{"pass": "redelivery"}, hook=hook):
+                try:
+                    for delivery in due(self._deliveries.since(hook, now - LOOK_BACK), now)[:left]:
+                        left -= 1
+                        self._redeliver(hook, delivery)
+                except GitHubRefused as error:
+                    log(logging.INFO, result=Result.SKIPPED, reason=str(error))
+                except UpstreamError as error:
+                    log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
 
-    def _look_after(self, hook: str, now: datetime, turns: Iterator[int]) -> None:
-        for delivery, _ in zip(due(self._deliveries.since(hook, now - LOOK_BACK), now), turns, strict=False):
-            reason = f"it failed at {delivery.delivered_at:%Y-%m-%dT%H:%M:%SZ}"
+    def _hooks(self, tasks: Iterable[TaskState]) -> Iterable[str]:
+        """Return the App's webhook and each webhook that a task names, once."""
+        named = [task.notes.origin.event.webhook for task in tasks if task.notes.origin]
+        return dict.fromkeys(hook for hook in [APP_HOOK if self._app else None, *named] if hook)
+
+    def _redeliver(self, hook: str, delivery: HookDelivery) -> None:
+        reason = f"it failed at {delivery.delivered_at:%Y-%m-%dT%H:%M:%SZ}"
+        with about(delivery=delivery.guid):
             try:
                 self._deliveries.redeliver(hook, delivery)
-            except GitHubRefused as error:  # this one; the others may go
-                _log(logging.WARNING, result="failed", hook=hook, delivery=delivery.guid, why=reason, reason=str(error))
-                continue
-            _log(logging.WARNING, result="redelivered", hook=hook, delivery=delivery.guid, reason=reason)
-
-
-def _log(level: int, **fields: object) -> None:
-    logger.log(level, "%s", json.dumps({"pass": "redelivery", **fields}))
+            except GitHubRefused as error:  # only this one: the others may go
+                log(logging.WARNING, result=Result.FAILED, why=reason, reason=str(error))
+                return
+            log(logging.WARNING, result=Result.REDELIVERED, reason=reason)

@@ -15,7 +15,8 @@ import orchestrator.runners.provisioning
 import sandbox.chaos.containers
 from orchestrator.delivery.receiver import Answer
 from orchestrator.github.client import GitHubClient
-from orchestrator.reconcile.plan import RemoveRunner, ScopeView
+from orchestrator.reconcile.action import RemoveRunner
+from orchestrator.reconcile.view import ScopeView
 from sandbox.chaos.__main__ import main
 from sandbox.chaos.options import Options
 from sandbox.chaos.report import Report, stories
@@ -114,7 +115,7 @@ class TestEachCheckCanFail:
 
     def test_surplus(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A pass that takes no account of what was started already starts it all again."""
-        monkeypatch.setattr(orchestrator.reconcile.plan, "match", lambda *_, **__: {})
+        monkeypatch.setattr(orchestrator.reconcile.plan, "assign", lambda *_, **__: {})
         assert SURPLUS in simulate(Options(60, 3, settles_in=600)).ledger.broken
 
     def test_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:

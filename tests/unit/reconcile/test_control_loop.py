@@ -1,112 +1,107 @@
 """A pass as a whole: no step depends on another."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from orchestrator.errors import SettingsError, TransientError, UpstreamError
 from orchestrator.reconcile.control_loop import ControlLoop
-from orchestrator.reconcile.reconciler import Reconciler
-from orchestrator.reconcile.redelivery import Redelivery
 from orchestrator.runners.task import TaskState
+from tests.fakes import ManualClock
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
+type Lines = list[tuple[str, dict[str, Any]]]
 
-class World:
-    """What a pass goes through; each may be in trouble."""
+
+class FakeSteps:
+    """What a pass goes through; each step notes what it was given, and may fail."""
 
     def __init__(self) -> None:
         self.tasks: list[TaskState] = []
-        self.unreadable: UpstreamError | None = None
-        self.queue: UpstreamError | None = None
-        self.mistakes: dict[str, Exception] = {}
-        self.messages: list[bytes] = []
-        self.seen: list[tuple[str, Sequence[TaskState], datetime]] = []
+        self.tasks_error: UpstreamError | None = None
+        self.requests: list[bytes] = []
+        self.queue_error: UpstreamError | None = None
+        self.step_errors: dict[str, Exception] = {}
+        self.calls: list[tuple[str, Sequence[TaskState], datetime]] = []
 
-    def pass_over(self) -> None:
+    def run_pass(self) -> None:
         """Make a pass."""
         ControlLoop(
-            self,
+            self.list_tasks,
             ["batchLinux"],
-            redelivery=cast("Redelivery", Step("redelivery", self)),
-            reconciler=cast("Reconciler", Step("reconciler", self)),
-            unexplained=self.unexplained,
-            clock=NOW.timestamp,
+            redeliver=lambda tasks, now: self.note("redelivery", tasks, now),
+            reconcile=lambda tasks, now: self.note("reconciliation", tasks, now),
+            given_up=self.given_up,
+            clock=ManualClock(NOW),
         ).run()
 
-    def listed(self, pools: Iterable[str], now: datetime) -> Iterator[TaskState]:
+    def list_tasks(self, pools: Iterable[str], now: datetime) -> Iterator[TaskState]:
         """List the tasks."""
         assert (list(pools), now) == (["batchLinux"], NOW)
         yield from self.tasks
-        if self.unreadable:
-            raise self.unreadable
+        if self.tasks_error:
+            raise self.tasks_error
 
-    def unexplained(self) -> Iterator[bytes]:
-        """Yield what was given up."""
-        yield from self.messages
-        if self.queue:
-            raise self.queue
+    def note(self, step: str, tasks: Sequence[TaskState], now: datetime) -> None:
+        """Take note of a step."""
+        self.calls.append((step, tasks, now))
+        if step in self.step_errors:
+            raise self.step_errors[step]
 
-
-class Step:
-    """One step, which notes what it was given."""
-
-    def __init__(self, name: str, world: World) -> None:
-        self._name = name
-        self._world = world
-
-    def run(self, tasks: Sequence[TaskState], now: datetime) -> None:
-        """Note it."""
-        self._world.seen.append((self._name, tasks, now))
-        if self._name in self._world.mistakes:
-            raise self._world.mistakes[self._name]
+    def given_up(self) -> Iterator[bytes]:
+        """Yield the given-up requests."""
+        yield from self.requests
+        if self.queue_error:
+            raise self.queue_error
 
 
-def test_a_pass(caplog: pytest.LogCaptureFixture) -> None:
-    """Both steps get the tasks, each once and in its latest state, and the log tells of what was given up."""
-    world = World()
-    world.tasks = [TaskState("runner-1-1", "batchLinux", state, NOW) for state in ("waiting", "running")]
-    world.messages = [b'{"a": "request"}']
-    world.pass_over()
-    assert world.seen == [("redelivery", world.tasks[1:], NOW), ("reconciler", world.tasks[1:], NOW)]
-    (record,) = caplog.records
-    assert record.levelname == "CRITICAL"
-    assert json.loads(record.getMessage()) == {
-        "pass": "control loop", "result": "given up", "message": '{"a": "request"}',
-    }  # fmt: skip
+@pytest.fixture
+def steps() -> FakeSteps:
+    """Return steps that find nothing to do."""
+    return FakeSteps()
 
 
-def test_batch_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
-    """Without the tasks nothing is compared, but deliveries are still looked after; the log says why."""
-    world = World()
-    world.tasks = [TaskState("runner-1-1", "batchLinux", "waiting", NOW)]
-    world.unreadable = TransientError("Batch cannot list the tasks now: 503")
-    world.pass_over()
-    assert world.seen == [("redelivery", (), NOW)]
-    assert "cannot list the tasks" in caplog.text
+def test_a_pass(steps: FakeSteps, log_lines: Lines) -> None:
+    """Both steps get the tasks, each once and in its latest state, and the log reports each given-up request."""
+    steps.tasks = [TaskState("runner-1-1", "batchLinux", state, NOW) for state in ("waiting", "running")]
+    steps.requests = [b'{"a": "request"}']
+    steps.run_pass()
+    assert steps.calls == [("redelivery", steps.tasks[1:], NOW), ("reconciliation", steps.tasks[1:], NOW)]
+    fields = {"pass": "control loop", "result": "given up", "message": '{"a": "request"}'}
+    assert log_lines == [("CRITICAL", fields)]
 
 
-def test_the_queue_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
+def test_batch_does_not_answer(steps: FakeSteps, log_lines: Lines) -> None:
+    """Without the tasks nothing is compared, but failed deliveries are still redelivered; the log says why."""
+    steps.tasks = [TaskState("runner-1-1", "batchLinux", "waiting", NOW)]
+    steps.tasks_error = TransientError("Batch cannot list the tasks now: 503")
+    steps.run_pass()
+    assert steps.calls == [("redelivery", (), NOW)]
+    fields = {"pass": "control loop", "result": "skipped", "reason": "Batch cannot list the tasks now: 503"}
+    assert log_lines == [("WARNING", fields)]
+
+
+def test_the_queue_does_not_answer(steps: FakeSteps, log_lines: Lines) -> None:
     """A queue that does not answer fails no pass."""
-    world = World()
-    world.queue = TransientError("the queue does not do its part: 503")
-    world.pass_over()
-    assert len(world.seen) == 2
-    line: dict[str, Any] = json.loads(caplog.records[0].getMessage())
-    assert line["reason"] == "the queue does not do its part: 503"
+    steps.queue_error = TransientError("the queue does not do its part: 503")
+    steps.run_pass()
+    assert len(steps.calls) == 2
+    fields = {"pass": "control loop", "result": "skipped", "reason": "the queue does not do its part: 503"}
+    assert log_lines == [("WARNING", fields)]
 
 
-def test_what_nobody_expected(caplog: pytest.LogCaptureFixture) -> None:
-    """A step that fails in a way of its own keeps none of the others from their work, and is raised in the end."""
-    world = World()
-    world.mistakes = {"redelivery": SettingsError([("GithubAppPrivateKey", "is no key")]), "reconciler": KeyError(1)}
-    world.messages = [b"{}"]
+def test_unexpected_errors(steps: FakeSteps, log_lines: Lines) -> None:
+    """An unexpected error of one step does not stop the others, and is raised at the end."""
+    steps.step_errors = {
+        "redelivery": SettingsError([("GithubAppPrivateKey", "is no key")]),
+        "reconciliation": KeyError(1),
+    }
+    steps.requests = [b"{}"]
     with pytest.raises(ExceptionGroup) as caught:
-        world.pass_over()
-    assert caught.value.exceptions == tuple(world.mistakes.values())
-    assert [name for name, *_ in world.seen] == ["redelivery", "reconciler"]
-    assert "given up" in caplog.text
+        steps.run_pass()
+    assert caught.value.exceptions == tuple(steps.step_errors.values())
+    assert [step for step, *_ in steps.calls] == ["redelivery", "reconciliation"]
+    assert [line["result"] for _, line in log_lines] == ["given up"]

@@ -2,18 +2,44 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.reconcile.matching import match
+from orchestrator.reconcile.matching import assign
 
 LABELS = st.frozensets(st.sampled_from("abc"), max_size=3)
 
 
-def matched(jobs: Sequence[frozenset[str]], *tiers: Sequence[frozenset[str]]) -> Mapping[int, frozenset[str]]:
-    """Match jobs with supplies that offer all of their labels."""
-    return match(jobs, tiers, fits=frozenset.issubset, kind=hash, key=lambda _job: 0, meant_for=lambda _supply: 1)
+@dataclass(frozen=True)
+class FakeSupply:
+    """A supply that offers labels, made for a job or for none."""
+
+    offers: frozenset[object]
+    made_for: str | None = None
+
+
+@dataclass(frozen=True)
+class FakeJob:
+    """A job that needs all of its labels."""
+
+    needs: frozenset[object]
+    key: str = ""
+
+    @property
+    def kind(self) -> frozenset[object]:
+        """What it needs."""
+        return self.needs
+
+    def accepts(self, supply: FakeSupply, /) -> bool:
+        """Whether the supply offers all of the labels."""
+        return self.needs <= supply.offers
+
+
+def assigned(jobs: Sequence[frozenset[str]], *tiers: Sequence[frozenset[str]]) -> Mapping[int, FakeSupply]:
+    """Assign supplies that were made for nobody."""
+    return assign([FakeJob(needs) for needs in jobs], [[FakeSupply(offers) for offers in tier] for tier in tiers])
 
 
 def most(jobs: Sequence[frozenset[str]], supplies: Sequence[frozenset[str]]) -> int:
@@ -26,52 +52,37 @@ def most(jobs: Sequence[frozenset[str]], supplies: Sequence[frozenset[str]]) -> 
 
 
 @given(st.lists(LABELS, max_size=4), st.lists(LABELS, max_size=3))
-def test_as_many_as_can_be(jobs: list[frozenset[str]], supplies: list[frozenset[str]]) -> None:
-    """No other way of matching serves more jobs, and each is served by something that fits."""
-    found = matched(jobs, supplies)
+def test_as_many_as_possible(jobs: list[frozenset[str]], supplies: list[frozenset[str]]) -> None:
+    """No other assignment serves more jobs, and each job gets a supply that it accepts."""
+    found = assigned(jobs, supplies)
     assert len(found) == most(jobs, supplies)
-    assert all(jobs[index] <= supply for index, supply in found.items())
+    assert all(jobs[index] <= supply.offers for index, supply in found.items())
 
 
 @given(st.lists(LABELS, max_size=4), st.lists(LABELS, max_size=2), st.lists(LABELS, max_size=2))
 def test_tiers(jobs: list[frozenset[str]], first: list[frozenset[str]], last: list[frozenset[str]]) -> None:
-    """A second tier serves more jobs where it can, and never fewer of the first tier's."""
-    alone, both = matched(jobs, first), matched(jobs, first, last)
+    """A second tier serves more jobs where it can, and takes no job's supply away."""
+    alone, both = assigned(jobs, first), assigned(jobs, first, last)
     assert set(alone) <= set(both)
     assert len(both) == most(jobs, [*first, *last])
 
 
 def test_its_own() -> None:
-    """A job keeps what was made for it, where that serves no fewer jobs; the oldest job chooses first otherwise."""
-    found = match(
-        ["job 1", "job 2", "job 3"],
-        [["task of 2", "task of 1"], ["task of 3"]],
-        fits=lambda _job, _supply: True,
-        kind=lambda _job: 0,
-        key=lambda job: job[-1],
-        meant_for=lambda supply: supply[-1],
-    )
-    assert found == {0: "task of 1", 1: "task of 2", 2: "task of 3"}
+    """A job gets the supply that was made for it, if that serves no fewer jobs."""
+    jobs = [FakeJob(frozenset("a"), key) for key in ("1", "2", "3")]
+    first, second, third = (FakeSupply(frozenset("a"), key) for key in ("1", "2", "3"))
+    assert assign(jobs, [[second, first], [third]]) == {0: first, 1: second, 2: third}
 
 
-def test_its_own_that_does_not_fit() -> None:
-    """What was made for a job and does not fit any more is not given to it."""
-    found = match(
-        ["a"], [["b"]], fits=lambda _job, _supply: False, kind=lambda _job: 0, key=lambda _: 0, meant_for=lambda _: 0
-    )
-    assert found == {}
+def test_its_own_that_it_does_not_accept() -> None:
+    """A job does not get the supply that was made for it if it does not accept that one any more."""
+    assert assign([FakeJob(frozenset("a"), "1")], [[FakeSupply(frozenset("b"), "1")]]) == {}
 
 
 def test_a_long_chain() -> None:
-    """Many jobs may have to pass on what they hold, however many: each here fits two supplies, and the last but one."""
-    count = 3000
-    jobs = [*range(count), -1]
-    found = match(
-        jobs,
-        [range(count + 1)],
-        fits=lambda job, supply: supply == 0 if job == -1 else supply in (job, job + 1),
-        kind=lambda job: job,
-        key=lambda job: job,
-        meant_for=lambda supply: supply,
-    )
-    assert sorted(found.values()) == list(range(count + 1))
+    """Any number of jobs may have to exchange their supplies: here each accepts two, and the last job only one."""
+    count = 1500  # more than Python lets a function call itself
+    jobs = [FakeJob(frozenset([number]), str(number)) for number in [*range(count), -1]]
+    supplies = [FakeSupply(frozenset([number - 1, number]), str(number)) for number in range(count + 1)]
+    found = assign(jobs, [supplies])
+    assert len({supply.made_for for supply in found.values()}) == count + 1

@@ -1,38 +1,37 @@
 """Demand against supply: what is missing and what is left over."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pytest
 
-from orchestrator.delivery.webhook import workflow_job_event
-from orchestrator.jobs.admission import Admitted, admit
-from orchestrator.reconcile.plan import (
-    DELETIONS,
-    FAILURES,
-    REMOVALS,
-    REPORTS,
-    RUNNERS_PER_JOB,
-    STARTS,
+from orchestrator.reconcile.action import (
     Action,
     DeleteTask,
     EndTask,
     GiveUp,
     RemoveRunner,
     ReplaceTask,
-    ScopeView,
     StartRunner,
     Wait,
-    WaitingJob,
+)
+from orchestrator.reconcile.plan import (
+    DELETIONS_PER_PASS,
+    FAILURES_REPLACED,
+    REMOVALS_PER_PASS,
+    RUNNERS_PER_JOB,
+    STARTS_PER_PASS,
+    WAIT_REPORTS_PER_PASS,
     clean_up,
     decide,
 )
+from orchestrator.reconcile.view import ScopeView, WaitingJob
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import Scope, ScopeAccess
 from orchestrator.runners.task import TaskState
-from tests.builders import queued_job, settings
+from tests.builders import task_state
+from tests.unit.reconcile.builders import waiting_job
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 LABELS = frozenset({"self-hosted", "linux", "x64", "ubuntu-latest", "ubuntu-24.04"})
@@ -47,13 +46,8 @@ def minutes(count: float) -> timedelta:
 
 def job(number: int, *labels: str, age: float | None = 10, attempt: int = 1) -> WaitingJob:
     """Return a job that has waited for some minutes."""
-    about = queued_job(*labels)["workflow_job"] | {"id": number, "run_attempt": attempt}
-    if age is not None:
-        about["created_at"] = (NOW - minutes(age)).isoformat()
-    event = workflow_job_event(json.dumps(queued_job(workflow_job=about)).encode())
-    admission = admit(event, settings())
-    assert isinstance(admission, Admitted)
-    return WaitingJob(event, admission.profile, frozenset(event.workflow_job.labels))
+    queued_at = NOW - minutes(age) if age is not None else None
+    return waiting_job(number, *labels, queued_at=queued_at, attempt=attempt)
 
 
 def task(
@@ -65,8 +59,8 @@ def task(
         "started_at": at if state != "waiting" else None,
         "ended_at": at if state == "finished" else None,
     }
-    values = times | {"url": URL, "labels": LABELS, "expires_at": NOW + minutes(40)} | changes
-    return TaskState(name, "batchLinux", state, at, **values)
+    values = times | {"url": URL, "labels": tuple(LABELS), "expires_at": NOW + minutes(40)} | changes
+    return task_state(name, "batchLinux", state, at, **values)
 
 
 def runner(name: str, *, online: bool = True, busy: bool = False, labels: frozenset[str] = LABELS) -> Runner:
@@ -81,16 +75,24 @@ def decided(
     *,
     others: Sequence[TaskState] = (),
     complete: bool = True,
-    most: int = STARTS,
+    start_limit: int = STARTS_PER_PASS,
 ) -> list[Action]:
     """Decide, five minutes between two passes."""
-    view = ScopeView(ACME, URL, jobs, runners or [], tasks, others, complete, minutes(5))
-    return decide(view, NOW, most)
+    view = ScopeView(
+        access=ACME,
+        jobs=jobs,
+        runners=runners or [],
+        tasks=tasks,
+        others=others,
+        complete=complete,
+        period=minutes(5),
+    )
+    return decide(view, NOW, start_limit)
 
 
 def starts(actions: list[Action]) -> list[tuple[int, int]]:
     """Return the jobs that get a runner, and which it is."""
-    return [(one.job.event.workflow_job.id, one.replacement) for one in actions if isinstance(one, StartRunner)]
+    return [(start.job.event.workflow_job.id, start.replacement) for start in actions if isinstance(start, StartRunner)]
 
 
 class TestWhatIsMissing:
@@ -109,7 +111,7 @@ class TestWhatIsMissing:
 
     @pytest.mark.parametrize(("age", "expected"), [(1.9, []), (2, [(1, 0)]), (None, [(1, 0)])])
     def test_in_flight(self, age: float | None, expected: list[tuple[int, int]]) -> None:
-        """A job that was queued a moment ago is left to its delivery; one that does not say when is not."""
+        """A job that was queued a moment ago is left to its delivery; a job that does not say when is not."""
         assert starts(decided([job(1, age=age)], [])) == expected
 
     def test_another_attempt(self) -> None:
@@ -129,11 +131,11 @@ class TestWhatIsMissing:
         ],
     )
     def test_a_task_that_will_serve_it(self, supply: TaskState) -> None:
-        """A waiting or starting task is supply, whosever it was."""
+        """A waiting or starting task counts, whichever job it was started for."""
         assert decided([job(1)], [supply]) == []
 
     def test_runners_are_counted(self) -> None:
-        """Two jobs and one task make one runner more, for the job that has waited longer without its own."""
+        """Two jobs and one task need one more runner: for the job without its own task, else for the younger job."""
         assert starts(decided([job(1, age=5), job(2, age=9)], [task("runner-1-1")])) == [(2, 0)]
         assert starts(decided([job(1, age=5), job(2, age=9)], [task("runner-3-1")])) == [(1, 0)]
 
@@ -148,7 +150,7 @@ class TestWhatIsMissing:
         ],
     )
     def test_a_running_task(self, known: Runner | None, *, supplied: bool) -> None:
-        """A task that runs for long is supply only while GitHub sees its runner idle."""
+        """A task that runs for long counts only while its runner is online and idle."""
         actions = decided([job(1)], [task("runner-9-1", "running", age=30)], [known] if known else [])
         assert (starts(actions) == []) == supplied
 
@@ -162,8 +164,8 @@ class TestWhatIsMissing:
             (runner("their-vm", labels=frozenset({"self-hosted"})), 10, False),
         ],
     )
-    def test_a_runner_of_somebody_else(self, other: Runner, age: float, *, supplied: bool) -> None:
-        """An idle runner that nobody started for us takes the job, unless it has not for a quarter of an hour."""
+    def test_a_foreign_runner(self, other: Runner, age: float, *, supplied: bool) -> None:
+        """An idle runner that we did not start counts, until the job has waited beside it for 15 minutes."""
         assert (starts(decided([job(1, age=age)], [], [other])) == []) == supplied
 
     def test_labels(self) -> None:
@@ -171,19 +173,19 @@ class TestWhatIsMissing:
         windows = job(1, "self-hosted", "windows-latest")
         assert starts(decided([windows], [task("runner-9-1")])) == [(1, 0)]
 
-    def test_at_most_so_many(self) -> None:
-        """One pass starts so many runners at most, for those that wait longest."""
-        found = starts(decided([job(number, age=number) for number in range(10, 10 + STARTS + 5)], []))
-        assert len(found) == STARTS
-        assert found[0] == (10 + STARTS + 4, 0)
-        assert len(decided([job(1), job(2), job(3)], [], most=2)) == 2
+    def test_starts_are_limited(self) -> None:
+        """One pass starts a limited number of runners, for the jobs that wait longest."""
+        found = starts(decided([job(number, age=number) for number in range(10, 10 + STARTS_PER_PASS + 5)], []))
+        assert len(found) == STARTS_PER_PASS
+        assert found[0] == (10 + STARTS_PER_PASS + 4, 0)
+        assert len(decided([job(1), job(2), job(3)], [], start_limit=2)) == 2
 
 
 class TestReplacements:
     """Runners that came too late, or not at all."""
 
     def test_a_registration_about_to_expire(self) -> None:
-        """A waiting task is replaced before its token expires: at no time are there two, or none."""
+        """A waiting task is replaced before its token expires."""
         old = task("runner-1-1", age=55, expires_at=NOW + minutes(11))
         (action,) = decided([job(1, age=55)], [old])
         assert isinstance(action, ReplaceTask)
@@ -192,38 +194,38 @@ class TestReplacements:
         assert isinstance(later, Wait)
 
     def test_many_at_once(self) -> None:
-        """All tasks of a burst expire together, and are replaced together, whatever else may be started."""
-        old = [task(f"runner-{n}-1", age=50, expires_at=NOW + minutes(9)) for n in range(1, STARTS + 51)]
-        found = decided([job(n, age=50) for n in range(1, STARTS + 52)], old, most=0)
-        assert [type(action) for action in found] == [ReplaceTask] * (STARTS + 50)
+        """All tasks of a burst expire together and are replaced together, whatever the limit of starts."""
+        old = [task(f"runner-{n}-1", age=50, expires_at=NOW + minutes(9)) for n in range(1, STARTS_PER_PASS + 51)]
+        found = decided([job(n, age=50) for n in range(1, STARTS_PER_PASS + 52)], old, start_limit=0)
+        assert [type(action) for action in found] == [ReplaceTask] * (STARTS_PER_PASS + 50)
 
-    def test_its_runners_were_elsewhere(self) -> None:
-        """A job whose runners registered elsewhere, before a setting changed, gets one of another name than theirs."""
+    def test_its_runners_were_in_another_scope(self) -> None:
+        """If a job had runners in another scope before a setting changed, its next runner gets a new name."""
         (action,) = decided([job(1)], [], others=[task("runner-1-1", "finished", exit_code=75, url="elsewhere")])
         assert isinstance(action, StartRunner)
         assert (action.replacement, action.reason) == (1, "its runner ended without a job (exit code 75)")
 
     @pytest.mark.parametrize("names", [("runner-1-1", "runner-1-1-ab12"), ("runner-1-1-ab12", "runner-1-1")])
     def test_two_registrations_of_one_task(self, names: tuple[str, str]) -> None:
-        """Of a task's registrations the one that is online counts, however they are listed."""
+        """If a task has two registrations, the one that is online counts, in whatever order they are listed."""
         known = [runner(name, online=name == "runner-1-1-ab12", busy=True) for name in names]
         assert starts(decided([job(2)], [task("runner-1-1", "running", age=3)], known)) == [(2, 0)]
 
-    def test_for_whoever_needs_it(self) -> None:
-        """If its own job has a runner, the place is taken for the job that needs it."""
+    def test_for_another_job(self) -> None:
+        """An expiring task whose own job is gone is replaced for the job that needs it now."""
         (action,) = decided([job(2)], [task("runner-1-1", expires_at=NOW + minutes(5))])
         assert isinstance(action, ReplaceTask)
         assert (action.job.job_key, action.replacement) == ("runner-2-1", 0)
 
-    def test_what_lasts_is_used_first(self) -> None:
-        """A task about to expire is left over while another can serve."""
+    def test_valid_tasks_first(self) -> None:
+        """A task about to expire is surplus if another task can serve the job."""
         (action,) = decided([job(1)], [task("runner-1-1", expires_at=NOW + minutes(5)), task("runner-2-1")])
         assert isinstance(action, EndTask)
         assert action.reason == "more runners wait than jobs"
         assert action.task.task_id == "runner-1-1"
 
     def test_an_expired_registration(self) -> None:
-        """A task that can no longer become a runner is no supply, and ends after the new one was started."""
+        """A task that can no longer become a runner does not count, and ends after the new one was started."""
         old = task("runner-1-1", expires_at=NOW)
         start, end = decided([job(1)], [old])
         assert isinstance(start, StartRunner)
@@ -233,7 +235,7 @@ class TestReplacements:
     @pytest.mark.parametrize(("age", "known", "ended"), [(6, False, True), (6, True, False), (4, False, False)])
     def test_a_runner_that_github_removed(self, age: float, *, known: bool, ended: bool) -> None:
         """A JIT runner that GitHub no longer knows cannot start, so its waiting task is replaced."""
-        old = task("runner-1-1", age=age, registered=True)
+        old = task("runner-1-1", age=age, registration="jit")
         actions = decided([job(1)], [old], [runner("runner-1-1", online=False)] if known else [])
         assert (actions[1:] == [EndTask(old, "its registration has expired")]) == ended
         assert bool(actions) == ended
@@ -249,27 +251,27 @@ class TestReplacements:
         ],
     )
     def test_a_runner_that_is_gone(self, how: dict[str, Any], reason: str) -> None:
-        """Whether it failed, ran another job or was ended: a job that still waits gets the next runner."""
+        """Whether its runner failed, ran another job or was ended: a job that still waits gets the next runner."""
         (action,) = decided([job(1)], [task("runner-1-1", "finished", **how)])
         assert isinstance(action, StartRunner)
         assert (action.replacement, action.reason) == (1, reason)
 
-    def test_so_often(self) -> None:
-        """After so many failures the job gets no further runner, and that is said: for a while."""
+    def test_repeated_failures(self) -> None:
+        """After a number of failures the job gets no further runner, and that is reported for a while."""
         failed = [task("runner-1-1", "finished", exit_code=75, age=14)]
-        failed += [task(f"runner-1-1-r{n}", "finished", exit_code=75, age=14 - n) for n in range(1, FAILURES)]
-        assert starts(decided([job(1)], failed)) == [(1, FAILURES)]
-        failed.append(task(f"runner-1-1-r{FAILURES}", "finished", exit_code=78))
+        failed += [task(f"runner-1-1-r{n}", "finished", exit_code=75, age=14 - n) for n in range(1, FAILURES_REPLACED)]
+        assert starts(decided([job(1)], failed)) == [(1, FAILURES_REPLACED)]
+        failed.append(task(f"runner-1-1-r{FAILURES_REPLACED}", "finished", exit_code=78))
         (action,) = decided([job(1)], failed)
         assert isinstance(action, GiveUp)
         assert action.reason == (
-            f"{FAILURES + 1} runners were started for it, {FAILURES + 1} ended without a job, the last one with "
-            "exit code 78"
+            f"{FAILURES_REPLACED + 1} runners were started for it, "
+            f"{FAILURES_REPLACED + 1} ended without a job, the last one with exit code 78"
         )
-        assert decided([job(1)], [task(one.task_id, "finished", exit_code=75, age=20) for one in failed]) == []
+        assert decided([job(1)], [task(earlier.task_id, "finished", exit_code=75, age=20) for earlier in failed]) == []
 
     def test_runners_that_others_take(self) -> None:
-        """A job whose runners are taken again and again gets more of them, but not for ever."""
+        """A job whose runners are taken by other jobs gets more of them, up to a limit."""
         taken = [
             task(f"runner-1-1-r{n}" if n else "runner-1-1", "finished", exit_code=0) for n in range(RUNNERS_PER_JOB)
         ]
@@ -279,12 +281,12 @@ class TestReplacements:
         assert action.reason == f"{RUNNERS_PER_JOB} runners were started for it, 0 ended without a job"
 
 
-class TestWhatWaitsLong:
-    """Jobs that nothing is to be done for, and that a person may want to know of."""
+class TestWaitReports:
+    """Jobs that wait long although nothing is to be done for them."""
 
     @pytest.mark.parametrize("age", [0, 5, 14.9])
     def test_not_long(self, age: float) -> None:
-        """While a cold pool may still be starting a node there is nothing to say."""
+        """While a cold pool may still be starting a node, nothing is reported."""
         assert decided([job(1, age=age)], [task("runner-1-1", age=age)]) == []
 
     @pytest.mark.parametrize(
@@ -295,43 +297,43 @@ class TestWhatWaitsLong:
         ],
     )
     def test_what_for(self, state: Any, reason: str) -> None:
-        """What a job waits for is told by the task that will serve it, whosever that was."""
+        """The report says what the task that will serve the job is doing."""
         (wait,) = decided([job(1, age=15)], [task("runner-2-1", state, age=3)])
         assert isinstance(wait, Wait)
         assert (wait.job.job_key, wait.task.task_id, wait.reason) == ("runner-1-1", "runner-2-1", reason)
 
     def test_many(self) -> None:
-        """Of many that wait the oldest are told, after everything that is done."""
-        jobs = [job(number, age=20 + number) for number in range(1, REPORTS + 6)]
-        tasks = [task(f"runner-{number}-1", age=20) for number in range(1, REPORTS + 6)]
+        """Of many waiting jobs the oldest are reported, after everything that is done."""
+        jobs = [job(number, age=20 + number) for number in range(1, WAIT_REPORTS_PER_PASS + 6)]
+        tasks = [task(f"runner-{number}-1", age=20) for number in range(1, WAIT_REPORTS_PER_PASS + 6)]
         first, *waits = decided([*jobs, job(99)], tasks)
         assert isinstance(first, StartRunner)
-        told = [wait.job.event.workflow_job.id for wait in waits if isinstance(wait, Wait)]
-        assert told == list(range(REPORTS + 5, 5, -1))
-        assert len(waits) == REPORTS
+        reported = [wait.job.event.workflow_job.id for wait in waits if isinstance(wait, Wait)]
+        assert reported == list(range(WAIT_REPORTS_PER_PASS + 5, 5, -1))
+        assert len(waits) == WAIT_REPORTS_PER_PASS
 
 
 class TestWhatIsLeftOver:
     """Tasks that are ended and runners that are removed."""
 
     def test_more_tasks_than_jobs(self) -> None:
-        """A waiting task that no job needs is ended: not the one whose own job waits."""
+        """A waiting task that no job needs is ended, but not the one whose own job waits."""
         (action,) = decided([job(1)], [task("runner-2-1"), task("runner-1-1")])
         assert isinstance(action, EndTask)
         assert (action.task.task_id, action.reason) == ("runner-2-1", "more runners wait than jobs")
 
-    def test_not_yet_settled(self) -> None:
+    def test_a_new_task(self) -> None:
         """A task that was created a moment ago is left alone: its job may not have been listed yet."""
         assert decided([], [task("runner-1-1", age=4.9)]) == []
         assert len(decided([], [task("runner-1-1", age=5)])) == 1
 
     def test_not_all_is_known(self) -> None:
-        """While a repository could not be looked at, no task is ended as surplus; a missing one is still started."""
+        """If a repository could not be looked at, no task is ended as surplus, but missing ones are started."""
         assert decided([], [task("runner-1-1")], complete=False) == []
         assert starts(decided([job(1)], [], complete=False)) == [(1, 0)]
 
     def test_a_running_task_is_left_alone(self) -> None:
-        """A runner that nobody uses leaves by its idle limit."""
+        """A runner that no job uses is not ended: it leaves at its idle limit."""
         assert decided([], [task("runner-1-1", "running")], [runner("runner-1-1")]) == []
 
     @pytest.mark.parametrize(
@@ -348,7 +350,7 @@ class TestWhatIsLeftOver:
         ],
     )
     def test_offline_runners(self, known: Runner, *, removed: bool) -> None:
-        """A runner is removed when it is offline and named like a task that is over: nobody else's ever is."""
+        """A runner is removed if it is offline and named like a task that is over; no other ever is."""
         tasks = [
             task("runner-1-1", "finished", exit_code=0),
             task("runner-2-1", expires_at=None),
@@ -358,25 +360,25 @@ class TestWhatIsLeftOver:
         assert actions == ([RemoveRunner(ACME, known, "its task is over")] if removed else [])
 
     def test_removals_are_bounded(self) -> None:
-        """One pass removes so many runners at most."""
-        tasks = [task(f"runner-{n}-1", "finished", exit_code=0) for n in range(1, REMOVALS + 5)]
-        found = decided([], tasks, [runner(one.task_id, online=False) for one in tasks])
-        assert len(found) == REMOVALS
+        """One pass removes a limited number of runners."""
+        tasks = [task(f"runner-{n}-1", "finished", exit_code=0) for n in range(1, REMOVALS_PER_PASS + 5)]
+        found = decided([], tasks, [runner(over.task_id, online=False) for over in tasks])
+        assert len(found) == REMOVALS_PER_PASS
 
 
 class TestCleanUp:
     """`clean_up`."""
 
     def test_old_tasks(self) -> None:
-        """A finished task is forgotten when its retention is over, so many in one pass."""
-        old = [task(f"runner-{n}-1", "finished", age=8 * 1440) for n in range(1, DELETIONS + 3)]
+        """A finished task is deleted when its retention is over, a limited number in one pass."""
+        old = [task(f"runner-{n}-1", "finished", age=8 * 1440) for n in range(1, DELETIONS_PER_PASS + 3)]
         young = task("runner-999-1", "finished", age=6 * 1440)
         found = clean_up([young, *old], {URL}, NOW, timedelta(days=7))
-        assert [action.task for action in found if isinstance(action, DeleteTask)] == old[:DELETIONS]
-        assert len(found) == DELETIONS
+        assert [action.task for action in found if isinstance(action, DeleteTask)] == old[:DELETIONS_PER_PASS]
+        assert len(found) == DELETIONS_PER_PASS
 
     def test_overdue_tasks(self) -> None:
-        """A task that runs well past its limit, which Batch should have ended, is ended."""
+        """A task that runs well past its time limit is ended, because Batch should have ended it."""
         overdue = task("runner-1-1", "running", age=7 * 60 + 15, max_hours=7)
         others = [
             task("runner-2-1", "running", age=7 * 60 + 14, max_hours=7),
@@ -387,8 +389,8 @@ class TestCleanUp:
             EndTask(overdue, "it is past its wall-clock limit")
         ]
 
-    def test_tasks_of_no_place(self) -> None:
-        """A waiting task whose runner would register where nobody looks any more ends with its registration."""
+    def test_tasks_of_no_known_scope(self) -> None:
+        """A waiting task of a scope that is not looked at any more is ended when its registration expires."""
         old = task("runner-1-1", url="elsewhere", expires_at=NOW)
         others = [
             task("runner-2-1", url="elsewhere", expires_at=NOW + minutes(1)),

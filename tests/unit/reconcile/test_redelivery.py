@@ -1,8 +1,6 @@
 """Which failed deliveries are sent again, when, and how often."""
 
 import json
-import logging
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,9 +13,11 @@ from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import GitHubRefused, TransientError, UpstreamError
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile.hook_delivery import APP_HOOK, HookDelivery
-from orchestrator.reconcile.redelivery import ACTIONS, LOOK_BACK, MOST, PAUSES, Redelivery, due
-from orchestrator.runners.task import Origin, TaskState
+from orchestrator.reconcile.redelivery import EVENT_ACTIONS, LOOK_BACK, PAUSES, REDELIVERIES_PER_PASS, Redelivery, due
+from orchestrator.runners.notes import Origin, TaskNotes
+from orchestrator.runners.task import TaskState
 from tests.builders import queued_job
+from tests.unit.reconcile.fakes import FakeDeliveries
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -32,7 +32,7 @@ def attempt(ago: timedelta = HOUR, guid: str = "g-1", **changes: Any) -> HookDel
     return replace(first, **changes)
 
 
-def tries(*ago: timedelta) -> list[HookDelivery]:
+def failed_attempts(*ago: timedelta) -> list[HookDelivery]:
     """Return the failed attempts of one event, as GitHub lists them, newest first."""
     return [
         attempt(pause, id=number, again=number > 1)
@@ -68,38 +68,38 @@ def test_events(event: str, action: str | None, is_due: bool) -> None:
 def test_pauses(number: int) -> None:
     """Each further attempt is made its pause after the last one, not a moment before."""
     pause = PAUSES[number]
-    before = [pause + (one + 1) * MINUTE for one in range(number)]
-    early = due(tries(*before, pause - timedelta(microseconds=1)), NOW)
-    (late,) = due(tries(*before, pause), NOW)
+    before = [pause + (count + 1) * MINUTE for count in range(number)]
+    early = due(failed_attempts(*before, pause - timedelta(microseconds=1)), NOW)
+    (late,) = due(failed_attempts(*before, pause), NOW)
     assert early == []
     assert late.delivered_at == NOW - pause
 
 
-def test_enough() -> None:
-    """After the last redelivery nothing is tried any more."""
-    assert due(tries(5 * HOUR, 4 * HOUR, 3 * HOUR, 2 * HOUR), NOW) == []
+def test_last_attempt() -> None:
+    """After the last redelivery there is no further attempt."""
+    assert due(failed_attempts(5 * HOUR, 4 * HOUR, 3 * HOUR, 2 * HOUR), NOW) == []
 
 
 @pytest.mark.parametrize("position", range(3))
 def test_success_ends_it(position: int) -> None:
     """An event of which any attempt succeeded is not sent again, whatever came before or after."""
-    attempts = tries(5 * HOUR, 4 * HOUR, 3 * HOUR)
+    attempts = failed_attempts(5 * HOUR, 4 * HOUR, 3 * HOUR)
     attempts[position] = replace(attempts[position], succeeded=True)
     assert due(attempts, NOW) == []
 
 
 def test_first_attempt_out_of_sight() -> None:
-    """Where the list no longer reaches back to the first attempt, the others cannot be counted, and it ends."""
-    assert due(tries(5 * HOUR, 4 * HOUR)[:-1], NOW) == []
+    """If the list does not reach back to the first attempt, the attempts cannot be counted, and none is made."""
+    assert due(failed_attempts(5 * HOUR, 4 * HOUR)[:-1], NOW) == []
 
 
 def test_refused_ones_last() -> None:
-    """What the receiver refused is sent again after the rest, so that a burst of it holds up nothing."""
-    refused = [attempt(3 * HOUR, f"refused-{number}", refused=True) for number in range(MOST)]
+    """Refused deliveries are sent again last, so that a burst of them does not hold up the others."""
+    refused = [attempt(3 * HOUR, f"refused-{number}", refused=True) for number in range(REDELIVERIES_PER_PASS)]
     lost = [attempt(2 * HOUR, "lost-1"), attempt(1 * HOUR, "lost-2")]
     found = due([*lost, *refused], NOW)
     assert found[:2] == lost
-    assert len(found) == MOST
+    assert len(found) == REDELIVERIES_PER_PASS
 
 
 _ATTEMPTS = st.lists(
@@ -109,7 +109,7 @@ _ATTEMPTS = st.lists(
         st.sampled_from(["a", "b", "c", *(f"g-{number}" for number in range(80))]),
         st.timedeltas(-MINUTE, LOOK_BACK).map(lambda ago: NOW - ago),
         st.sampled_from(["workflow_job", "workflow_job", "push"]),
-        st.sampled_from([*ACTIONS, "in_progress", None]),
+        st.sampled_from([*EVENT_ACTIONS, "in_progress", None]),
         succeeded=st.sampled_from([False, False, False, True]),
         again=st.booleans(),
         refused=st.booleans(),
@@ -120,20 +120,20 @@ _ATTEMPTS = st.lists(
 
 @given(_ATTEMPTS)
 def test_whatever_the_list(attempts: list[HookDelivery]) -> None:
-    """Bounded, each event once, by its last attempt, in order; nothing that succeeded or was tried enough."""
-    found = due(attempts, NOW)
-    assert len(found) <= MOST
-    assert len({one.guid for one in found}) == len(found)
-    order = [(one.refused, one.delivered_at, one.id) for one in found]
+    """A limited number is repeated, each event once, in order; none that succeeded or was tried often enough."""
+    repeated = due(attempts, NOW)
+    assert len(repeated) <= REDELIVERIES_PER_PASS
+    assert len({attempt.guid for attempt in repeated}) == len(repeated)
+    order = [(attempt.refused, attempt.delivered_at, attempt.id) for attempt in repeated]
     assert order == sorted(order)
-    for one in found:
-        same = [other for other in attempts if (other.guid, other.event) == (one.guid, "workflow_job")]
-        same = [other for other in same if other.action in ACTIONS]
-        assert one in same
-        assert one.delivered_at == max(other.delivered_at for other in same)
-        assert not any(other.succeeded for other in same)
-        assert len(same) <= len(PAUSES)
-        assert NOW - one.delivered_at >= PAUSES[0]
+    relevant = [attempt for attempt in attempts if attempt.event == "workflow_job" and attempt.action in EVENT_ACTIONS]
+    for last in repeated:
+        same_event = [attempt for attempt in relevant if attempt.guid == last.guid]
+        assert last in same_event
+        assert last.delivered_at == max(attempt.delivered_at for attempt in same_event)
+        assert not any(attempt.succeeded for attempt in same_event)
+        assert len(same_event) <= len(PAUSES)
+        assert NOW - last.delivered_at >= PAUSES[0]
 
 
 @given(_ATTEMPTS, st.randoms())
@@ -141,8 +141,8 @@ def test_order_does_not_matter(attempts: list[HookDelivery], random: Any) -> Non
     """Which events are sent again does not depend on the order of GitHub's list."""
     shuffled = list(attempts)
     random.shuffle(shuffled)
-    few = len({one.guid for one in attempts}) <= MOST
-    assert not few or {one.guid for one in due(attempts, NOW)} == {one.guid for one in due(shuffled, NOW)}
+    few = len({attempt.guid for attempt in attempts}) <= REDELIVERIES_PER_PASS
+    assert not few or {again.guid for again in due(attempts, NOW)} == {again.guid for again in due(shuffled, NOW)}
 
 
 @given(
@@ -151,121 +151,92 @@ def test_order_does_not_matter(attempts: list[HookDelivery], random: Any) -> Non
     st.timedeltas(timedelta(0), 20 * MINUTE),
 )
 def test_pass_after_pass(every: timedelta, fails: int, begin: timedelta) -> None:
-    """Over a day of passes an event is sent again until it succeeds, three times at most, and then never more."""
+    """Over a day of passes an event is sent again until it succeeds, three times at most."""
     attempts = [attempt(timedelta(0))]
     moment = NOW + begin
     while moment < NOW + timedelta(days=1):
-        seen = [one for one in attempts if one.delivered_at >= moment - LOOK_BACK]
+        listed = [attempt for attempt in attempts if attempt.delivered_at >= moment - LOOK_BACK]
         attempts += [
-            replace(one, id=len(attempts) + 1, delivered_at=moment, again=True, succeeded=len(attempts) >= fails)
-            for one in due(seen, moment)
+            replace(last, id=len(attempts) + 1, delivered_at=moment, again=True, succeeded=len(attempts) >= fails)
+            for last in due(listed, moment)
         ]
         moment += every
     assert len(attempts) - 1 == min(max(1, fails), len(PAUSES))
 
 
-class FakeDeliveries:
-    """The deliveries of some hooks; a hook or a delivery with an error raises it."""
-
-    def __init__(self, hooks: Mapping[str, Sequence[HookDelivery] | UpstreamError]) -> None:
-        self.hooks = hooks
-        self.troubles: dict[str, UpstreamError] = {}
-        self.asked: list[tuple[str, datetime]] = []
-        self.sent: list[tuple[str, str]] = []
-
-    def since(self, hook: str, moment: datetime) -> Iterator[HookDelivery]:
-        """List them."""
-        self.asked.append((hook, moment))
-        found = self.hooks.get(hook, ())
-        if isinstance(found, UpstreamError):
-            raise found
-        yield from found
-
-    def redeliver(self, hook: str, delivery: HookDelivery) -> None:
-        """Send one again."""
-        if delivery.guid in self.troubles:
-            raise self.troubles[delivery.guid]
-        self.sent.append((hook, delivery.guid))
-
-
-def told_by(hook: str | None) -> TaskState:
-    """Return the task of a job that a hook told of."""
+def delivered_by(hook: str | None) -> TaskState:
+    """Return the task of a job that a webhook delivered."""
     event = workflow_job_event(json.dumps(queued_job()).encode())
     event = WorkflowJobEvent.model_validate({**event.model_dump(), "webhook": hook})
-    return TaskState("runner-1-1", "pool", "waiting", NOW, origin=Origin(event=event, profile="ubuntu"))
+    return TaskState(
+        "runner-1-1", "pool", "waiting", NOW, notes=TaskNotes(origin=Origin(event=event, profile="ubuntu"))
+    )
 
 
-def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, Any]]]:
-    """Return the level and the fields of each line."""
-    return [(record.levelname, json.loads(record.getMessage())) for record in caplog.records]
-
-
-@pytest.fixture(autouse=True)
-def _log_all(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+type Lines = list[tuple[str, dict[str, Any]]]
 
 
 class TestRedelivery:
     """The use case."""
 
     def test_hooks_in_view(self) -> None:
-        """The App's hook and each hook that recent tasks name are looked after once, back to the same moment."""
+        """The App's webhook and each one that a recent task names are listed once, back to the same moment."""
         deliveries = FakeDeliveries({})
-        tasks = [told_by(ORG_HOOK), told_by(None), told_by(REPO_HOOK), told_by(ORG_HOOK)]
-        tasks.append(replace(tasks[0], origin=None))
+        tasks = [delivered_by(ORG_HOOK), delivered_by(None), delivered_by(REPO_HOOK), delivered_by(ORG_HOOK)]
+        tasks.append(replace(tasks[0], notes=TaskNotes()))
         Redelivery(deliveries, app=True).run(tasks, NOW)
         assert deliveries.asked == [(hook, NOW - LOOK_BACK) for hook in (APP_HOOK, ORG_HOOK, REPO_HOOK)]
 
     def test_no_app(self) -> None:
-        """Without an App nobody asks for its hook."""
+        """Without an App its webhook is not listed."""
         deliveries = FakeDeliveries({})
-        Redelivery(deliveries, app=False).run([told_by(ORG_HOOK)], NOW)
+        Redelivery(deliveries, app=False).run([delivered_by(ORG_HOOK)], NOW)
         assert [hook for hook, _ in deliveries.asked] == [ORG_HOOK]
 
-    def test_sent_again(self, caplog: pytest.LogCaptureFixture) -> None:
-        """What is due is sent again, and one line says which, of which hook, and why."""
+    def test_sent_again(self, log_lines: Lines) -> None:
+        """What is due is sent again, and one line says which delivery, of which webhook, and why."""
         deliveries = FakeDeliveries({ORG_HOOK: [attempt(guid="g-2", succeeded=True), attempt()]})
-        Redelivery(deliveries, app=False).run([told_by(ORG_HOOK)], NOW)
+        Redelivery(deliveries, app=False).run([delivered_by(ORG_HOOK)], NOW)
         assert deliveries.sent == [(ORG_HOOK, "g-1")]
         line = {"pass": "redelivery", "result": "redelivered", "hook": ORG_HOOK, "delivery": "g-1"}
-        assert logged(caplog) == [("WARNING", {**line, "reason": "it failed at 2026-11-25T11:00:00Z"})]
+        assert log_lines == [("WARNING", {**line, "reason": "it failed at 2026-11-25T11:00:00Z"})]
 
     @pytest.mark.parametrize(
         ("error", "level"), [(GitHubRefused("may the credentials?", 404), "INFO"), (TransientError("busy"), "WARNING")]
     )
-    def test_one_hook_fails(self, caplog: pytest.LogCaptureFixture, error: UpstreamError, level: str) -> None:
-        """A hook that cannot be asked about is reported and keeps none of the others waiting."""
+    def test_one_hook_fails(self, log_lines: Lines, error: UpstreamError, level: str) -> None:
+        """A webhook that cannot be listed is reported, and does not hold up the others."""
         deliveries = FakeDeliveries({APP_HOOK: error, ORG_HOOK: [attempt()]})
-        Redelivery(deliveries, app=True).run([told_by(ORG_HOOK)], NOW)
+        Redelivery(deliveries, app=True).run([delivered_by(ORG_HOOK)], NOW)
         assert deliveries.sent == [(ORG_HOOK, "g-1")]
-        first, _ = logged(caplog)
+        first, _ = log_lines
         assert first == (
             level,
             {"pass": "redelivery", "result": "skipped", "hook": APP_HOOK, "reason": str(error)},
         )
 
-    def test_one_delivery_refused(self, caplog: pytest.LogCaptureFixture) -> None:
-        """A delivery that GitHub does not send again is reported and holds up none that are newer."""
+    def test_one_delivery_refused(self, log_lines: Lines) -> None:
+        """A delivery that GitHub does not send again is reported, and does not hold up newer ones."""
         deliveries = FakeDeliveries({ORG_HOOK: [attempt(HOUR, "g-2"), attempt(2 * HOUR, "g-1")]})
-        deliveries.troubles["g-1"] = GitHubRefused("GitHub refused it: 422", 422)
-        Redelivery(deliveries, app=False).run([told_by(ORG_HOOK)], NOW)
+        deliveries.errors["g-1"] = GitHubRefused("GitHub refused it: 422", 422)
+        Redelivery(deliveries, app=False).run([delivered_by(ORG_HOOK)], NOW)
         assert deliveries.sent == [(ORG_HOOK, "g-2")]
-        level, line = logged(caplog)[0]
+        level, line = log_lines[0]
         assert (level, line["result"], line["delivery"]) == ("WARNING", "failed", "g-1")
         assert line["reason"] == "GitHub refused it: 422"
         assert line["why"] == "it failed at 2026-11-25T10:00:00Z"
 
     def test_bounded(self) -> None:
-        """However many hooks have failed deliveries, one pass sends no more than its bound."""
-        some = [attempt(guid=f"g-{number}") for number in range(MOST - 10)]
+        """However many webhooks have failed deliveries, one pass sends no more than its limit."""
+        some = [attempt(guid=f"g-{number}") for number in range(REDELIVERIES_PER_PASS - 10)]
         deliveries = FakeDeliveries({APP_HOOK: some, ORG_HOOK: some, REPO_HOOK: some})
-        Redelivery(deliveries, app=True).run([told_by(ORG_HOOK), told_by(REPO_HOOK)], NOW)
-        assert [hook for hook, _ in deliveries.sent] == [APP_HOOK] * (MOST - 10) + [ORG_HOOK] * 10
+        Redelivery(deliveries, app=True).run([delivered_by(ORG_HOOK), delivered_by(REPO_HOOK)], NOW)
+        assert [hook for hook, _ in deliveries.sent] == [APP_HOOK] * (REDELIVERIES_PER_PASS - 10) + [ORG_HOOK] * 10
 
-    def test_busy(self, caplog: pytest.LogCaptureFixture) -> None:
-        """When GitHub takes no more calls, the hook's other deliveries are left for the next pass."""
+    def test_busy(self, log_lines: Lines) -> None:
+        """When GitHub takes no more calls, the webhook's other deliveries are left for the next pass."""
         deliveries = FakeDeliveries({ORG_HOOK: [attempt(HOUR, "g-2"), attempt(2 * HOUR, "g-1")]})
-        deliveries.troubles["g-1"] = TransientError("no more calls in this minute")
-        Redelivery(deliveries, app=False).run([told_by(ORG_HOOK)], NOW)
+        deliveries.errors["g-1"] = TransientError("no more calls in this minute")
+        Redelivery(deliveries, app=False).run([delivered_by(ORG_HOOK)], NOW)
         assert deliveries.sent == []
-        assert [(level, line["result"]) for level, line in logged(caplog)] == [("WARNING", "skipped")]
+        assert [(level, line["result"]) for level, line in log_lines] == [("WARNING", "skipped")]

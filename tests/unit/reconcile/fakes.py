@@ -1,0 +1,125 @@
+"""GitHub and Batch, as a pass sees them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from orchestrator.config.profiles import Profile
+from orchestrator.errors import UpstreamError
+from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.reconcile.hook_delivery import HookDelivery
+from orchestrator.result import Result
+from orchestrator.runners.outcome import Outcome
+from orchestrator.runners.registered import Runner
+from orchestrator.runners.scope import ScopeAccess
+from orchestrator.runners.task import task_id
+from tests.fakes import ManualClock
+
+
+class FakeUpstream:
+    """GitHub and Batch: what the reconciler asks, and what it has done.
+
+    Args:
+        clock: moves on by 250 ms when a repository is asked about.
+
+    Attributes:
+        jobs: the queued jobs of each repository.
+        runners: those of every scope.
+        installed: what the App is installed for.
+        errors: raised where this is asked for: a repository, a scope, a task or `installations`.
+        asked: the repositories asked about, with the installation.
+        listed_for: the scopes whose runners were listed.
+        done: what was done, as words.
+        starting: ids of tasks that start before they can be ended.
+    """
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+        self.jobs: dict[str, list[WorkflowJobEvent]] = {}
+        self.runners: list[Runner] = []
+        self.installed: Mapping[str, int] = {}
+        self.errors: dict[str, UpstreamError] = {}
+        self.asked: list[tuple[str, int | None]] = []
+        self.listed_for: list[ScopeAccess] = []
+        self.done: list[str] = []
+        self.starting: set[str] = set()
+
+    def queued(self, repository: str, installation: int | None) -> Sequence[WorkflowJobEvent]:
+        """Return the queued jobs of a repository."""
+        self.asked.append((repository, installation))
+        self._clock.advance(timedelta(milliseconds=250))
+        self._fail(repository)
+        return self.jobs.get(repository, [])
+
+    def installations(self) -> Mapping[str, int]:
+        """Return what the App is installed for."""
+        self._fail("installations")
+        return self.installed
+
+    def listed(self, access: ScopeAccess) -> Sequence[Runner]:
+        """Return the registered runners."""
+        self.listed_for.append(access)
+        self._fail(access.scope.name)
+        return self.runners
+
+    def remove(self, access: ScopeAccess, runner_id: int) -> None:
+        """Remove a runner."""
+        assert access
+        self.done.append(f"remove {runner_id}")
+
+    def start(self, event: WorkflowJobEvent, profile: Profile, replacement: int = 0) -> Outcome:
+        """Start a runner."""
+        name = task_id(event.workflow_job, replacement)
+        self._fail(name)
+        self.done.append(f"start {name}")
+        return Outcome(Result.CREATED, name, profile)
+
+    def end_waiting(self, pool: str, task_id: str) -> bool:
+        """End a task, unless it starts before that."""
+        assert pool == "batchLinux"
+        self.done.append(f"end {task_id}")
+        return task_id not in self.starting
+
+    def end(self, pool: str, task_id: str) -> None:
+        """End a task that runs."""
+        assert pool == "batchLinux"
+        self.done.append(f"end running {task_id}")
+
+    def delete(self, pool: str, task_id: str) -> None:
+        """Delete a task."""
+        assert pool == "batchLinux"
+        self.done.append(f"delete {task_id}")
+
+    def _fail(self, what: str) -> None:
+        if what in self.errors:
+            raise self.errors[what]
+
+
+class FakeDeliveries:
+    """The deliveries of some webhooks.
+
+    Attributes:
+        hooks: the deliveries of each webhook, or what is raised when they are listed.
+        errors: what is raised when the delivery of this guid is sent again.
+        asked: the webhooks asked about, and back to when.
+        sent: which deliveries were sent again.
+    """
+
+    def __init__(self, hooks: Mapping[str, Sequence[HookDelivery] | UpstreamError]) -> None:
+        self.hooks = hooks
+        self.errors: dict[str, UpstreamError] = {}
+        self.asked: list[tuple[str, datetime]] = []
+        self.sent: list[tuple[str, str]] = []
+
+    def since(self, hook: str, moment: datetime) -> Iterator[HookDelivery]:
+        """List the deliveries of a webhook."""
+        self.asked.append((hook, moment))
+        deliveries = self.hooks.get(hook, ())
+        if isinstance(deliveries, UpstreamError):
+            raise deliveries
+        yield from deliveries
+
+    def redeliver(self, hook: str, delivery: HookDelivery) -> None:
+        """Send one again."""
+        if delivery.guid in self.errors:
+            raise self.errors[delivery.guid]
+        self.sent.append((hook, delivery.guid))
