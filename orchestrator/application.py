@@ -84,7 +84,7 @@ class Application:
         self._control_loop = Lazy(self._make_control_loop)
         self._queue = Lazy(self._make_queue)
         self._slow_lane = Lazy(self._make_slow_lane)
-        self._identity = Lazy(self._make_identity)
+        self._batch_credential = Lazy(self._make_batch_credential)
         self._pool_boost = Lazy(self._make_pool_boost)
         self._receiver = DeliveryReceiver(self._settings, HookRanges(self._published_ranges), self.serve, self._keep)
         if self._settings.allowed_sources.github:
@@ -142,7 +142,7 @@ class Application:
         """Do what an admitted job needs; see `Provisioner.serve`."""
         outcome = self._provisioner().serve(event, profile)
         if self.boosts_pools and outcome.result == "created":
-            self._boost_soon(outcome.pool)
+            self._schedule_boost(outcome.pool)
         return outcome
 
     @property
@@ -151,20 +151,20 @@ class Application:
         return self._problem is None and self._settings.pool_boost == "resize"
 
     def tend_pools(self) -> None:
-        """Go on with every boost that was begun, whoever began it; see `PoolBoost.tend_all`. No-op while it is off."""
+        """Go on with every boost that was begun, whoever began it; see `PoolBoost.step_all`. No-op while it is off."""
         if self.boosts_pools:
-            self._pool_boost().tend_all(sorted({profile.pool for profile in self._settings.profiles}))
+            self._pool_boost().step_all(sorted({profile.pool for profile in self._settings.profiles}))
 
-    def _boost_soon(self, pool: str) -> None:
+    def _schedule_boost(self, pool: str) -> None:
         try:
-            self._pool_boost().soon(pool)
+            self._pool_boost().schedule(pool)
         except Exception:  # the job has its task, and that is what counts
             logger.exception("the pool %s is not boosted", pool)
 
     def _keep(self, event: WorkflowJobEvent, delivery: str, retry_after: float | None) -> float:
         from orchestrator.jobs.request import RunnerRequest
 
-        return self._queue().keep(RunnerRequest(delivery=delivery, event=event), retry_after)
+        return self._queue().retry_later(RunnerRequest(delivery=delivery, event=event), retry_after)
 
     def _published_ranges(self, etag: str | None) -> PublishedRanges:
         from orchestrator.github.meta import published_hook_ranges
@@ -205,13 +205,12 @@ class Application:
 
         return WorkflowJobs(self._session())
 
-    def _batch_credential(self) -> "AzureNamedKeyCredential | TokenCredential":
-        from azure.core.credentials import AzureNamedKeyCredential
+    def _make_batch_credential(self) -> "AzureNamedKeyCredential | TokenCredential":
+        from orchestrator.azure.identity import batch_credential
 
         settings = self._settings
-        if settings.batch_account_key is not None and settings.batch_account_name is not None:
-            return AzureNamedKeyCredential(settings.batch_account_name, settings.batch_account_key.get_secret_value())
-        return self._identity()
+        client_id = settings.azure_web_jobs_storage.client_id
+        return batch_credential(settings.batch_account_name, settings.batch_account_key, client_id)
 
     def _make_tasks(self) -> "RunnerTasks":
         from orchestrator.azure.tasks import RunnerTasks
@@ -271,17 +270,10 @@ class Application:
     def _make_queue(self) -> "RequestQueue":
         from orchestrator.azure.request_queue import RequestQueue
 
-        storage = self._settings.azure_web_jobs_storage
-        return RequestQueue(storage, None if storage.connection_string else self._identity())
+        return RequestQueue(self._settings.azure_web_jobs_storage)
 
     def _make_slow_lane(self) -> "SlowLane":
         from orchestrator.delivery.retry import SlowLane
 
         queue = self._queue()
-        return SlowLane(self._settings, self.serve, queue.keep, queue.give_up)
-
-    def _make_identity(self) -> "TokenCredential":
-        from azure.identity import DefaultAzureCredential
-
-        client_id = self._settings.azure_web_jobs_storage.client_id  # else AZURE_CLIENT_ID, or the system's identity
-        return DefaultAzureCredential(**({"managed_identity_client_id": client_id} if client_id else {}))
+        return SlowLane(self._settings, self.serve, queue.retry_later, queue.dead_letter)

@@ -25,8 +25,8 @@ class SlowLane:
     Args:
         settings: the app settings.
         serve: does what an admitted job needs (`Provisioner.serve`).
-        keep: puts a request back, given the seconds to wait that a service asked for (`RequestQueue.keep`).
-        give_up: puts a message aside (`RequestQueue.give_up`).
+        keep: puts a request back, given the seconds to wait that a service asked for (`RequestQueue.retry_later`).
+        give_up: puts a message aside (`RequestQueue.dead_letter`).
     """
 
     def __init__(
