@@ -1,20 +1,21 @@
-"""More nodes as soon as a queued job finds no free slot, instead of at the formula's next evaluation.
+"""Boost: scale-out as soon as a queued job finds no free slot, without waiting for the autoscale formula.
 
 Batch evaluates an autoscale formula every five minutes at best, and refuses to resize a pool that has one. So a boost
-is: autoscale off, resize, and, once the pool is steady, the same formula on again. Nothing here ever takes a node away:
-that stays the formula's.
+switches autoscale off, resizes the pool, and switches autoscale on again, with the same formula, once the pool is
+steady. A boost never removes a node: only the formula does.
 
-Each step is a look at the pool and at most one thing done about it, and leaves a state that the next look understands.
-So a process may die at any point, and many may look at once:
+Each step reads the state of the pool, makes the change that this state needs, and leaves a state that the next step can
+go on from. So a process may die at any point, and many processes may take steps at the same time:
 
-    | autoscale | note           | what is done                                                         |
-    |-----------|----------------|----------------------------------------------------------------------|
-    | on        |                | nodes are missing: write the note, switch autoscale off, resize      |
-    | off       | written        | nodes are still missing: resize; else switch autoscale on again      |
-    | on        | written        | it was forgotten half way: forget it when it is old                  |
-    | off       |                | a person switched it off: hands off                                  |
+    | autoscale | note    | what a step does                                                                  |
+    |-----------|---------|-----------------------------------------------------------------------------------|
+    | on        | none    | if nodes are missing: write the note, switch autoscale off, resize                |
+    | off       | written | if nodes are still missing: resize; else switch autoscale on, delete the note     |
+    | on        | written | if the note is old, its writer died: delete the note                              |
+    | off       | none    | nothing: a person switched autoscale off                                          |
 
-The note holds the formula, which Batch itself drops as soon as autoscale is off. Whoever writes it has the boost.
+The note saves the formula, because Batch itself drops the formula as soon as autoscale is off. Only one process can
+write the note, and that process starts the boost.
 
 Source: Azure Batch service REST API 2025-06-01: Pools - Disable Auto Scale, Resize, Enable Auto Scale.
 """
@@ -23,25 +24,33 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+from orchestrator.clock import Clock, utc_now
 from orchestrator.errors import UpstreamError
+from orchestrator.log import Log
+from orchestrator.runtime import start_timer
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
-# Seconds from a job's task to the look: the jobs of one matrix are delivered within a few.
-GATHER = 5.0
-# A note with autoscale on is being acted upon for a second or so. One that is this old was forgotten.
-FORGOTTEN = timedelta(minutes=5)
+# Seconds from a job's task to the step: the jobs of one matrix are delivered within a few seconds.
+STEP_DELAY = 5.0
+# A note is normally followed within seconds by switching autoscale off. An older one was left by a process that died.
+NOTE_ABANDONED_AFTER = timedelta(minutes=5)
 
-type Did = Literal["nothing", "boosted", "restored"]
+# Logged when a step failed.
+_UNCHANGED = "the pool is left as it is until the next step"
+
+# What a step did about a pool's size.
+type Step = Literal["nothing", "boosted", "restored"]
 
 
 @dataclass(frozen=True)
 class Autoscale:
-    """How a pool scales: what is switched off for a boost, and on again afterwards."""
+    """How a pool scales: what a boost switches off, and on again afterwards."""
 
     formula: str
     interval: timedelta
@@ -49,14 +58,14 @@ class Autoscale:
 
 @dataclass(frozen=True)
 class PoolState:
-    """A pool, as far as its size goes.
+    """The size of a pool, and what decides on it.
 
     Attributes:
-        steady: no resize is going on; the service takes one, or an autoscale formula, only then.
-        dedicated: how many dedicated nodes it has or is about to have (its target).
-        spot: the same of Spot nodes.
+        steady: whether no resize is going on. The service takes a resize or a formula only while the pool is steady.
+        dedicated: the target number of dedicated nodes.
+        spot: the target number of Spot nodes.
         slots_per_node: how many one-slot tasks a node runs at once.
-        autoscale: None while it is off.
+        autoscale: None while autoscale is off.
     """
 
     steady: bool
@@ -67,13 +76,13 @@ class PoolState:
 
 
 @dataclass(frozen=True)
-class Note:
-    """What somebody who switched autoscale off, or was about to, has left behind.
+class SavedAutoscale:
+    """What a pool's note saves: the formula that a process switched off, or was about to switch off.
 
     Attributes:
         autoscale: what to switch on again.
-        written: when.
-        version: tells it from a later note of the same pool.
+        written: when the note was written.
+        version: tells this note from a later one of the same pool.
     """
 
     autoscale: Autoscale
@@ -82,28 +91,28 @@ class Note:
 
 
 class Pools(Protocol):
-    """Pools of one Batch account. Everything may raise `UpstreamError`."""
+    """The pools of a Batch account. Every method may raise `UpstreamError`."""
 
-    def look(self, pool: str) -> PoolState:
-        """Return how the pool is."""
+    def get(self, pool: str) -> PoolState:
+        """Return the pool's state."""
 
     def slots_wanted(self, pool: str) -> int:
         """Return how many slots the pool's waiting and running runner tasks take."""
 
     def write_note(self, pool: str, autoscale: Autoscale) -> bool:
-        """Write the pool's note; return False if there is one already."""
+        """Save the pool's formula in a note; return False if the pool has a note already."""
 
-    def read_note(self, pool: str) -> Note | None:
-        """Return the pool's note, None if there is none."""
+    def read_note(self, pool: str) -> SavedAutoscale | None:
+        """Return what the pool's note saves, None if the pool has no note."""
 
-    def forget(self, pool: str, note: Note) -> None:
-        """Take this note away; one that was written since stays."""
+    def delete_note(self, pool: str, saved: SavedAutoscale) -> None:
+        """Delete the note that was read; a note that was written since then stays."""
 
     def disable_autoscale(self, pool: str) -> None:
         """Switch autoscale off; the pool keeps its size."""
 
     def resize(self, pool: str, dedicated: int, spot: int) -> None:
-        """Give the pool new targets. The service refuses while autoscale is on or the pool is not steady."""
+        """Set the pool's target sizes. The service refuses while autoscale is on or the pool is not steady."""
 
     def enable_autoscale(self, pool: str, autoscale: Autoscale) -> None:
         """Switch autoscale on. The service refuses while the pool is not steady, and twice within 30 s."""
@@ -111,17 +120,22 @@ class Pools(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a formula allows: its cap, and how many of the nodes are dedicated (None: all of them)."""
+    """What a formula allows.
+
+    Attributes:
+        nodes: how many nodes at most.
+        dedicated: how many of them are dedicated nodes; None if all are.
+    """
 
     nodes: int
     dedicated: int | None
 
     @classmethod
     def of(cls, formula: str) -> "Limits | None":
-        """Read them from the formula's own assignments; return None if it names no `maxNodes`.
+        """Read the limits from the formula's own assignments; return None if it does not set `maxNodes`.
 
-        The formulas in `arm/autoscale` begin with `maxNodes = 16;`, `spot = 1;` and `dedicatedNodes = 1;`: there is one
-        place where a pool's cap is written.
+        The formulas in `arm/autoscale` begin with `maxNodes = 16;`, `spot = 1;` and `dedicatedNodes = 1;`. So a pool's
+        limits are written in one place only.
         """
         values = {name: int(value) for name, value in re.findall(r"(?m)^\s*(\w+)\s*=\s*(\d+)\s*;", formula)}
         if "maxNodes" not in values:
@@ -130,7 +144,7 @@ class Limits:
 
 
 def larger_size(pool: PoolState, slots_wanted: int, limits: Limits) -> tuple[int, int] | None:
-    """Return how many dedicated and Spot nodes the pool shall have; None if it has, or awaits, enough of them."""
+    """Return the number of dedicated and Spot nodes that the pool needs; None if its targets suffice."""
     wanted = min(limits.nodes, -(-slots_wanted // pool.slots_per_node))
     if wanted <= pool.dedicated + pool.spot:
         return None
@@ -143,72 +157,95 @@ class PoolBoost:
 
     Args:
         pools: the account's pools.
-        now: the time, with its zone.
+        clock: the time.
+        start_timer: calls an action after some seconds, without waiting for it.
+        lock: makes the lock.
     """
 
-    def __init__(self, pools: Pools, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        pools: Pools,
+        clock: Clock = utc_now,
+        *,
+        start_timer: Callable[[float, Callable[[], None]], None] = start_timer,
+        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+    ) -> None:
         self._pools = pools
-        self._now = now
-        self._awaited: set[str] = set()
-        self._lock = threading.Lock()
+        self._clock = clock
+        self._start_timer = start_timer
+        self._scheduled: set[str] = set()
+        self._lock = lock()
 
-    def soon(self, pool: str) -> None:
-        """Tend a pool in a moment, in a thread of its own; the jobs until then count as one reason. Never fails."""
+    def schedule(self, pool: str) -> None:
+        """Take a step for a pool in a few seconds; calls until then lead to one step only.
+
+        It never fails: an error is logged. The job that called for a boost has its task, with or without it.
+        """
         with self._lock:
-            if pool in self._awaited:
+            if pool in self._scheduled:
                 return
-            self._awaited.add(pool)
-        timer = threading.Timer(GATHER, self._tend_awaited, [pool])
-        timer.daemon = True
-        timer.start()
+            self._scheduled.add(pool)
+        try:
+            self._start_timer(STEP_DELAY, lambda: self._step_scheduled(pool))
+        except Exception:  # such as no more threads
+            log.exception(message="the pool is not boosted until the next step", pool=pool)
+            with self._lock:
+                self._scheduled.discard(pool)
 
-    def tend_all(self, pools: Collection[str]) -> None:
-        """Tend every pool: to be called about once a minute, as what a boost began ends here. Never fails."""
+    def step_all(self, pools: Collection[str]) -> None:
+        """Take a step for every pool. Call this about once a minute: the boosts that were begun end here.
+
+        It never fails: an error is logged, and the other pools get their step.
+        """
         for pool in pools:
             try:
-                self.tend(pool)
+                self.step(pool)
             except UpstreamError as error:
-                logger.warning("the pool %s is left as it is until the next look: %s", pool, error)
+                log(logging.WARNING, message=_UNCHANGED, pool=pool, reason=str(error))
             except Exception:  # one pool's trouble is not another's
-                logger.exception("the pool %s is left as it is until the next look", pool)
+                log.exception(message=_UNCHANGED, pool=pool)
 
-    def tend(self, pool: str) -> Did:
-        """Look at a pool and do the next thing about its size, if there is one.
+    def step(self, pool: str) -> Step:
+        """Read a pool's state and make the change that it needs, if any; see the table above.
 
         Raises:
-            UpstreamError: Batch does not do it, or not now; the same call later finds what there is left to do.
+            UpstreamError: Batch did not make the change, or not now. The next step starts from the state that is left.
         """
-        state = self._pools.look(pool)
+        state = self._pools.get(pool)
         if not state.steady:
             return "nothing"
         if state.autoscale is not None:
-            return self._boost(pool, state, state.autoscale)
-        note = self._pools.read_note(pool)
-        if note is None:
+            return self._begin(pool, state, state.autoscale)
+        saved = self._pools.read_note(pool)
+        if saved is None:
             return "nothing"
-        if self._enlarge(pool, state, note.autoscale):
+        if self._enlarge(pool, state, saved.autoscale):
             return "boosted"
-        self._pools.enable_autoscale(pool, note.autoscale)
-        self._pools.forget(pool, note)
-        logger.info("the pool %s scales by its formula again", pool)
+        self._pools.enable_autoscale(pool, saved.autoscale)
+        self._pools.delete_note(pool, saved)
+        log(logging.INFO, message="the pool scales by its formula again", pool=pool)
         return "restored"
 
-    def _boost(self, pool: str, state: PoolState, autoscale: Autoscale) -> Did:
+    def _begin(self, pool: str, state: PoolState, autoscale: Autoscale) -> Step:
         limits = Limits.of(autoscale.formula)
         if limits is None:
-            logger.warning("the pool %s is not boosted: its formula does not say `maxNodes = NUMBER;`", pool)
+            log(
+                logging.WARNING,
+                message="the pool is not boosted: its formula does not say `maxNodes = NUMBER;`",
+                pool=pool,
+            )
             return "nothing"
         if larger_size(state, self._pools.slots_wanted(pool), limits) is None:
-            # A note left here would be acted upon as soon as a person switches autoscale off.
-            self._forget_old(pool)
+            # With a note left here, a step would undo it when a person switches autoscale off.
+            self._delete_abandoned_note(pool)
             return "nothing"
-        begun = self._now()
+        begun = self._clock()
         if not self._pools.write_note(pool, autoscale):
-            self._forget_old(pool)
+            self._delete_abandoned_note(pool)
             return "nothing"
         self._pools.disable_autoscale(pool)
-        if self._now() - begun > FORGOTTEN:
-            # This process slept, and others may have taken its note for forgotten. What it saw is no longer true.
+        if self._clock() - begun > NOTE_ABANDONED_AFTER:
+            # This process was suspended. Others may have deleted its note as abandoned, and the pool may have changed.
             self._pools.write_note(pool, autoscale)
         else:
             self._enlarge(pool, state, autoscale)
@@ -220,16 +257,17 @@ class PoolBoost:
         if size is None:
             return False
         self._pools.resize(pool, *size)
-        logger.info("the pool %s is resized to %d dedicated and %d Spot nodes", pool, *size)
+        dedicated, spot = size
+        log(logging.INFO, message="the pool is resized", pool=pool, dedicated=dedicated, spot=spot)
         return True
 
-    def _forget_old(self, pool: str) -> None:
-        """Take away a note that nobody is acting upon: its writer died before it switched autoscale off or after."""
-        note = self._pools.read_note(pool)
-        if note is not None and self._now() - note.written > FORGOTTEN:
-            self._pools.forget(pool, note)
+    def _delete_abandoned_note(self, pool: str) -> None:
+        """Delete a note whose writer died before it switched autoscale off, or after it switched autoscale on."""
+        saved = self._pools.read_note(pool)
+        if saved is not None and self._clock() - saved.written > NOTE_ABANDONED_AFTER:
+            self._pools.delete_note(pool, saved)
 
-    def _tend_awaited(self, pool: str) -> None:
+    def _step_scheduled(self, pool: str) -> None:
         with self._lock:
-            self._awaited.discard(pool)
-        self.tend_all([pool])
+            self._scheduled.discard(pool)
+        self.step_all([pool])

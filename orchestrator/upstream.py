@@ -3,9 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
-
-from orchestrator.azure.identity import identity
+from orchestrator.azure.identity import batch_credential
 from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.tasks import RETENTION, RunnerTasks
 from orchestrator.config.settings import Settings
@@ -53,9 +51,16 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         unexplained: yields given-up requests that nobody has told of yet (`RequestQueue.unexplained`).
     """
     pools = sorted({profile.pool for profile in settings.profiles})
-    batch_credential = _batch_credential(settings)
-    tasks = RunnerTasks(settings.batch_account_url, batch_credential)
-    boost = PoolBoost(PoolClient(settings.batch_account_url, batch_credential), runtime.clock)
+    account = batch_credential(
+        settings.batch_account_name, settings.batch_account_key, settings.azure_web_jobs_storage.client_id
+    )
+    tasks = RunnerTasks(settings.batch_account_url, account)
+    boost = PoolBoost(
+        PoolClient(settings.batch_account_url, account),
+        runtime.clock,
+        lock=runtime.lock,
+        start_timer=runtime.start_timer,
+    )
 
     client = GitHubClient(settings.github_api_url, runtime.clock, lock=runtime.lock)
     credential = _github_credential(settings, client, runtime)
@@ -69,7 +74,7 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         JitRegistrar(runners, runtime.clock) if settings.runner_registration == "jit" else TokenRegistrar(runners),
         tasks,
         is_queued=WorkflowJobs(session).is_queued,
-        created=boost.soon if settings.pool_boost == "resize" else _do_nothing,
+        created=boost.schedule if settings.pool_boost == "resize" else _do_nothing,
         clock=runtime.clock,
         lock=runtime.lock,
     )
@@ -96,15 +101,9 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
     return Upstream(
         provisioner,
         control_loop,
-        tend_pools=lambda: boost.tend_all(pools),
+        tend_pools=lambda: boost.step_all(pools),
         hook_ranges=lambda etag: published_hook_ranges(client, authorization, etag),
     )
-
-
-def _batch_credential(settings: Settings) -> AzureNamedKeyCredential | TokenCredential:
-    if settings.batch_account_key is not None and settings.batch_account_name is not None:
-        return AzureNamedKeyCredential(settings.batch_account_name, settings.batch_account_key.get_secret_value())
-    return identity(settings.azure_web_jobs_storage.client_id)
 
 
 def _github_credential(settings: Settings, client: GitHubClient, runtime: Runtime) -> Credential:

@@ -1,15 +1,31 @@
-"""The function's own identity: what it calls Batch and storage as where no key is configured."""
+"""As whom the function signs in to Azure: with an account's key, or with a managed identity."""
 
-from azure.core.credentials import TokenCredential
+from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
+from pydantic import SecretStr
 
 
 def identity(client_id: str | None) -> TokenCredential:
-    """Return the credential of the function's managed identity, or of whoever is logged in on a developer's machine.
+    """Return the credential of the function's identity.
 
     Args:
-        client_id: of a user-assigned identity; None for `AZURE_CLIENT_ID`, or the system-assigned one.
+        client_id: the user-assigned identity to use; else `AZURE_CLIENT_ID` names it, or it is the system-assigned one.
     """
-    # Its import takes a while, and with keys nobody needs it.
+    # Imported here, as it takes long to load and is not needed where keys are used.
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415
 
     return DefaultAzureCredential(**({"managed_identity_client_id": client_id} if client_id else {}))
+
+
+def batch_credential(
+    account: str | None, key: SecretStr | None, client_id: str | None
+) -> AzureNamedKeyCredential | TokenCredential:
+    """Return the Batch account's key where it is set, else the credential of the function's identity.
+
+    Args:
+        account: `BatchAccountName`.
+        key: `BatchAccountKey`.
+        client_id: see `identity`.
+    """
+    if account is not None and key is not None:
+        return AzureNamedKeyCredential(account, key.get_secret_value())
+    return identity(client_id)

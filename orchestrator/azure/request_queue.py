@@ -1,4 +1,4 @@
-"""The slow lane's queues: requests that wait for their next try, and those that were given up."""
+"""The storage queues of runner requests: one for those that wait for their next try, one for dead letters."""
 
 import base64
 import binascii
@@ -7,45 +7,50 @@ from collections.abc import Iterator
 from typing import Any
 
 from azure.core.credentials import TokenCredential
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueClient, QueueMessage, TextBase64EncodePolicy
 
+from orchestrator.azure.errors import expecting, queue_error, translating
 from orchestrator.azure.identity import identity
 from orchestrator.config.settings import STORAGE, QueueStorage
-from orchestrator.errors import RequestMalformed, SettingsError, TransientError
+from orchestrator.errors import RequestMalformed, SettingsError
 from orchestrator.jobs.request import RunnerRequest, dead_letter, dead_letter_reason, delay_before_retry
 
-QUEUE = "runner-requests"
-# The name that the Functions host itself gives to what it cannot get done.
-POISON = f"{QUEUE}-poison"
-# Seconds to connect and between bytes of the answer: what is left of GitHub's patience after a delivery's deadline.
+REQUESTS = "runner-requests"
+# The queue of dead letters. It has the name that the Functions host gives to the queue for messages it cannot get done.
+POISON = f"{REQUESTS}-poison"
+# Seconds to connect and between bytes of the answer: what is left of GitHub's ten after a delivery's deadline.
 TIMEOUT = 2
-FOR_EVER = -1
-PEEKED = 32  # the most that one look shows
-BRIEFLY = 5
+# The time to live, in seconds, of a message that never expires.
+NEVER_EXPIRES = -1
+# How many messages one call returns at most.
+PAGE_SIZE = 32
+# Seconds for which messages are hidden from other readers: while reasons are written to them, and while they are moved.
+EXPLAIN_TIMEOUT = 5
+REVIVE_TIMEOUT = 60
 
 
 class RequestQueue:
     """The queues `runner-requests` and `runner-requests-poison`, each created when it is missing.
 
     Args:
-        storage: where they are.
+        storage: where they are, and who may use them.
 
     Raises:
-        SettingsError: The connection string is none.
+        SettingsError: `AzureWebJobsStorage` is not a connection string.
     """
 
     def __init__(self, storage: QueueStorage) -> None:
-        credential = None if storage.connection_string else identity(storage.client_id)
-        self._requests = _client(storage, credential, QUEUE)
-        self._poison = _client(storage, credential, POISON)
+        credential = identity(storage.client_id) if storage.connection_string is None else None
+        self._requests = _client(storage, credential, REQUESTS)
+        self._dead_letters = _client(storage, credential, POISON)
 
     def retry_later(self, request: RunnerRequest, retry_after: float | None = None) -> float:
         """Put a request into the queue; return the seconds until it is tried.
 
         Args:
-            request: tried `attempt` times so far.
-            retry_after: what the service that failed asked for.
+            request: the request, tried `attempt` times so far.
+            retry_after: the seconds to wait that the failed service asked for.
 
         Raises:
             TransientError: The queue does not take it.
@@ -55,62 +60,67 @@ class RequestQueue:
         return delay
 
     def dead_letter(self, message: bytes, reason: str) -> None:
-        """Put a message aside, where it stays until somebody looks.
+        """Put a message that is not tried again among the dead letters, where it stays until somebody looks at it.
 
         Raises:
             TransientError: The queue does not take it.
         """
-        _send(self._poison, dead_letter(message, reason), time_to_live=FOR_EVER)
+        _send(self._dead_letters, dead_letter(message, reason), time_to_live=NEVER_EXPIRES)
 
     def unexplained(self) -> Iterator[bytes]:
-        """Yield each given-up message that the Functions host put aside by itself, and write the reason to it.
+        """Yield each dead letter that has no reason, because the Functions host moved it, and write a reason to it.
 
-        Looks at the oldest 32 only: behind so many that wait for somebody, one more is no news.
+        Only the oldest 32 dead letters are read. If so many wait for somebody, one more does not need an alert.
 
         Raises:
             TransientError: The queue does not answer.
         """
-        try:
-            if all(dead_letter_reason(_body(message)) for message in self._poison.peek_messages(PEEKED)):
-                return
-            # Those that need no reason are hidden for these seconds too; nothing of them is lost.
-            for message in self._poison.receive_messages(max_messages=PEEKED, visibility_timeout=BRIEFLY):
-                body = _body(message)
-                if dead_letter_reason(body) is None:
-                    explained = dead_letter(body, "the function failed each time")
-                    self._poison.update_message(message, visibility_timeout=0, content=explained)
-                    yield body
-        except ResourceNotFoundError:
-            return  # nothing was ever given up
-        except AzureError as error:
-            raise _no_answer(self._poison, error) from None
+        with translating(POISON, queue_error):
+            try:
+                if all(dead_letter_reason(_body(message)) for message in self._dead_letters.peek_messages(PAGE_SIZE)):
+                    return
+                # Dead letters that have a reason are received too: they are hidden for the same few seconds.
+                for message in self._dead_letters.receive_messages(
+                    max_messages=PAGE_SIZE, visibility_timeout=EXPLAIN_TIMEOUT
+                ):
+                    body = _body(message)
+                    if dead_letter_reason(body) is None:
+                        explained = dead_letter(body, "the function failed each time")
+                        self._dead_letters.update_message(message, visibility_timeout=0, content=explained)
+                        yield body
+            except ResourceNotFoundError:
+                return  # there never was a dead letter
 
     def revive(self) -> tuple[int, int]:
-        """Put every request that was given up back into the queue; return how many, and how many messages were none.
+        """Move every request among the dead letters back into the queue.
+
+        Returns:
+            How many requests were moved, and how many dead letters stay because they are not requests.
 
         Raises:
             TransientError: The queues do not answer; what was moved so far is moved.
         """
         revived = foreign = 0
-        try:
-            for message in self._poison.receive_messages(messages_per_page=32, visibility_timeout=60):
-                try:
-                    request = RunnerRequest.parse(_body(message))
-                except RequestMalformed:
-                    foreign += 1
-                    continue
-                self.retry_later(request.reset(), retry_after=0)
-                self._poison.delete_message(message)
-                revived += 1
-        except ResourceNotFoundError:
-            return revived, foreign  # nothing was ever given up
-        except AzureError as error:
-            raise _no_answer(self._poison, error) from None
+        with translating(POISON, queue_error):
+            try:
+                for message in self._dead_letters.receive_messages(
+                    messages_per_page=PAGE_SIZE, visibility_timeout=REVIVE_TIMEOUT
+                ):
+                    try:
+                        request = RunnerRequest.parse(_body(message))
+                    except RequestMalformed:
+                        foreign += 1
+                        continue
+                    self.retry_later(request.reset(), retry_after=0)
+                    self._dead_letters.delete_message(message)
+                    revived += 1
+            except ResourceNotFoundError:
+                return revived, foreign  # there never was a dead letter
         return revived, foreign
 
 
 def _body(message: QueueMessage) -> bytes:
-    """The message's bytes; what is not base64 was written by somebody else, and stays as it is."""
+    """Return the message's bytes; a message that is not base64 was written by somebody else, and stays as it is."""
     content = str(message.content)
     try:
         return base64.b64decode(content, validate=True)
@@ -134,16 +144,10 @@ def _client(storage: QueueStorage, credential: TokenCredential | None, queue: st
 
 
 def _send(queue: QueueClient, message: str, **options: int) -> None:
-    try:
-        try:
-            queue.send_message(message, **options)
-        except HttpResponseError as error:
-            if error.error_code != "QueueNotFound":  # type: ignore[attr-defined]  # set by azure-storage
-                raise
+    with translating(queue.queue_name, queue_error):
+        if expecting(lambda: queue.send_message(message, **options), "QueueNotFound") == "QueueNotFound":
             _create(queue)
             queue.send_message(message, **options)
-    except AzureError as error:
-        raise _no_answer(queue, error) from None
 
 
 def _create(queue: QueueClient) -> None:
@@ -151,8 +155,3 @@ def _create(queue: QueueClient) -> None:
         queue.create_queue()
     except ResourceExistsError:
         return  # another worker was faster
-
-
-def _no_answer(queue: QueueClient, error: AzureError) -> TransientError:
-    status = getattr(error, "status_code", None)
-    return TransientError(f"the queue {queue.queue_name} does not do its part: {status or type(error).__name__}")

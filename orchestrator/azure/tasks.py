@@ -5,7 +5,6 @@ Source: Azure Batch service REST API 2025-06-01.
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import requests
@@ -28,23 +27,19 @@ from azure.batch.models import (
     UserIdentity,
 )
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    ServiceRequestError,
-    ServiceResponseError,
-    ServiceResponseTimeoutError,
-)
+from azure.core.exceptions import AzureError, ServiceResponseError, ServiceResponseTimeoutError
 from azure.core.pipeline.transport import RequestsTransport
 from requests.adapters import HTTPAdapter
 
+from orchestrator.azure.batch_jobs import job_id
 from orchestrator.azure.docker_launch import docker_command, docker_environment
-from orchestrator.errors import TransientError, UpstreamError, UpstreamRefused
+from orchestrator.azure.errors import ErrorCode, expecting, task_error, translating
+from orchestrator.errors import TransientError
+from orchestrator.log import Log
 from orchestrator.runners.notes import TaskNotes
 from orchestrator.runners.task import RunnerTask, TaskState, is_task_id
 
-logger = logging.getLogger(__name__)
+log = Log(__name__)
 
 # Seconds to connect, and between bytes of the answer. A delivery has 7 s in all.
 CONNECT_TIMEOUT = 3
@@ -53,21 +48,17 @@ READ_TIMEOUT = 6
 CONNECTIONS = 32
 # A finished task stays to answer "done already" for as long as GitHub redelivers (3 days on github.com, 7 on GHES).
 RETENTION = timedelta(days=7)
-# How long a finished task tells of the repository that it was for: as long as GitHub lets a job wait.
+# Tasks that finished within this time are listed, so that their repositories stay in view: as long as GitHub lets a job
+# wait.
 RECENT = timedelta(hours=24)
 
 # The codes of "there is no such task".
 GONE = ("TaskNotFound", "JobNotFound")
-# What a task's failure is called when somebody ended it.
+# The code of a task's failure when somebody ended the task.
 _ENDED = "TaskEnded"
 
 WAITING = "state eq 'active'"
 _READ = ["id", "state", "creationTime", "stateTransitionTime", "executionInfo", "constraints", "environmentSettings"]
-
-
-def job_id(pool: str) -> str:
-    """Return the id of the Batch job that holds a pool's runner tasks."""
-    return f"github-runner-{pool}"
 
 
 class RunnerTasks:
@@ -76,15 +67,22 @@ class RunnerTasks:
     Args:
         endpoint: `BatchAccountUrl`.
         credential: the account's key, or an Entra ID credential.
+        read_timeout: seconds between bytes of an answer.
     """
 
-    def __init__(self, endpoint: str, credential: AzureNamedKeyCredential | TokenCredential) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        credential: AzureNamedKeyCredential | TokenCredential,
+        *,
+        read_timeout: float = READ_TIMEOUT,
+    ) -> None:
         session = requests.Session()
         adapter = HTTPAdapter(pool_maxsize=CONNECTIONS)
         session.mount("https://", adapter)
         session.mount("http://", adapter)
         transport = RequestsTransport(
-            session=session, session_owner=False, connection_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT
+            session=session, session_owner=False, connection_timeout=CONNECT_TIMEOUT, read_timeout=read_timeout
         )
         # The queue repeats what failed; the SDK's own retries would sleep through the delivery's deadline.
         self._client = BatchClient(endpoint, credential, transport=transport, retry_total=0)
@@ -111,10 +109,9 @@ class RunnerTasks:
         Raises:
             UpstreamError: Batch does not tell.
         """
-        found = None
-        with _asked_to("look for a task", *GONE):
-            found = _task_state(pool, self._client.get_task(job_id(pool), task_id, select=_READ))
-        return found  # noqa: RET504 - the block may have ended before
+        with translating("look for a task"):
+            task = expecting(lambda: self._client.get_task(job_id(pool), task_id, select=_READ), *GONE)
+        return None if isinstance(task, ErrorCode) else _task_state(pool, task)
 
     def waiting(self, pool: str) -> Iterable[TaskState]:
         """Return the tasks that wait for a node, the oldest first.
@@ -125,25 +122,30 @@ class RunnerTasks:
         return sorted(self._list(pool, WAITING), key=lambda task: task.created_at)
 
     def end_waiting(self, pool: str, task_id: str) -> bool:
-        """End a task that still waits for a node; return False if there is none that does.
+        """End a task that still waits for a node; return False if the task does not wait or does not exist.
 
-        Between the look and the end the task may start. Its container then needs seconds to become a runner, so no job
-        is hurt.
+        The task may start between the two calls. Its container then needs seconds to become a runner, so no job is
+        interrupted.
 
         Raises:
             UpstreamError: Batch does not do it.
         """
-        with _asked_to("end a task", *GONE, "TaskCompleted"):
+
+        def end_if_waiting() -> bool:
             task = self._client.get_task(job_id(pool), task_id, select=["id", "state"])
-            if task.state == BatchTaskState.ACTIVE:
-                self._client.terminate_task(job_id(pool), task_id)
-                return True
-        return False
+            if task.state != BatchTaskState.ACTIVE:
+                return False
+            self._client.terminate_task(job_id(pool), task_id)
+            return True
+
+        with translating("end a task"):
+            return expecting(end_if_waiting, *GONE, "TaskCompleted") is True
 
     def listed(self, pools: Iterable[str], now: datetime) -> Iterator[TaskState]:
-        """List the runner tasks that live or ended lately, and those that are past their retention.
+        """List the runner tasks that wait, run or finished lately, and those that are past their retention.
 
-        Forward through a task's states, so that one which moves on meanwhile is seen twice rather than never.
+        The states are listed in the order in which a task goes through them. So a task that changes its state during
+        the listing is listed twice, and never missed.
 
         Args:
             pools: the pools to look at.
@@ -163,61 +165,64 @@ class RunnerTasks:
                 yield from self._list(pool, clause)
 
     def end(self, pool: str, task_id: str) -> None:
-        """End a task, whether it waits or runs; one that is over or gone already is fine.
+        """End a task, whether it waits or runs. A task that has finished, or does not exist, is no error.
 
         Raises:
             UpstreamError: Batch does not do it.
         """
-        with _asked_to("end a task", *GONE, "TaskCompleted"):
-            self._client.terminate_task(job_id(pool), task_id)
+        with translating("end a task"):
+            expecting(lambda: self._client.terminate_task(job_id(pool), task_id), *GONE, "TaskCompleted")
 
     def delete(self, pool: str, task_id: str) -> None:
-        """Forget a task; one that is gone already is fine.
+        """Delete a task. A task that does not exist is no error.
 
         Raises:
             UpstreamError: Batch does not do it.
         """
-        with _asked_to("delete a task", *GONE):
-            self._client.delete_task(job_id(pool), task_id)
+        with translating("delete a task"):
+            expecting(lambda: self._client.delete_task(job_id(pool), task_id), *GONE)
 
-    def _list(self, pool: str, clause: str) -> Iterator[TaskState]:
-        with _asked_to("list the tasks", "JobNotFound"):  # then no runner was ever started on this pool
-            for task in self._client.list_tasks(job_id(pool), filter=clause, select=_READ):
-                if is_task_id(task.id or ""):
-                    yield _task_state(pool, task)
+    def _list(self, pool: str, clause: str) -> list[TaskState]:
+        def read() -> list[TaskState]:
+            tasks = self._client.list_tasks(job_id(pool), filter=clause, select=_READ)
+            return [_task_state(pool, task) for task in tasks if is_task_id(task.id or "")]
+
+        with translating("list the tasks"):
+            found = expecting(read, "JobNotFound")
+        return [] if isinstance(found, ErrorCode) else found  # without a job no runner was ever started on this pool
 
     def _create_task(self, pool: str, options: BatchTaskCreateOptions) -> bool | None:
         """Create a task; return False if it exists already, None if the job does not exist yet."""
-        lost_answer = False
-        for last_try in (False, True):
+        with translating("add a task"):
             try:
-                self._client.create_task(job_id(pool), options)
-            except HttpResponseError as error:
-                if _code(error) == "TaskExists":
-                    return lost_answer  # then it is the one that we created a moment ago
-                if _code(error) == "JobNotFound":
-                    return None
-                if _code(error) == "JobCompleted":
-                    raise self._replace_job(pool) from None
-                raise _understood(error, "add a task") from None
-            except ServiceResponseError as error:
+                return self._create_task_once(pool, options)
+            except ServiceResponseTimeoutError:
+                raise
+            except ServiceResponseError:
                 # A kept connection may break just as it is used again. The task's id makes a second try harmless.
-                if last_try or isinstance(error, ServiceResponseTimeoutError):
-                    raise _understood(error, "add a task") from None
-                lost_answer = True
-            except AzureError as error:
-                raise _understood(error, "add a task") from None
-            else:
-                return True
-        raise AssertionError  # pragma: no cover - the loop returns or raises
+                created = self._create_task_once(pool, options)
+        # If the task exists, the first try created it, and only the answer was lost.
+        return None if created is None else True
+
+    def _create_task_once(self, pool: str, options: BatchTaskCreateOptions) -> bool | None:
+        match expecting(
+            lambda: self._client.create_task(job_id(pool), options), "TaskExists", "JobNotFound", "JobCompleted"
+        ):
+            case "TaskExists":
+                return False
+            case "JobNotFound":
+                return None
+            case "JobCompleted":
+                raise self._replace_job(pool)
+        return True
 
     def _replace_job(self, pool: str) -> TransientError:
-        """Delete a job that somebody has ended, so that the next try creates it anew; return the trouble till then."""
-        logger.warning("the Batch job %s was ended from outside; it is made anew", job_id(pool))
+        """Delete a job that somebody has ended, so that the next try creates it anew; return the error to raise now."""
+        log(logging.WARNING, message="the Batch job was ended from outside; it is made anew", batch_job=job_id(pool))
         try:
             self._client.begin_delete_job(job_id(pool))
         except AzureError as error:
-            return TransientError(f"the Batch job {job_id(pool)} was ended, and {_understood(error, 'delete it')}")
+            return TransientError(f"the Batch job {job_id(pool)} was ended, and {task_error(error, 'delete it')}")
         return TransientError(f"the Batch job {job_id(pool)} was ended from outside and is being made anew")
 
     def _create_job(self, pool: str) -> None:
@@ -228,19 +233,11 @@ class RunnerTasks:
             all_tasks_complete_mode=BatchAllTasksCompleteMode.NO_ACTION,
             constraints=BatchJobConstraints(max_task_retry_count=0),
         )
-        with _asked_to("create a job", "JobExists"):  # another delivery was faster
-            self._client.create_job(options)
-            logger.info("created the Batch job %s", job_id(pool))
-
-
-@contextmanager
-def _asked_to(what: str, *fine: str) -> Iterator[None]:
-    """Understand what Batch answers. An error of one of these codes ends the block and is none."""
-    try:
-        yield
-    except AzureError as error:
-        if not isinstance(error, HttpResponseError) or _code(error) not in fine:
-            raise _understood(error, what) from None
+        with translating("create a job"):
+            # If the job exists, another delivery was faster.
+            exists = expecting(lambda: self._client.create_job(options), "JobExists")
+        if not exists:
+            log(logging.INFO, message="created the Batch job", batch_job=job_id(pool))
 
 
 def _task_options(task: RunnerTask) -> BatchTaskCreateOptions:
@@ -303,38 +300,3 @@ def _utc(moment: datetime | None) -> datetime | None:
 def _date_time(moment: datetime) -> str:
     """A moment as Batch's OData filters take it."""
     return f"DateTime'{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}'"
-
-
-def _code(error: HttpResponseError) -> str:
-    return (error.error.code if error.error else None) or ""
-
-
-def _understood(error: AzureError, what: str) -> UpstreamError:
-    """Tell trouble that passes from trouble that stays."""
-    if isinstance(error, ServiceRequestError | ServiceResponseError):
-        return TransientError(f"Batch does not answer ({what}: {type(error).__name__})")
-    status = error.status_code if isinstance(error, HttpResponseError) else None
-    if not isinstance(error, HttpResponseError) or status is None:
-        reason = "no Entra ID token" if isinstance(error, ClientAuthenticationError) else type(error).__name__
-        return TransientError(f"Batch cannot be asked to {what}: {reason}")
-    answer = f"{status} {_code(error)}".strip()
-    if status in {401, 403}:
-        return UpstreamRefused(
-            f"Batch refused to {what}: {answer}: is BatchAccountKey right, or has the identity a role on the account?"
-        )
-    # A conflict is a state that passes: a job being deleted or terminated, a quota that is reached.
-    if status in {408, 409, 429} or status >= 500:  # noqa: PLR2004 - HTTP
-        return TransientError(f"Batch cannot {what} now: {answer}", retry_after=_retry_after(error))
-    return UpstreamRefused(f"Batch refused to {what}: {answer}{_details(error)}")
-
-
-def _retry_after(error: HttpResponseError) -> float | None:
-    headers = getattr(error.response, "headers", {})
-    value = str(headers.get("Retry-After", ""))
-    return float(value) if value.isdecimal() else None
-
-
-def _details(error: HttpResponseError) -> str:
-    """The first line of Batch's own message; the others are request ids."""
-    message = (error.error.message if error.error else "") or ""
-    return f" ({message.splitlines()[0][:200]})" if message else ""

@@ -17,7 +17,7 @@ from azure.core.exceptions import AzureError
 from azure.storage.queue import QueueClient, QueueMessage
 
 from orchestrator.application import Application
-from orchestrator.azure.request_queue import POISON, QUEUE
+from orchestrator.azure.request_queue import POISON, REQUESTS
 from orchestrator.delivery.receiver import Answer
 from sandbox.chaos.options import Options
 from sandbox.chaos.threads import PROCESS, Killed, Process, Threads, current_worker
@@ -81,7 +81,7 @@ class FunctionsHost:
         self._pending = pending
         storage = settings["AzureWebJobsStorage"]
         once: dict[str, Any] = {"retry_total": 0, "read_timeout": 5}
-        self._queue = QueueClient.from_connection_string(storage, QUEUE, **once)
+        self._queue = QueueClient.from_connection_string(storage, REQUESTS, **once)
         self._poison = QueueClient.from_connection_string(storage, POISON, **once)
         self._in_work = 0
         self._stopped = False

@@ -58,7 +58,7 @@ def without(nets: Collection[str]) -> Iterator[None]:
         if "redelivery" in nets:
             stack.enter_context(mock.patch.object(Redelivery, "run"))
         if "queue" in nets:
-            stack.enter_context(mock.patch.object(RequestQueue, "keep", return_value=0.0))
+            stack.enter_context(mock.patch.object(RequestQueue, "retry_later", return_value=0.0))
         yield
 
 

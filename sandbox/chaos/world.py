@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
-from orchestrator.azure.request_queue import POISON, QUEUE
+from orchestrator.azure.request_queue import POISON, REQUESTS
 from orchestrator.delivery.receiver import Answer
 from orchestrator.runners.task import task_of_runner
 from sandbox.batch.model import Pool
@@ -91,7 +91,7 @@ class World:
         timers = tuple(name for name in ("reconcile",) if "control loop" not in self.options.without)
         self.host = FunctionsHost(
             self.threads, settings, options=self.options, answered=self._answered,
-            pending=lambda: self.queue.due(QUEUE), timers=timers, passing=self._passing,
+            pending=lambda: self.queue.due(REQUESTS), timers=timers, passing=self._passing,
         )  # fmt: skip
         self.steps = Steps(self.host, self.options.seed, self.faults)
         self.network.watcher = self.steps
@@ -200,7 +200,7 @@ class World:
             for runner in self.github.runners
             if OURS.match(runner.name) and runner not in self.left_to_github()
         ]
-        for queue in (QUEUE, POISON):
+        for queue in (REQUESTS, POISON):
             found += [f"a message in {queue}" for _ in self.queue.texts(queue)]
         return found
 

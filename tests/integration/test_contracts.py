@@ -1,19 +1,15 @@
-"""What our clients send, and what the stand-ins answer, held against the official API schemas.
-
-The checker and the schemas are not part of this repository; they are used where they stand beside it.
-"""
+"""What our clients send, and what the stand-ins answer, held against the official API schemas."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestrator.azure.tasks import RunnerTasks, job_id
+from orchestrator.azure.batch_jobs import job_id
+from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.github.app import GitHubApp
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential, PersonalToken
@@ -24,30 +20,18 @@ from orchestrator.github.session import GitHubSession
 from orchestrator.github.workflow_jobs import WorkflowJobs
 from orchestrator.reconcile.hook_delivery import APP_HOOK
 from orchestrator.runners.scope import Scope, ScopeAccess
+from sandbox.batch import Batch
 from sandbox.deployment import REPOSITORY, Deployment
 from sandbox.github import GitHub
 from sandbox.github.access import APP_PERMISSIONS
 from sandbox.github.model import JobPlan
 from sandbox.github.model import Scope as StandInScope
+from tests.batch_tasks import task
+from tests.contracts import CHECKER, assert_kept
 from tests.e2e.test_deployment import all_done
-from tests.integration.azure.test_tasks import batch, task, tasks, url  # noqa: F401 - fixtures
 from tests.waiting import until
 
-CHECKER = Path(__file__).parents[3] / "shared" / "contracts" / "contract_check.py"
-
 pytestmark = pytest.mark.skipif(not CHECKER.exists(), reason="no contract checker stands beside the repository")
-
-
-def assert_kept(exchanges: Iterable[dict[str, Any]], folder: Path, *options: str) -> None:
-    """Check exchanges against the schemas."""
-    file = folder / "exchanges.jsonl"
-    lines = [json.dumps(exchange) for exchange in exchanges if "/_runner/" not in exchange["url"]]
-    assert lines
-    file.write_text("\n".join(lines), encoding="utf-8")
-    done = subprocess.run(  # noqa: S603 - the checker
-        [sys.executable, str(CHECKER), str(file), *options], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_github(github: GitHub, github_url: str, app_keys: tuple[str, str], tmp_path: Path) -> None:
@@ -129,7 +113,7 @@ def _entry_by_entry(exchange: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def test_batch(batch: Any, tasks: RunnerTasks, tmp_path: Path) -> None:  # noqa: F811 - fixtures
+def test_batch(batch: Batch, tasks: RunnerTasks, tmp_path: Path) -> None:
     """Every call of the Batch client keeps to Batch's schema, and so does every answer of the stand-in."""
     for system, pool in (("linux", "linux"), ("windows", "windows")):
         for _ in range(2):

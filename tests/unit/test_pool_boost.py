@@ -2,17 +2,24 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
-from orchestrator import pool_boost
-from orchestrator.application import Application, Lazy
+from orchestrator.application import Application, Once
 from orchestrator.errors import TransientError
-from orchestrator.pool_boost import FORGOTTEN, Autoscale, Limits, Note, PoolBoost, PoolState, larger_size
-from orchestrator.runners.provisioning import Outcome
+from orchestrator.pool_boost import (
+    NOTE_ABANDONED_AFTER,
+    STEP_DELAY,
+    Autoscale,
+    Limits,
+    PoolBoost,
+    PoolState,
+    SavedAutoscale,
+    larger_size,
+)
+from orchestrator.upstream import Upstream
 from tests.builders import environment
+from tests.fakes import ManualClock
 
 FORMULA = "maxNodes = 8;\nspot = 0;\ndedicatedNodes = 1;\n$TargetDedicatedNodes = 0;"
 AUTOSCALE = Autoscale(FORMULA, timedelta(minutes=5))
@@ -27,15 +34,15 @@ class FakePools:
 
     def __init__(self, slots_wanted: int = 0, formula: str = FORMULA) -> None:
         self.autoscale: Autoscale | None = Autoscale(formula, timedelta(minutes=5))
-        self.note: Note | None = None
+        self.note: SavedAutoscale | None = None
         self.steady = True
         self.dedicated = self.spot = 0
         self.slots = slots_wanted
-        self.now = datetime(2026, 11, 25, tzinfo=UTC)
+        self.clock = ManualClock(datetime(2026, 11, 25, tzinfo=UTC))
         self.calls: list[str] = []
         self.before: Callable[[str], None] = lambda _call: None
 
-    def look(self, _pool: str) -> PoolState:
+    def get(self, _pool: str) -> PoolState:
         """Return how it is."""
         return PoolState(self.steady, self.dedicated, self.spot, 5, self.autoscale)
 
@@ -48,17 +55,17 @@ class FakePools:
         self._called("write_note")
         if self.note is not None:
             return False
-        self.note = Note(autoscale, self.now, f"0x{len(self.calls)}")
+        self.note = SavedAutoscale(autoscale, self.clock(), f"0x{len(self.calls)}")
         return True
 
-    def read_note(self, _pool: str) -> Note | None:
+    def read_note(self, _pool: str) -> SavedAutoscale | None:
         """Return the note."""
         return self.note
 
-    def forget(self, _pool: str, note: Note) -> None:
+    def delete_note(self, _pool: str, saved: SavedAutoscale) -> None:
         """Take exactly this note away."""
-        self._called("forget")
-        if self.note == note:
+        self._called("delete_note")
+        if self.note == saved:
             self.note = None
 
     def disable_autoscale(self, _pool: str) -> None:
@@ -102,16 +109,16 @@ class FakePools:
 
 def boost(pools: FakePools) -> PoolBoost:
     """Return the boost of these pools."""
-    return PoolBoost(pools, lambda: pools.now)
+    return PoolBoost(pools, pools.clock)
 
 
 def settle(pools: FakePools, passes: int = 12) -> None:
-    """Let minutes go by: each makes the pool steady, and somebody tends it."""
+    """Let minutes go by: each makes the pool steady, and some process takes a step."""
     pools.before = lambda _call: None
     for _ in range(passes):
         pools.steady = True
-        pools.now += timedelta(minutes=1)
-        boost(pools).tend_all(["linux"])
+        pools.clock.advance(timedelta(minutes=1))
+        boost(pools).step_all(["linux"])
 
 
 @pytest.mark.parametrize(
@@ -151,27 +158,27 @@ def test_larger_size(dedicated: int, spot: int, slots: int, limits: Limits, size
     assert larger_size(PoolState(True, dedicated, spot, 5, AUTOSCALE), slots, limits) == size
 
 
-class TestTend:
-    """`PoolBoost.tend`."""
+class TestStep:
+    """`PoolBoost.step`."""
 
     def test_a_whole_boost(self) -> None:
         """Autoscale is switched off after its formula was noted, and on again, the same, when the pool is steady."""
         pools = FakePools(slots_wanted=6)
-        assert boost(pools).tend("linux") == "boosted"
+        assert boost(pools).step("linux") == "boosted"
         assert (pools.dedicated, pools.autoscale) == (2, None)
-        assert boost(pools).tend("linux") == "nothing"
+        assert boost(pools).step("linux") == "nothing"
         pools.steady = True
-        assert boost(pools).tend("linux") == "restored"
-        assert pools.calls == ["write_note", "disable", "resize", "enable", "forget"]
+        assert boost(pools).step("linux") == "restored"
+        assert pools.calls == ["write_note", "disable", "resize", "enable", "delete_note"]
         assert (pools.dedicated, pools.autoscale, pools.note) == (2, AUTOSCALE, None)
-        assert boost(pools).tend("linux") == "nothing"
+        assert boost(pools).step("linux") == "nothing"
 
     def test_more_jobs_meanwhile(self) -> None:
         """Jobs that came while the pool grew enlarge it once more before the formula is in charge again."""
         pools = FakePools(slots_wanted=6)
-        boost(pools).tend("linux")
+        boost(pools).step("linux")
         pools.slots, pools.steady = 30, True
-        assert boost(pools).tend("linux") == "boosted"
+        assert boost(pools).step("linux") == "boosted"
         settle(pools)
         assert (pools.dedicated, pools.autoscale, pools.note) == (6, AUTOSCALE, None)
 
@@ -179,13 +186,13 @@ class TestTend:
         """A pool whose nodes suffice, or are on their way, is left alone."""
         pools = FakePools(slots_wanted=5)
         pools.dedicated = 1
-        assert boost(pools).tend("linux") == "nothing"
+        assert boost(pools).step("linux") == "nothing"
         assert pools.calls == []
 
     def test_no_cap(self, caplog: pytest.LogCaptureFixture) -> None:
         """A formula that names no cap is not overtaken."""
         pools = FakePools(64, formula="$TargetDedicatedNodes = 1;")
-        assert boost(pools).tend("linux") == "nothing"
+        assert boost(pools).step("linux") == "nothing"
         assert pools.calls == []
         assert "maxNodes" in caplog.text
 
@@ -194,42 +201,43 @@ class TestTend:
         pools = FakePools(64)
         pools.autoscale = None
         pools.note = None
-        assert boost(pools).tend("linux") == "nothing"
+        assert boost(pools).step("linux") == "nothing"
         assert pools.calls == []
 
     def test_a_forgotten_note(self) -> None:
         """A note with autoscale on keeps others out for minutes only."""
         pools = FakePools(64)
         pools.write_note("linux", AUTOSCALE)
-        assert boost(pools).tend("linux") == "nothing"
+        assert boost(pools).step("linux") == "nothing"
         assert pools.note is not None
-        pools.now += FORGOTTEN + timedelta(seconds=1)
-        assert boost(pools).tend("linux") == "nothing"
-        assert boost(pools).tend("linux") == "boosted"
+        pools.clock.advance(NOTE_ABANDONED_AFTER + timedelta(seconds=1))
+        assert boost(pools).step("linux") == "nothing"
+        assert boost(pools).step("linux") == "boosted"
 
     def test_a_note_that_nobody_needs(self) -> None:
         """A note that outlived its boost is taken away without another one, before a person switches autoscale off."""
         pools = FakePools(0)
         pools.write_note("linux", AUTOSCALE)
-        pools.now += FORGOTTEN + timedelta(seconds=1)
-        assert boost(pools).tend("linux") == "nothing"
+        pools.clock.advance(NOTE_ABANDONED_AFTER + timedelta(seconds=1))
+        assert boost(pools).step("linux") == "nothing"
         assert pools.note is None
         pools.autoscale = None
-        assert boost(pools).tend("linux") == "nothing"
+        assert boost(pools).step("linux") == "nothing"
         assert pools.autoscale is None
 
     def test_trouble(self, caplog: pytest.LogCaptureFixture) -> None:
-        """What Batch refuses is logged; the other pools are tended all the same."""
+        """What Batch refuses is logged; the other pools get their step all the same."""
         pools = FakePools(64)
 
         def refuse(call: str) -> None:
             raise {"write_note": TransientError("503"), "disable": ValueError("a mistake")}[call]
 
         pools.before = refuse
-        boost(pools).tend_all(["linux"])
-        assert "left as it is until the next look: 503" in caplog.text
+        boost(pools).step_all(["linux"])
+        assert "left as it is until the next step" in caplog.text
+        assert '"reason": "503"' in caplog.text
         pools.before = lambda call: refuse(call) if call == "disable" else None
-        boost(pools).tend_all(["linux", "other"])
+        boost(pools).step_all(["linux", "other"])
         assert "a mistake" in caplog.text
         assert pools.calls == ["write_note", "write_note"]
 
@@ -251,7 +259,7 @@ def test_a_process_that_dies(step: int) -> None:
 
     def until_it_dies() -> None:
         while True:
-            boost(pools).tend("linux")
+            boost(pools).step("linux")
             pools.steady = True
 
     with pytest.raises(Died):
@@ -259,7 +267,7 @@ def test_a_process_that_dies(step: int) -> None:
     assert_all_is_well(pools)
 
 
-@pytest.mark.parametrize("first", ["write_note", "disable", "resize", "enable", "forget"])
+@pytest.mark.parametrize("first", ["write_note", "disable", "resize", "enable", "delete_note"])
 @pytest.mark.parametrize("minutes", [0, 20])
 def test_two_at_once(first: str, minutes: int) -> None:
     """Others at work between any two steps, even while one sleeps for long, lose neither the formula nor nodes."""
@@ -268,65 +276,69 @@ def test_two_at_once(first: str, minutes: int) -> None:
 
     def interrupt(call: str) -> None:
         if call == first:
-            pools.now += timedelta(minutes=minutes)
+            pools.clock.advance(timedelta(minutes=minutes))
             for _ in range(3):
-                other.tend_all(["linux"])
+                other.step_all(["linux"])
                 pools.steady = True
 
     pools.before = interrupt
     for _ in range(3):
-        boost(pools).tend_all(["linux"])
+        boost(pools).step_all(["linux"])
         pools.steady = True
     assert_all_is_well(pools)
 
 
-def test_many_jobs_are_one_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The jobs of a burst lead to one look; a job after it leads to another."""
-    started: list[Callable[[], None]] = []
+class Timers:
+    """Timers that a test lets ring."""
 
-    class FakeTimer:
-        daemon = False
+    def __init__(self) -> None:
+        self.started: list[Callable[[], None]] = []
 
-        def __init__(self, seconds: float, action: Callable[[str], None], arguments: list[str]) -> None:
-            assert seconds == pool_boost.GATHER
-            self._work = lambda: action(*arguments)
+    def start(self, seconds: float, action: Callable[[], None]) -> None:
+        """Keep the action."""
+        assert seconds == STEP_DELAY
+        self.started.append(action)
 
-        def start(self) -> None:
-            assert self.daemon
-            started.append(self._work)
 
-    monkeypatch.setattr("threading.Timer", FakeTimer)
+def test_many_jobs_are_one_step() -> None:
+    """The jobs of a burst lead to one step; a job after it leads to another."""
+    timers = Timers()
     pools = FakePools(slots_wanted=12)
-    booster = boost(pools)
+    booster = PoolBoost(pools, pools.clock, start_timer=timers.start)
     for _ in range(64):
-        booster.soon("linux")
-    booster.soon("windows")
-    assert len(started) == 2
-    started[0]()
+        booster.schedule("linux")
+    booster.schedule("windows")
+    assert len(timers.started) == 2
+    timers.started[0]()
     assert pools.dedicated == 3
-    booster.soon("linux")
-    assert len(started) == 3
+    booster.schedule("linux")
+    assert len(timers.started) == 3
 
 
-def broken() -> PoolBoost:
-    """Fail to make a boost."""
+def test_a_timer_that_does_not_start(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a thread for the timer the caller goes on, the error is logged, and the next job tries again."""
+    started: list[float] = []
+
+    def fail(seconds: float, _action: Callable[[], None]) -> None:
+        started.append(seconds)
+        raise RuntimeError("can't start new thread")
+
+    booster = PoolBoost(FakePools(slots_wanted=12), start_timer=fail)
+    for _ in range(2):
+        booster.schedule("linux")
+    assert started == [STEP_DELAY, STEP_DELAY]
+    assert "can't start new thread" in caplog.text
+
+
+def broken() -> Upstream:
+    """Fail to connect."""
     raise ValueError("a mistake")
-
-
-def test_a_boost_that_cannot_be_made_costs_no_job(caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever is wrong with the boost, the job has its task and its answer."""
-    application = Application(environment(PoolBoost="resize"))
-    created = Outcome("created", "runner-1-1", "linux", "image", "ubuntu")
-    application._provisioner = Lazy(lambda: cast(Any, SimpleNamespace(serve=lambda *_: created)))
-    application._pool_boost = Lazy(broken)
-    assert application.serve(cast(Any, None), cast(Any, None)) == created
-    assert "the pool linux is not boosted" in caplog.text
 
 
 def test_off_by_default() -> None:
     """Without the setting nothing is made, not even a client, and a look at the pools is no look at all."""
     application = Application(environment())
-    application._pool_boost = Lazy(broken)
+    application._upstream = Once(broken)
     assert not application.boosts_pools
     application.tend_pools()
     assert Application(environment(PoolBoost="Resize")).boosts_pools

@@ -75,8 +75,8 @@ def test_the_hand_over(connection: str, tmp_path: Path) -> None:
     """What the HTTP function keeps reaches the queue function unchanged, through a queue made on the way."""
     event = workflow_job_event(json.dumps(queued_job("self-hosted", "run-1")).encode())
     kept = RunnerRequest(delivery="d-1", event=event)
-    queue = RequestQueue(QueueStorage.from_environment({"AzureWebJobsStorage": connection}), None)
-    assert queue.keep(kept, retry_after=1) <= 1.25
+    queue = RequestQueue(QueueStorage.from_environment({"AzureWebJobsStorage": connection}))
+    assert queue.retry_later(kept, retry_after=1) <= 1.25
     (tmp_path / "function_app.py").write_text(APP, encoding="utf-8")
     (tmp_path / "host.json").write_text(Path("host.json").read_text(encoding="utf-8"), encoding="utf-8")
     with FunctionsHost(tmp_path, {"AzureWebJobsStorage": connection}, max_polling_interval=0.2):

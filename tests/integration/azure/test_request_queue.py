@@ -2,15 +2,14 @@
 
 import base64
 import json
-import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from azure.core.credentials import AccessToken
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueClient
 
-from orchestrator.azure.request_queue import POISON, QUEUE, RequestQueue
+from orchestrator.azure.request_queue import POISON, REQUESTS, RequestQueue
 from orchestrator.config.settings import QueueStorage
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import SettingsError, TransientError
@@ -19,29 +18,19 @@ from sandbox.faults import Fault
 from sandbox.server import Server
 from sandbox.storage_queue import QueueService
 from tests.builders import queued_job
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        """Tell the time."""
-        return self.now
+from tests.fakes import ManualClock
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> ManualClock:
     """Return the service's clock."""
-    return Clock()
+    return ManualClock(datetime.now(UTC))
 
 
 @pytest.fixture
-def service(clock: Clock) -> QueueService:
+def service(clock: ManualClock) -> QueueService:
     """Return a service of its own."""
-    return QueueService(clock=clock)
+    return QueueService(clock=lambda: clock().timestamp())
 
 
 @pytest.fixture
@@ -59,7 +48,7 @@ def client(connection: str) -> QueueClient:
     return client
 
 
-def test_life_of_a_message(client: QueueClient, clock: Clock) -> None:
+def test_life_of_a_message(client: QueueClient, clock: ManualClock) -> None:
     """A message is put, peeked, received, hidden meanwhile, received again, and deleted."""
     client.send_message("<a & b>")
     assert [m.content for m in client.peek_messages()] == ["<a & b>"]
@@ -67,7 +56,7 @@ def test_life_of_a_message(client: QueueClient, clock: Clock) -> None:
     assert first is not None
     assert (first.content, first.dequeue_count) == ("<a & b>", 1)
     assert client.receive_message() is None
-    clock.now += 31
+    clock.advance(timedelta(seconds=31))
     second = client.receive_message(visibility_timeout=30)
     assert second is not None
     assert second.dequeue_count == 2
@@ -84,14 +73,14 @@ def test_life_of_a_message(client: QueueClient, clock: Clock) -> None:
     assert client.get_queue_properties().approximate_message_count == 0
 
 
-def test_delay_order_and_expiry(client: QueueClient, clock: Clock) -> None:
+def test_delay_order_and_expiry(client: QueueClient, clock: ManualClock) -> None:
     """A message appears after its delay, the oldest first, and is gone when its time to live is over."""
     client.send_message("later", visibility_timeout=10)
     client.send_message("now", time_to_live=60)
     assert [m.content for m in client.receive_messages(visibility_timeout=1)] == ["now"]
-    clock.now += 10
+    clock.advance(timedelta(seconds=10))
     assert [m.content for m in client.receive_messages(visibility_timeout=1)] == ["later", "now"]
-    clock.now += 60
+    clock.advance(timedelta(seconds=60))
     assert [m.content for m in client.receive_messages()] == ["later"]
     client.clear_messages()
     assert client.get_queue_properties().approximate_message_count == 0
@@ -123,14 +112,6 @@ def test_limits(client: QueueClient) -> None:
     assert client.get_queue_properties().approximate_message_count == 1
 
 
-class NoIdentity:
-    """An Entra ID credential that is asked for nothing."""
-
-    def get_token(self, *_scopes: str, **_options: object) -> AccessToken:
-        """Fail."""
-        raise AssertionError
-
-
 def request(**changes: object) -> RunnerRequest:
     """Return a request to keep."""
     event = workflow_job_event(json.dumps(queued_job()).encode())
@@ -140,79 +121,79 @@ def request(**changes: object) -> RunnerRequest:
 def queue_of(connection: str) -> RequestQueue:
     """Return the orchestrator's queue."""
     storage = QueueStorage.from_environment({"AzureWebJobsStorage": connection})
-    return RequestQueue(storage, None)
+    return RequestQueue(storage)
 
 
 class TestRequestQueue:
     """`RequestQueue`."""
 
-    def test_kept_and_read_again(self, connection: str, service: QueueService, clock: Clock) -> None:
+    def test_kept_and_read_again(self, connection: str, service: QueueService, clock: ManualClock) -> None:
         """A request is kept in a queue that is made when it is missing, and comes back after its delay."""
         kept = request()
-        delay = queue_of(connection).keep(kept)
+        delay = queue_of(connection).retry_later(kept)
         assert 10 <= delay <= 12.5
-        reader = QueueClient.from_connection_string(connection, QUEUE)
+        reader = QueueClient.from_connection_string(connection, REQUESTS)
         assert reader.receive_message() is None
-        clock.now += delay
+        clock.advance(timedelta(seconds=delay))
         message = reader.receive_message()
         assert message is not None
         assert RunnerRequest.parse(base64.b64decode(message.content)) == kept
-        assert len(service.texts(QUEUE)) == 1
+        assert len(service.texts(REQUESTS)) == 1
 
     def test_one_call_when_the_queue_is_there(self, connection: str, service: QueueService) -> None:
         """Keeping a request is one call; only the first time it is three."""
         queue = queue_of(connection)
-        queue.keep(request())
+        queue.retry_later(request())
         service.recorder.clear()
-        queue.keep(request(attempt=2), 30)
+        queue.retry_later(request(attempt=2), 30)
         assert len(service.recorder.calls) == 1
 
     def test_another_worker_creates_the_queue(self, connection: str, service: QueueService) -> None:
         """If the queue appears between the look and the creation, that is fine."""
         service.faults.add(Fault("status", "PUT *", status=409, headers={"x-ms-error-code": "QueueAlreadyExists"}))
         with pytest.raises(TransientError, match="404"):
-            queue_of(connection).keep(request())
+            queue_of(connection).retry_later(request())
 
     @pytest.mark.parametrize("fault", [Fault("status", status=503), Fault("drop"), Fault("status", status=403)])
     def test_trouble(self, connection: str, service: QueueService, fault: Fault) -> None:
         """A queue that takes no message says so once, without repeating the message."""
         queue = queue_of(connection)
-        queue.keep(request())
+        queue.retry_later(request())
         service.faults.add(fault)
         with pytest.raises(TransientError, match="does not do its part") as caught:
-            queue.keep(request())
+            queue.retry_later(request())
         assert "acme" not in str(caught.value)
 
-    def test_given_up_and_revived(self, connection: str, service: QueueService, clock: Clock) -> None:
+    def test_given_up_and_revived(self, connection: str, service: QueueService, clock: ManualClock) -> None:
         """What was given up stays until it is revived; it then starts anew at once, and foreign messages stay."""
         queue = queue_of(connection)
         assert queue.revive() == (0, 0)
         given_up = request(attempt=20)
-        queue.give_up(given_up.model_dump_json().encode(), "Batch refused")
-        queue.give_up(b"\xff none of ours", "it is no request")
+        queue.dead_letter(given_up.model_dump_json().encode(), "Batch refused")
+        queue.dead_letter(b"\xff none of ours", "it is no request")
         QueueClient.from_connection_string(connection, POISON).send_message("not base64!")
-        clock.now += 30 * 86_400
-        queue.give_up(given_up.model_dump_json().encode(), "Batch refused")
+        clock.advance(timedelta(days=30))
+        queue.dead_letter(given_up.model_dump_json().encode(), "Batch refused")
         assert len(service.texts(POISON)) == 3
         assert queue.revive() == (2, 1)
-        clock.now += 2
-        reader = QueueClient.from_connection_string(connection, QUEUE)
+        clock.advance(timedelta(seconds=2))
+        reader = QueueClient.from_connection_string(connection, REQUESTS)
         found = [RunnerRequest.parse(base64.b64decode(m.content)) for m in reader.receive_messages()]
-        assert found == [given_up.anew()] * 2
+        assert found == [given_up.reset()] * 2
         assert len(service.texts(POISON)) == 1
 
-    def test_unexplained(self, connection: str, service: QueueService, clock: Clock) -> None:
+    def test_unexplained(self, connection: str, service: QueueService, clock: ManualClock) -> None:
         """What the host put aside by itself is told of once, and then stands there with a reason like the others."""
         queue = queue_of(connection)
         assert list(queue.unexplained()) == []
-        queue.give_up(request().model_dump_json().encode(), "Batch refused")
+        queue.dead_letter(request().model_dump_json().encode(), "Batch refused")
         assert list(queue.unexplained()) == []
         moved = request().model_dump_json().encode()
         host = QueueClient.from_connection_string(connection, POISON)
         for content in (base64.b64encode(moved).decode(), "not base64!"):
             host.send_message(content)
         assert list(queue.unexplained()) == [moved, b"not base64!"]
-        clock.now += 10
+        clock.advance(timedelta(seconds=10))
         assert list(queue.unexplained()) == []
         reasons = [json.loads(base64.b64decode(text))["given_up"] for text in service.texts(POISON)]
         assert sorted(reasons) == ["Batch refused"] + ["the function failed each time"] * 2
@@ -221,7 +202,7 @@ class TestRequestQueue:
     def test_unexplained_without_an_answer(self, connection: str, service: QueueService) -> None:
         """If the queue of the given-up does not answer, that is said."""
         queue = queue_of(connection)
-        queue.give_up(b"x", "it is no request")
+        queue.dead_letter(b"x", "it is no request")
         service.faults.add(Fault("status", "GET *", status=503))
         with pytest.raises(TransientError, match=f"{POISON} does not do its part: 503"):
             list(queue.unexplained())
@@ -229,7 +210,7 @@ class TestRequestQueue:
     def test_revival_without_an_answer(self, connection: str, service: QueueService) -> None:
         """If the queue of the given-up does not answer, that is said."""
         queue = queue_of(connection)
-        queue.give_up(b"x", "it is no request")
+        queue.dead_letter(b"x", "it is no request")
         service.faults.add(Fault("status", "GET *", status=503))
         with pytest.raises(TransientError, match=f"{POISON} does not do its part: 503"):
             queue.revive()
@@ -242,5 +223,5 @@ class TestRequestQueue:
     def test_by_identity(self) -> None:
         """With an identity the queue's address is all that is needed."""
         storage = QueueStorage.from_environment({"AzureWebJobsStorage__accountName": "acct"})
-        queue = RequestQueue(storage, NoIdentity())
-        assert queue._requests.url == f"https://acct.queue.core.windows.net/{QUEUE}"
+        queue = RequestQueue(storage)
+        assert queue._requests.url == f"https://acct.queue.core.windows.net/{REQUESTS}"

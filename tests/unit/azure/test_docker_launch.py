@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.azure.docker_launch import docker_command, docker_environment
-from orchestrator.config.profiles import RunnerProfile
+from orchestrator.config.profiles import ProfileSetting
 from orchestrator.runners.task import RunnerTask
 from sandbox.batch.docker import container_environment
 
@@ -48,7 +48,7 @@ def test_the_client_finds_the_registrys_login() -> None:
 @given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*", fullmatch=True).filter(lambda image: len(image) < 255))
 def test_an_image_is_one_argument(image: str) -> None:
     """Whatever image a profile may name is one argument of the command, and no option."""
-    profile = RunnerProfile(name="p", pool="p", image=image)
+    profile = ProfileSetting(name="p", pool="p", image=image)
     assert shlex.split(docker_command(task(image=profile.image)))[-1] == image
 
 
