@@ -61,9 +61,9 @@ class Batch:
         clock: epoch seconds.
 
     Attributes:
-        key: The account's key.
-        faults: What goes wrong on the way to it.
-        recorder: What passed over the wire.
+        key: the account's key.
+        faults: what goes wrong on the way to it.
+        recorder: what passed over the wire.
     """
 
     def __init__(

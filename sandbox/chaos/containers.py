@@ -13,8 +13,8 @@ from sandbox.github.core import GitHubCore
 from sandbox.github.model import Event, Label, Refusal, Registration, Runner, Scope
 
 JOB_RAN, BROKEN, NO_JOB, NOT_REGISTERED, KILLED, STOPPED = 0, 1, 69, 75, 137, 143
+# Shares of the containers that go wrong of themselves, while trouble is on.
 NEVER_STARTS, DIES_IDLE, DIES_WORKING, LATE = 0.02, 0.01, 0.01, 0.005
-"""Shares of the containers that go wrong of themselves, while trouble is on."""
 
 
 class Stage(Enum):

@@ -8,15 +8,15 @@ from sandbox.chaos.services import OURS
 from sandbox.chaos.virtual_time import START
 from sandbox.github.model import Event, Job, Runner
 
+# Jobs that the same runners serve: where those register, and the label that tells the profiles apart.
 type Key = tuple[str, str]
-"""Jobs that the same runners serve: where those register, and the label that tells the profiles apart."""
 
+# Seconds in which a runner that lost its purpose is gone: its start, ten idle minutes or two passes, and a retry.
 ORPHAN_LIFE = 40 * 60.0
-"""Seconds in which a runner that lost its purpose is gone: its start, ten idle minutes or two passes, and a retry."""
+# Runners above the jobs queued, per kind of runner, that need no cause: three, and one for every eight jobs that were
+# taken lately. A pass asks for jobs and runners one after the other, and a request in the queue is older than the
+# truth: both may start a runner for a job that was just taken by another one.
 SLACK, SHARE = 3, 8
-"""Runners above the jobs queued, per kind of runner, that need no cause: three, and one for every eight jobs that were
-taken lately. A pass asks for jobs and runners one after the other, and a request in the queue is older than the truth:
-both may start a runner for a job that was just taken by another one."""
 LATELY = 15 * 60.0
 
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+# Seconds after the last trouble in which every job must be served: two passes, the longest pause of the queue, an hour
+# of work ahead on a full pool.
 SETTLES_IN = 2 * 3600.0
-"""Seconds after the last trouble in which every job must be served: two passes, the longest pause of the queue, an hour
-of work ahead on a full pool."""
+# What `Options.without` can switch off.
 NETS = ("control loop", "reconciliation", "redelivery", "queue")
-"""What `Options.without` can switch off."""
 
 
 @dataclass(frozen=True)

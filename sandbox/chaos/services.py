@@ -11,8 +11,8 @@ from sandbox.batch.executor import Executor
 from sandbox.batch.model import Command, Json, Pool
 from sandbox.recording import Api, Handler, Recorder
 
+# What the names of our tasks and runners begin with: the job's id and attempt.
 OURS = re.compile(r"runner-(\d+)-(\d+)")
-"""What the names of our tasks and runners begin with: the job's id and attempt."""
 
 
 class Tally(Recorder):

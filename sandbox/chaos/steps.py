@@ -6,8 +6,8 @@ from collections import Counter
 from sandbox.chaos.functions_host import FunctionsHost
 from sandbox.chaos.threads import PROCESS, Killed
 
+# Share of the steps, before and after each call to another service, at which the process dies.
 DEADLY = 0.003
-"""Share of the steps, before and after each call to another service, at which the process dies."""
 
 
 class Steps:

@@ -34,8 +34,8 @@ class Process:
             worker.interrupt()
 
 
+# The process that the running code belongs to; None for the world around it.
 PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
-"""The process that the running code belongs to; None for the world around it."""
 
 
 class Worker(greenlet.greenlet):

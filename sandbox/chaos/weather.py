@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sandbox.faults import Fault, FaultPlan
 
+# Shares of the requests that meet trouble, on a usual and on a bad stretch.
 RARE, STORMY = 0.02, 0.25
-"""Shares of the requests that meet trouble, on a usual and on a bad stretch."""
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,14 @@ from sandbox.github.model import Event, Job, Runner, Scope
 from sandbox.storage_queue import QueueService
 
 HOOK_RANGES = ("140.82.112.0/20", "2a0a:a440::/29")
+# Seconds after that in which nothing may be left over: the longest job, an idle limit, two passes.
 CLEANS_UP_IN = 3600.0
-"""Seconds after that in which nothing may be left over: the longest job, an idle limit, two passes."""
+# Calls to GitHub, Batch and the queue that are enough. A job needs one or two, three if it is cancelled. A pass asks
+# Batch eight times, GitHub three times per repository and once per scope and hook, and once more for each unfinished
+# run (counted apart). What fails is tried again from the beginning.
 CALLS_PER_JOB, CALLS_PER_PASS, CALLS_PER_FAULT = 4, 30, 4
-"""Calls to GitHub, Batch and the queue that are enough. A job needs one or two, three if it is cancelled. A pass asks
-Batch eight times, GitHub three times per repository and once per scope and hook, and once more for each unfinished run
-(counted apart). What fails is tried again from the beginning."""
+# Seconds for which trouble goes on when the last job has come.
 TROUBLE_AFTER = 900.0
-"""Seconds for which trouble goes on when the last job has come."""
 STEP = 2.0
 
 
@@ -338,13 +338,13 @@ class World:
 
 
 _OUR_BATCH_JOBS = frozenset({f"github-runner-{LINUX_POOL}", f"github-runner-{WINDOWS_POOL}"})
+# What the README says that well-formed deliveries of GitHub's are answered with; 500 `failed` only by misuse.
 _DOCUMENTED: frozenset[tuple[int, object]] = frozenset(
     {
         (201, "created"), (200, "exists"), (200, "removed"), (200, "left"), (200, "ignored"), (200, "pong"),
         (200, "gone"), (202, "kept"), (403, "refused"), (500, "failed"), (503, "failed"),
     }
 )  # fmt: skip
-"""What the README says that well-formed deliveries of GitHub's are answered with; 500 `failed` only by misuse."""
 
 
 def simulate(options: Options) -> World:

@@ -67,7 +67,7 @@ class Payloads:
     """Builds GitHub's objects with links below one address.
 
     Attributes:
-        url: The address of the web pages, without a trailing slash; the API is below `/api/v3` of it.
+        url: the address of the web pages, without a trailing slash; the API is below `/api/v3` of it.
     """
 
     def __init__(self, url: str) -> None:
