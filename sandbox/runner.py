@@ -25,7 +25,6 @@ VERSION = "2.338.0"
 SUCCESS = 0
 TERMINATED = 1
 RETRYABLE = 2
-VERSION_DEPRECATED = 7
 
 INPUT = "ACTIONS_RUNNER_INPUT_"
 # Longest wait for work in one request, in seconds.

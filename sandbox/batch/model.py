@@ -114,7 +114,6 @@ class Node:
     state: NodeState = "starting"
     changed_at: float = 0.0
     slots_used: int = 0
-    tasks_run: int = 0
     spot: bool = False
 
 
@@ -128,17 +127,13 @@ class Task:
     created_at: float
     changed_at: float
     state: TaskState = "active"
-    previous: TaskState | None = None
-    previous_at: float | None = None
     node_id: str | None = None
     started_at: float | None = None
     ended_at: float | None = None
     exit_code: int | None = None
     result: Literal["success", "failure"] | None = None
     failure: Json | None = None
-    retries: int = 0
     requeues: int = 0
-    last_requeue_at: float | None = None
     attempt: int = 0
     version: int = 1
 
@@ -162,8 +157,6 @@ class Job:
     created_at: float
     changed_at: float
     state: JobState = "active"
-    previous: JobState | None = None
-    previous_at: float | None = None
     ended_at: float | None = None
     tasks: dict[str, Task] = field(default_factory=dict)
     version: int = 1

@@ -25,14 +25,12 @@ class Record:
     """One attempt of one job."""
 
     job_id: int
-    attempt: int
     key: Key
     wanted: bool
     queued_at: float | None = None
     task_at: float | None = None
     taken_at: float | None = None
     ended_at: float | None = None
-    conclusion: str | None = None
     lines: list[tuple[float, str]] = field(default_factory=list)
 
     @property
@@ -97,7 +95,7 @@ class Ledger:
         job = event.job
         if job is None:
             return
-        record = self.records.setdefault(job.id, Record(job.id, job.run_attempt, key, wanted))
+        record = self.records.setdefault(job.id, Record(job.id, key, wanted))
         self.tell(job.id, event.at, _told(event, job))
         waited = record.waits
         if event.kind == "queued" and record.queued_at is None:
@@ -107,7 +105,7 @@ class Ledger:
             self._taken.setdefault(record.key, deque()).append(event.at)
             self._orphan_unless_ours(record, event.runner, event.at)
         elif event.kind == "completed":
-            record.ended_at, record.conclusion = event.at, job.conclusion
+            record.ended_at = event.at
             if waited:
                 self._orphan(record.key, event.at)
                 if job.conclusion == "failure":

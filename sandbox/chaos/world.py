@@ -20,7 +20,7 @@ from sandbox.chaos.ledger import Key, Ledger
 from sandbox.chaos.log_watch import LogWatch
 from sandbox.chaos.options import Options
 from sandbox.chaos.patches import virtual, without
-from sandbox.chaos.services import OURS, SimulatedBatch, Tally
+from sandbox.chaos.services import OURS, NoRecorder, SimulatedBatch
 from sandbox.chaos.settings import LINUX_POOL, SECRET_SETTINGS, WINDOWS_POOL, set_up
 from sandbox.chaos.steps import Steps
 from sandbox.chaos.threads import Threads
@@ -72,7 +72,7 @@ class World:
         for name, service in (("github", self.github), ("batch", self.batch), ("queue", self.queue)):
             self.weathers[name] = service.faults = Weather(name, options.seed, loop.now, self.faults)
             self.weathers[name].share = 0.0
-            service.recorder = Tally(name)  # type: ignore[arg-type]
+            service.recorder = NoRecorder(name)  # type: ignore[arg-type]
         self.troubled = False
         self._dropped = False
         self._deliveries: dict[str, int] = {}
