@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from azure.storage.queue import QueueClient
 
-from sandbox.chaos.services import SimulatedBatch
+from sandbox.chaos.simulated_batch import SimulatedBatch
 from sandbox.chaos.virtual_time import VirtualLoop
 from sandbox.github import GitHub
 from sandbox.github.model import Event, Label, Refusal, Registration, Runner, Scope

@@ -1,10 +1,10 @@
 """What is known of each job, and what must be true of all of them."""
 
+import re
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sandbox.chaos.services import OURS
 from sandbox.chaos.virtual_time import START
 from sandbox.github.model import Event, Job, Runner
 
@@ -18,6 +18,8 @@ ORPHAN_LIFE = 40 * 60.0
 # truth: both may start a runner for a job that was just taken by another one.
 SLACK, SHARE = 3, 8
 LATELY = 15 * 60.0
+# What the names of our tasks and runners begin with: the job's id and attempt.
+_OURS = re.compile(r"runner-(\d+)-\d+")
 
 
 @dataclass
@@ -63,6 +65,11 @@ class Ledger:
         self._taken: dict[Key, deque[float]] = {}
         self._broken: Counter[str] = Counter()
 
+    def record_of(self, name: str) -> Record | None:
+        """Return the record of the job that a task or runner of this name was made for, None if there is none."""
+        found = _OURS.match(name)
+        return self.records.get(int(found[1])) if found else None
+
     # What happens ----------------------------------------------------------------------------------------------------
 
     def tell(self, job_id: int, at: float, text: str) -> None:
@@ -73,15 +80,14 @@ class Ledger:
 
     def tell_of_task(self, task_id: str, at: float, text: str) -> None:
         """Add a line to the story of the job that a task or runner was made for."""
-        found = OURS.match(task_id)
-        if found is not None:
-            self.tell(int(found[1]), at, text)
+        record = self.record_of(task_id)
+        if record is not None:
+            self.tell(record.job_id, at, text)
 
     def task_created(self, task_id: str, at: float) -> None:
         """A task came to be."""
         self.tell_of_task(task_id, at, f"task {task_id} created")
-        found = OURS.match(task_id)
-        record = self.records.get(int(found[1])) if found else None
+        record = self.record_of(task_id)
         if record is None:
             self.violate("nothing for nobody", f"the task {task_id} is for no job that there is", at)
             return
@@ -119,7 +125,7 @@ class Ledger:
             self._orphan(key, at)
 
     def _orphan_unless_ours(self, record: Record, runner: Runner | None, at: float) -> None:
-        ours = runner is not None and OURS.match(runner.name) is not None
+        ours = runner is not None and is_ours(runner.name)
         if record.wanted and not ours:
             self._orphan(record.key, at)
         if ours and not record.wanted:
@@ -170,8 +176,7 @@ class Ledger:
 
     def _story_of(self, tasks: Iterable[str]) -> Record | None:
         for task in tasks:
-            found = OURS.match(task)
-            record = self.records.get(int(found[1])) if found else None
+            record = self.record_of(task)
             if record is not None and not record.waits:
                 return record
         return None
@@ -191,6 +196,11 @@ class Ledger:
             if record.wanted and record.queued_at is not None and ends:
                 found.append(max(0.0, min(ends) - record.queued_at))
         return sorted(found)
+
+
+def is_ours(name: str) -> bool:
+    """Whether a task or runner has a name that the application gives."""
+    return _OURS.match(name) is not None
 
 
 def _since(moment: float, times: deque[float]) -> int:

@@ -1,13 +1,13 @@
 """Threads that take turns: blocking code runs in virtual time, one step at a time, in an order that repeats.
 
-Each worker is a greenlet. It gives its turn back where it would wait: for an answer from the wire, for a lock, for the
-end of its work. So exactly one thing happens at any moment, and the loop decides which is next.
+Each worker is a greenlet. It gives its turn back where it would wait: for an answer from the network, for a lock, for
+the end of its work. So exactly one thing happens at any moment, and the loop decides which is next.
 """
 
 import contextvars
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from types import TracebackType
 from typing import Any
 
@@ -120,8 +120,10 @@ class Worker(greenlet.greenlet):
             self.switch()
 
 
-class Threads:
-    """Stands in for a thread pool: what is submitted runs as workers of the simulation.
+class Threads(Executor):
+    """Makes what code needs to do several things at once, on virtual time: workers, locks and timers.
+
+    Workers and timers belong to the process that runs when they are made, and end with it.
 
     Args:
         loop: decides whose turn it is; it runs where this is made.
@@ -134,11 +136,11 @@ class Threads:
         self.working: set[Worker] = set()
         self._number = 0
 
-    def submit(self, action: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Run an action in a worker of its own, as a `concurrent.futures.Executor` does."""
-        done: Future[Any] = Future()
+    def submit[**P, T](self, action: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run an action in a worker of its own."""
+        done: Future[T] = Future()
         self._number += 1
-        worker = Worker(self, self._number, lambda: action(*args), done)
+        worker = Worker(self, self._number, lambda: action(*args, **kwargs), done)
         self.working.add(worker)
         self.loop.call_soon(worker.begin)
         return done
@@ -146,6 +148,10 @@ class Threads:
     def lock(self) -> "Lock":
         """Return what stands in for a `threading.Lock`."""
         return Lock(self.loop)
+
+    def later(self, seconds: float, action: Callable[[], object]) -> None:
+        """Run an action in a worker of its own after a while, as a started `threading.Timer` does."""
+        self.loop.call_later(seconds, self.submit, action)
 
     def sleep(self, seconds: float) -> None:
         """Let virtual time pass for the worker that calls."""

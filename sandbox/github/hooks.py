@@ -23,7 +23,7 @@ _TARGETS = {"repository": "repository", "organization": "organization", "enterpr
 
 
 @dataclass(frozen=True)
-class Answer:
+class HookResponse:
     """What the receiver answered.
 
     Attributes:
@@ -80,17 +80,17 @@ class Delivery:
     duration: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    answer: Answer | None = None
+    answer: HookResponse | None = None
 
 
 # Sends a body to a URL with headers, within some seconds.
-type Post = Callable[[str, Mapping[str, str], bytes, float], Answer]
+type Post = Callable[[str, Mapping[str, str], bytes, float], HookResponse]
 
 # Decides the fate of a delivery: call the second argument now, later, twice or never.
 type Deliver = Callable[[Delivery, Callable[[], None]], None]
 
 
-def post(url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
+def post(url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> HookResponse:
     """POST over a new connection, following no redirect, as GitHub does."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -100,14 +100,14 @@ def post(url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> A
         response = connection.getresponse()
         text = response.read().decode(errors="replace")
     except TimeoutError:
-        return Answer("timed out", 504)
+        return HookResponse("timed out", 504)
     except (OSError, http.client.HTTPException):
-        return Answer("failed to connect to host", 502)
+        return HookResponse("failed to connect to host", 502)
     finally:
         connection.close()
     fine = 200 <= response.status < 300  # noqa: PLR2004 - the range is the rule
     status = "OK" if fine else f"Invalid HTTP Response: {response.status}"
-    return Answer(status, response.status, dict(response.getheaders()), text)
+    return HookResponse(status, response.status, dict(response.getheaders()), text)
 
 
 class Hooks:

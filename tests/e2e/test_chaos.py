@@ -12,7 +12,7 @@ import orchestrator.delivery.receiver
 import orchestrator.github.session
 import orchestrator.reconcile.plan
 import orchestrator.runners.provisioning
-import sandbox.chaos.containers
+import sandbox.chaos.simulated_containers
 from orchestrator.delivery.receiver import Answer
 from orchestrator.github.client import GitHubClient
 from orchestrator.reconcile.plan import RemoveRunner, ScopeView
@@ -108,7 +108,7 @@ class TestEachCheckCanFail:
 
     def test_left_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Runners that died stay registered where nobody removes them."""
-        monkeypatch.setattr(sandbox.chaos.containers, "DIES_IDLE", 0.3)
+        monkeypatch.setattr(sandbox.chaos.simulated_containers, "DIES_IDLE", 0.3)
         monkeypatch.setattr(orchestrator.reconcile.plan, "_removals", lambda *_: [])
         assert LEFT_OVER in simulate(Options(40, 12)).ledger.broken
 

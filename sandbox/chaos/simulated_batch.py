@@ -1,6 +1,5 @@
-"""The stand-ins as the simulation uses them: told the virtual time, with what it must see made visible."""
+"""The Batch stand-in as the simulation uses it: on virtual time, with what the invariants must see made visible."""
 
-import re
 from collections.abc import Callable, Collection, Iterable
 
 from aiohttp import web
@@ -8,19 +7,6 @@ from aiohttp import web
 from sandbox.batch import Batch
 from sandbox.batch.executor import Executor
 from sandbox.batch.model import Command, Json, Pool
-from sandbox.recording import Handler, Recorder
-
-# What the names of our tasks and runners begin with: the job's id and attempt.
-OURS = re.compile(r"runner-(\d+)-(\d+)")
-
-
-class NoRecorder(Recorder):
-    """Keeps nothing: a simulation has far too many requests."""
-
-    @web.middleware
-    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let one request pass (aiohttp middleware)."""
-        return await handler(request)
 
 
 class SimulatedBatch(Batch):
@@ -32,6 +18,9 @@ class SimulatedBatch(Batch):
         clock: virtual epoch seconds.
         changed: is called when a task came or went, with its id and what happened.
         soon: lets something happen as soon as the current request is done.
+
+    Attributes:
+        resizes: how often a pool was resized on request.
     """
 
     def __init__(
@@ -46,6 +35,11 @@ class SimulatedBatch(Batch):
         super().__init__(pools, executor=executor, clock=clock)
         self._changed = changed
         self._soon = soon
+        self.resizes = 0
+
+    def pools(self) -> list[Pool]:
+        """Return the pools, as they are."""
+        return list(self._state.pools.values())
 
     def live_tasks(self) -> list[tuple[str, str, str]]:
         """Return job, id and state of every task that waits or runs."""
@@ -94,6 +88,11 @@ class SimulatedBatch(Batch):
     def _terminate_task(self, request: web.Request, body: Json) -> web.Response:
         response = super()._terminate_task(request, body)
         self._changed(request.match_info["task"], "ended from outside")
+        return response
+
+    def _resize(self, request: web.Request, body: Json) -> web.Response:
+        response = super()._resize(request, body)
+        self.resizes += 1
         return response
 
     def _delete_task(self, request: web.Request, body: Json) -> web.Response:

@@ -36,7 +36,7 @@ class Container:
     runner: Runner | None = None
 
 
-class Containers:
+class SimulatedContainers:
     """An executor of Batch tasks that registers runners at the GitHub stand-in. Runs in the loop's thread.
 
     Args:
