@@ -29,7 +29,7 @@ from sandbox.github import GitHub
 from sandbox.github.access import APP_PERMISSIONS
 from sandbox.github.model import JobPlan
 from sandbox.github.model import Scope as StandInScope
-from tests.e2e.test_deployment import all_done
+from tests.e2e.helpers import all_done
 from tests.integration.azure.test_tasks import batch, task, tasks, url  # noqa: F401 - fixtures
 from tests.waiting import until
 
