@@ -25,11 +25,10 @@ VERSION = "2.338.0"
 SUCCESS = 0
 TERMINATED = 1
 RETRYABLE = 2
-VERSION_DEPRECATED = 7
 
 INPUT = "ACTIONS_RUNNER_INPUT_"
+# Longest wait for work in one request, in seconds.
 LISTEN = 5.0
-"""Longest wait for work in one request, in seconds."""
 
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
 
@@ -38,7 +37,7 @@ class Refused(Exception):
     """GitHub answered with an error.
 
     Attributes:
-        status: The HTTP status.
+        status: the HTTP status.
     """
 
     def __init__(self, status: int, message: str) -> None:

@@ -12,7 +12,6 @@ class Server:
     """One application on one port of 127.0.0.1; use it as a context manager, or `start` and `stop` it."""
 
     def __init__(self, application: web.Application, *, port: int = 0) -> None:
-        self._application = application
         self._port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)

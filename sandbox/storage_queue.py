@@ -32,8 +32,8 @@ class QueueRefusal(Exception):
     """The service refuses.
 
     Attributes:
-        status: The HTTP status.
-        code: The error code, for example `QueueNotFound`.
+        status: the HTTP status.
+        code: the error code, for example `QueueNotFound`.
     """
 
     def __init__(self, status: int, code: str) -> None:
@@ -63,8 +63,8 @@ class QueueService:
         clock: epoch seconds; a test that owns it need not wait for messages to appear.
 
     Attributes:
-        faults: What goes wrong on the way to it.
-        recorder: What passed over the wire.
+        faults: what goes wrong on the way to it.
+        recorder: what passed over the wire.
     """
 
     def __init__(self, account: str = "sandbox", clock: Callable[[], float] = time.time) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, urlsplit
 
+# Seconds that the date of a request may be off (documented: 15 minutes).
 WINDOW = 15 * 60
-"""Seconds that the date of a request may be off (documented: 15 minutes)."""
 
 _SIGNED_HEADERS = (
     "Content-Encoding",
@@ -30,10 +30,10 @@ def string_to_sign(account: str, method: str, target: str, headers: Mapping[str,
     """Return what the signature of a request covers.
 
     Args:
-        account: The name of the account.
-        method: The HTTP method.
-        target: Path and query exactly as sent.
-        headers: The request headers; names in any case.
+        account: the name of the account.
+        method: the HTTP method.
+        target: path and query exactly as sent.
+        headers: the request headers; names in any case.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     lines = [method.upper(), *(lower.get(name.lower(), "") for name in _SIGNED_HEADERS)]
@@ -57,12 +57,12 @@ def shared_key_error(
     """Return why a request is not authentic, None when it is.
 
     Args:
-        account: The name of the account.
-        key: Its key, in base64.
-        method: The HTTP method.
-        target: Path and query exactly as sent.
-        headers: The request headers; names in any case.
-        now: Epoch seconds, against which the date of the request is held.
+        account: the name of the account.
+        key: its key, in base64.
+        method: the HTTP method.
+        target: path and query exactly as sent.
+        headers: the request headers; names in any case.
+        now: epoch seconds, against which the date of the request is held.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     kind, _, rest = lower.get("authorization", "").partition(" ")

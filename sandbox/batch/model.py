@@ -9,6 +9,7 @@ type JobState = Literal["active", "completed", "deleting"]
 type TaskState = Literal["active", "running", "completed"]
 type NodeState = Literal["starting", "idle", "running"]
 
+# The service's error codes that the stand-in uses, with their status (documented list of error codes).
 STATUS: Mapping[str, int] = {
     "AuthenticationFailed": 403,
     "InvalidHeaderValue": 400,
@@ -33,16 +34,15 @@ STATUS: Mapping[str, int] = {
     "RequestBodyTooLarge": 413,
     "TooManyEnableAutoScaleRequests": 503,
 }
-"""The service's error codes that the stand-in uses, with their status (documented list of error codes)."""
 
 
 class BatchRefusal(Exception):
     """The service refuses.
 
     Attributes:
-        code: The error code, for example `TaskExists`.
-        status: The HTTP status.
-        details: The `values` of the error.
+        code: the error code, for example `TaskExists`.
+        status: the HTTP status.
+        details: the `values` of the error.
     """
 
     def __init__(self, code: str, **details: str) -> None:
@@ -57,22 +57,22 @@ class Pool:
     """A pool of nodes.
 
     Attributes:
-        os: Of the nodes, which are made for containers (`container`) or for plain command lines.
-        slots_per_node: How many one-slot tasks a node runs at once.
-        nodes: How many nodes are there, ready, from the beginning; the least that scaling in leaves.
-        start_delay_s: Seconds from the decision for a node to its first task.
-        max_nodes: The most that scaling out makes.
-        idle_s: Seconds without a task after which scaling in takes a node away.
+        os: of the nodes, which are made for containers (`container`) or for plain command lines.
+        slots_per_node: how many one-slot tasks a node runs at once.
+        nodes: how many nodes are there, ready, from the beginning; the least that scaling in leaves.
+        start_delay_s: seconds from the decision for a node to its first task.
+        max_nodes: the most that scaling out makes.
+        idle_s: seconds without a task after which scaling in takes a node away.
         scale: `instant` follows the waiting tasks, `fixed` keeps the number of nodes.
-        evaluation_s: Seconds between evaluations of the formula; 0 follows every change at once.
-        resize_s: Seconds that a resize takes until the pool is steady again.
-        formula: What decides on the size, in name: the stand-in follows the waiting tasks whatever it says.
-        autoscale: Whether the formula is in force.
-        target: How many dedicated nodes the pool shall have.
-        spot_target: How many Spot nodes.
-        evaluated_at: When the formula was last evaluated, or put into force.
-        enabled_at: When autoscale was last switched on.
-        steady_at: Until when a resize is going on.
+        evaluation_s: seconds between evaluations of the formula; 0 follows every change at once.
+        resize_s: seconds that a resize takes until the pool is steady again.
+        formula: what decides on the size, in name: the stand-in follows the waiting tasks whatever it says.
+        autoscale: whether the formula is in force.
+        target: how many dedicated nodes the pool shall have.
+        spot_target: how many Spot nodes.
+        evaluated_at: when the formula was last evaluated, or put into force.
+        enabled_at: when autoscale was last switched on.
+        steady_at: until when a resize is going on.
     """
 
     id: str
@@ -114,7 +114,6 @@ class Node:
     state: NodeState = "starting"
     changed_at: float = 0.0
     slots_used: int = 0
-    tasks_run: int = 0
     spot: bool = False
 
 
@@ -128,17 +127,13 @@ class Task:
     created_at: float
     changed_at: float
     state: TaskState = "active"
-    previous: TaskState | None = None
-    previous_at: float | None = None
     node_id: str | None = None
     started_at: float | None = None
     ended_at: float | None = None
     exit_code: int | None = None
     result: Literal["success", "failure"] | None = None
     failure: Json | None = None
-    retries: int = 0
     requeues: int = 0
-    last_requeue_at: float | None = None
     attempt: int = 0
     version: int = 1
 
@@ -162,8 +157,6 @@ class Job:
     created_at: float
     changed_at: float
     state: JobState = "active"
-    previous: JobState | None = None
-    previous_at: float | None = None
     ended_at: float | None = None
     tasks: dict[str, Task] = field(default_factory=dict)
     version: int = 1
@@ -184,9 +177,9 @@ class TaskRun:
     """One run of a task on a node: all that an executor needs to carry it out.
 
     Attributes:
-        attempt: Counts the runs of the task, from 1.
-        image: The container image, None for a plain command line.
-        environment: What the task was given and what Batch adds to it.
+        attempt: counts the runs of the task, from 1.
+        image: the container image, None for a plain command line.
+        environment: what the task was given and what Batch adds to it.
     """
 
     job_id: str

@@ -50,8 +50,7 @@ class BatchPools:
         """Terminate a job, with all of its tasks; or delete it, which takes until `delete_at`."""
         job = self.job(job_id)
         commands = [command for task in job.tasks.values() for command in self._end(task, now, "TaskEnded")]
-        job.previous, job.previous_at, job.changed_at = job.state, job.changed_at, now
-        job.state = "completed" if delete_at is None else "deleting"
+        job.state, job.changed_at = "completed" if delete_at is None else "deleting", now
         job.ended_at = now if delete_at is None else delete_at
         return commands
 
@@ -141,7 +140,6 @@ class BatchPools:
                 _change(task, "active", now)
                 task.node_id, task.started_at = None, None
                 task.requeues += 1
-                task.last_requeue_at = now
         self.nodes.pop(node_id, None)
         return commands
 
@@ -228,7 +226,6 @@ class BatchPools:
         node = self.nodes.get(task.node_id or "")
         if node is not None and task.state == "running":
             node.slots_used -= task.slots
-            node.tasks_run += 1
             if node.slots_used == 0:
                 node.state, node.changed_at = "idle", now
         _change(task, "completed", now)
@@ -238,7 +235,6 @@ class BatchPools:
 
 
 def _change(task: Task, state: str, now: float) -> None:
-    task.previous, task.previous_at = task.state, task.changed_at
     task.state = state  # type: ignore[assignment]  # one of the three
     task.changed_at = now
     task.version += 1

@@ -61,9 +61,9 @@ class Batch:
         clock: epoch seconds.
 
     Attributes:
-        key: The account's key.
-        faults: What goes wrong on the way to it.
-        recorder: What passed over the wire.
+        key: the account's key.
+        faults: what goes wrong on the way to it.
+        recorder: what passed over the wire.
     """
 
     def __init__(
@@ -348,7 +348,7 @@ class Batch:
         return body
 
     def _task_json(self, request: web.Request, task: Task) -> Json:
-        info: Json = {"retryCount": task.retries, "requeueCount": task.requeues}
+        info: Json = {"retryCount": 0, "requeueCount": task.requeues}
         for name, moment in (("startTime", task.started_at), ("endTime", task.ended_at)):
             if moment is not None:
                 info[name] = timestamp(moment)

@@ -1,4 +1,4 @@
-"""`python -m sandbox.chaos --jobs N --seed S [--json]`: exit code 1 if an invariant breaks."""
+"""`python -m sandbox.chaos --jobs N --seed S [--boost] [--json]`: exit code 1 if an invariant breaks."""
 
 import argparse
 import sys
@@ -15,20 +15,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox.chaos", description=__doc__)
     parser.add_argument("--jobs", type=int, default=1000, help="how many jobs (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default: 0)")
+    parser.add_argument("--boost", action="store_true", help="with PoolBoost=resize")
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     parser.add_argument("--without", action="append", default=[], choices=NETS, help="switch a net off")
-    options = parser.parse_args(arguments)
-    if options.jobs < 1:
+    given = parser.parse_args(arguments)
+    if given.jobs < 1:
         parser.error("--jobs must be at least 1")
+    options = Options(given.jobs, given.seed, frozenset(given.without), given.boost)
     began = time.perf_counter()
-    world = simulate(Options(options.jobs, options.seed, frozenset(options.without)))
+    world = simulate(options)
     report = Report.of(world, time.perf_counter() - began)
-    print(report.as_json() if options.json else report.as_text())
+    print(report.as_json() if given.json else report.as_text())
     if not report.broken:
         return 0
-    again = f"python -m sandbox.chaos --jobs {options.jobs} --seed {options.seed}"
-    again += "".join(f" --without {net}" for net in options.without)
-    print(f"{stories(world.ledger.violations)}\n\nAgain: {again}", file=sys.stderr)
+    print(f"{stories(world.ledger.violations)}\n\nAgain: {options.command}", file=sys.stderr)
     return 1
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sandbox.chaos.foreign import Foreign
-from sandbox.chaos.functions_host import FunctionsHost
-from sandbox.chaos.services import SimulatedBatch
+from sandbox.chaos.network import Network
+from sandbox.chaos.simulated_batch import SimulatedBatch
+from sandbox.chaos.simulated_host import SimulatedHost
 from sandbox.chaos.virtual_time import VirtualLoop
 from sandbox.chaos.weather import RARE, STORMY, Weather
-from sandbox.chaos.wire import Network
 
 KINDS = ("refused", "silent", "errors", "dropped")
 
@@ -31,7 +31,7 @@ class Victims:
 
     network: Network
     weathers: Mapping[str, Weather]
-    host: FunctionsHost
+    host: SimulatedHost
     batch: SimulatedBatch
     pools: tuple[str, ...]
     lose_node: Callable[[str], None]

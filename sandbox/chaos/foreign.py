@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 
 from azure.storage.queue import QueueClient
 
-from sandbox.chaos.services import SimulatedBatch
+from sandbox.chaos.simulated_batch import SimulatedBatch
 from sandbox.chaos.virtual_time import VirtualLoop
 from sandbox.github import GitHub
 from sandbox.github.model import Event, Label, Refusal, Registration, Runner, Scope
 from sandbox.storage_queue import QueueService
 
+# Batch jobs of other people, the second one of another installation of the same product.
 JOBS = ("nightly-render", "github-runner-othersPool")
-"""Batch jobs of other people, the second one of another installation of the same product."""
 TASKS = ("frame-1", "runner-1-1", "runner-30000000001-1")
 ORDERS = "orders"
 

@@ -1,23 +1,25 @@
 """What is known of each job, and what must be true of all of them."""
 
+import re
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sandbox.chaos.services import OURS
 from sandbox.chaos.virtual_time import START
 from sandbox.github.model import Event, Job, Runner
 
+# Jobs that the same runners serve: where those register, and the label that tells the profiles apart.
 type Key = tuple[str, str]
-"""Jobs that the same runners serve: where those register, and the label that tells the profiles apart."""
 
+# Seconds in which a runner that lost its purpose is gone: its start, ten idle minutes or two passes, and a retry.
 ORPHAN_LIFE = 40 * 60.0
-"""Seconds in which a runner that lost its purpose is gone: its start, ten idle minutes or two passes, and a retry."""
+# Runners above the jobs queued, per kind of runner, that need no cause: three, and one for every eight jobs that were
+# taken lately. A pass asks for jobs and runners one after the other, and a request in the queue is older than the
+# truth: both may start a runner for a job that was just taken by another one.
 SLACK, SHARE = 3, 8
-"""Runners above the jobs queued, per kind of runner, that need no cause: three, and one for every eight jobs that were
-taken lately. A pass asks for jobs and runners one after the other, and a request in the queue is older than the truth:
-both may start a runner for a job that was just taken by another one."""
 LATELY = 15 * 60.0
+# What the names of our tasks and runners begin with: the job's id and attempt.
+_OURS = re.compile(r"runner-(\d+)-\d+")
 
 
 @dataclass
@@ -25,14 +27,12 @@ class Record:
     """One attempt of one job."""
 
     job_id: int
-    attempt: int
     key: Key
     wanted: bool
     queued_at: float | None = None
     task_at: float | None = None
     taken_at: float | None = None
     ended_at: float | None = None
-    conclusion: str | None = None
     lines: list[tuple[float, str]] = field(default_factory=list)
 
     @property
@@ -65,6 +65,11 @@ class Ledger:
         self._taken: dict[Key, deque[float]] = {}
         self._broken: Counter[str] = Counter()
 
+    def record_of(self, name: str) -> Record | None:
+        """Return the record of the job that a task or runner of this name was made for, None if there is none."""
+        found = _OURS.match(name)
+        return self.records.get(int(found[1])) if found else None
+
     # What happens ----------------------------------------------------------------------------------------------------
 
     def tell(self, job_id: int, at: float, text: str) -> None:
@@ -75,15 +80,14 @@ class Ledger:
 
     def tell_of_task(self, task_id: str, at: float, text: str) -> None:
         """Add a line to the story of the job that a task or runner was made for."""
-        found = OURS.match(task_id)
-        if found is not None:
-            self.tell(int(found[1]), at, text)
+        record = self.record_of(task_id)
+        if record is not None:
+            self.tell(record.job_id, at, text)
 
     def task_created(self, task_id: str, at: float) -> None:
         """A task came to be."""
         self.tell_of_task(task_id, at, f"task {task_id} created")
-        found = OURS.match(task_id)
-        record = self.records.get(int(found[1])) if found else None
+        record = self.record_of(task_id)
         if record is None:
             self.violate("nothing for nobody", f"the task {task_id} is for no job that there is", at)
             return
@@ -97,7 +101,7 @@ class Ledger:
         job = event.job
         if job is None:
             return
-        record = self.records.setdefault(job.id, Record(job.id, job.run_attempt, key, wanted))
+        record = self.records.setdefault(job.id, Record(job.id, key, wanted))
         self.tell(job.id, event.at, _told(event, job))
         waited = record.waits
         if event.kind == "queued" and record.queued_at is None:
@@ -107,7 +111,7 @@ class Ledger:
             self._taken.setdefault(record.key, deque()).append(event.at)
             self._orphan_unless_ours(record, event.runner, event.at)
         elif event.kind == "completed":
-            record.ended_at, record.conclusion = event.at, job.conclusion
+            record.ended_at = event.at
             if waited:
                 self._orphan(record.key, event.at)
                 if job.conclusion == "failure":
@@ -121,7 +125,7 @@ class Ledger:
             self._orphan(key, at)
 
     def _orphan_unless_ours(self, record: Record, runner: Runner | None, at: float) -> None:
-        ours = runner is not None and OURS.match(runner.name) is not None
+        ours = runner is not None and is_ours(runner.name)
         if record.wanted and not ours:
             self._orphan(record.key, at)
         if ours and not record.wanted:
@@ -172,8 +176,7 @@ class Ledger:
 
     def _story_of(self, tasks: Iterable[str]) -> Record | None:
         for task in tasks:
-            found = OURS.match(task)
-            record = self.records.get(int(found[1])) if found else None
+            record = self.record_of(task)
             if record is not None and not record.waits:
                 return record
         return None
@@ -193,6 +196,11 @@ class Ledger:
             if record.wanted and record.queued_at is not None and ends:
                 found.append(max(0.0, min(ends) - record.queued_at))
         return sorted(found)
+
+
+def is_ours(name: str) -> bool:
+    """Whether a task or runner has a name that the application gives."""
+    return _OURS.match(name) is not None
 
 
 def _since(moment: float, times: deque[float]) -> int:

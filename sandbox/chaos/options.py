@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+# Seconds after the last trouble in which every job must be served: two passes, the longest pause of the queue, an hour
+# of work ahead on a full pool.
 SETTLES_IN = 2 * 3600.0
-"""Seconds after the last trouble in which every job must be served: two passes, the longest pause of the queue, an hour
-of work ahead on a full pool."""
+# What `Options.without` can switch off.
 NETS = ("control loop", "reconciliation", "redelivery", "queue")
-"""What `Options.without` can switch off."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Options:
         jobs: how many, re-runs not counted.
         seed: of everything that is drawn; its lowest bits choose the modes.
         without: nets to switch off, for tests of the invariants; see `NETS`.
+        boost: whether pools are enlarged at once (`PoolBoost=resize`); of no influence on what is drawn.
         trouble: whether anything goes wrong at all.
         settles_in: seconds after the last trouble in which every job must be served.
     """
@@ -24,8 +25,15 @@ class Options:
     jobs: int
     seed: int
     without: frozenset[str] = frozenset()
+    boost: bool = False
     trouble: bool = True
     settles_in: float = SETTLES_IN
+
+    @property
+    def command(self) -> str:
+        """The command line that simulates the same."""
+        parts = [f"python -m sandbox.chaos --jobs {self.jobs} --seed {self.seed}", *(["--boost"] if self.boost else [])]
+        return " ".join(parts + [f"--without {net!r}" for net in sorted(self.without)])
 
     @property
     def jit(self) -> bool:

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 from sandbox.chaos.ledger import Violation
+from sandbox.chaos.simulated_host import RECONCILE
 from sandbox.chaos.world import World
 
 
@@ -16,12 +17,13 @@ class Report:
         faults: what went wrong on purpose, by kind.
         lost: jobs that no runner took.
         left_over: what was there at the end and should not have been.
-        left_to_github: registrations that only GitHub can clear away; see `World.left_to_github`.
+        left_to_github: registrations that only GitHub can clear away; see `Invariants.left_to_github`.
         surplus_peak: the most runners at once that had no job to wait for.
         surplus_minutes: how long they were there, added up.
         upstream_calls: of the application, by service.
         passes: of the control loop.
         restarts: of the function's process.
+        resizes: of pools, by the boost.
         p50_s: median of the seconds from queued to a task.
         p95_s: 95th percentile of the same.
         settled_s: seconds from the end of all trouble until the last job had a runner.
@@ -43,6 +45,7 @@ class Report:
     upstream_calls: dict[str, int]
     passes: int
     restarts: int
+    resizes: int
     p50_s: float
     p95_s: float
     settled_s: float
@@ -63,17 +66,19 @@ class Report:
                 "repository" if options.per_repository else "organization",
                 "app" if options.app else "personal token",
                 *([f"{options.instances} instances"] if options.instances > 1 else []),
+                *(["boost"] if options.boost else []),
             ),
             jobs=sum(record.wanted and record.queued_at is not None for record in ledger.records.values()),
             faults=dict(sorted(world.faults.items())),
             lost=ledger.broken.get("every queued job is served", 0),
-            left_over=len(world.left_over()),
-            left_to_github=len(world.left_to_github()),
+            left_over=len(world.invariants.left_over()),
+            left_to_github=len(world.invariants.left_to_github()),
             surplus_peak=ledger.surplus_peak,
             surplus_minutes=round(ledger.surplus_seconds / 60, 1),
             upstream_calls=dict(sorted(world.steps.calls.items())),
-            passes=world.host.passes["reconcile"],
+            passes=world.host.fired[RECONCILE],
             restarts=world.host.restarts,
+            resizes=world.batch.resizes,
             p50_s=_quantile(waits, 0.5),
             p95_s=_quantile(waits, 0.95),
             settled_s=round(world.settled_after, 1),
@@ -103,6 +108,7 @@ class Report:
             f"  left over            {self.left_over} ({self.left_to_github} registrations are left to GitHub)",
             f"  upstream calls       {calls}: {each}",
             f"  passes, restarts     {self.passes}, {self.restarts}",
+            *([f"  pool resizes         {self.resizes}"] if "boost" in self.modes else []),
             f"  after all trouble    {_minutes(self.settled_s)} until every job had a runner",
             f"                       {_minutes(self.clean_s)} more until nothing was left over",
             f"  duration             {self.virtual_s / 3600:.1f} h virtual, {self.real_s:.0f} s real",

@@ -3,15 +3,15 @@
 import random
 from collections import Counter
 
-from sandbox.chaos.functions_host import FunctionsHost
+from sandbox.chaos.simulated_host import SimulatedHost
 from sandbox.chaos.threads import PROCESS, Killed
 
+# Share of the steps, before and after each call to another service, at which the process dies.
 DEADLY = 0.003
-"""Share of the steps, before and after each call to another service, at which the process dies."""
 
 
 class Steps:
-    """Stands at the wire.
+    """Watches the network for the calls of the application.
 
     Args:
         host: whose process dies.
@@ -19,7 +19,7 @@ class Steps:
         faults: counts it.
     """
 
-    def __init__(self, host: FunctionsHost, seed: int, faults: "Counter[str]") -> None:
+    def __init__(self, host: SimulatedHost, seed: int, faults: "Counter[str]") -> None:
         self._host = host
         self._random = random.Random(f"{seed}-steps")  # noqa: S311 - a simulation
         self._faults = faults

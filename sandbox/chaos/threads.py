@@ -1,18 +1,20 @@
 """Threads that take turns: blocking code runs in virtual time, one step at a time, in an order that repeats.
 
-Each worker is a greenlet. It gives its turn back where it would wait: for an answer from the wire, for a lock, for the
-end of its work. So exactly one thing happens at any moment, and the loop decides which is next.
+Each worker is a greenlet. It gives its turn back where it would wait: for an answer from the network, for a lock, for
+the end of its work. So exactly one thing happens at any moment, and the loop decides which is next.
 """
 
 import contextvars
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
 import greenlet
 
+from orchestrator.runtime import Runtime
 from sandbox.chaos.virtual_time import VirtualLoop
 
 
@@ -34,8 +36,8 @@ class Process:
             worker.interrupt()
 
 
+# The process that the running code belongs to; None for the world around it.
 PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
-"""The process that the running code belongs to; None for the world around it."""
 
 
 class Worker(greenlet.greenlet):
@@ -120,8 +122,10 @@ class Worker(greenlet.greenlet):
             self.switch()
 
 
-class Threads:
-    """Stands in for a thread pool: what is submitted runs as workers of the simulation.
+class Threads(Executor):
+    """Makes what code needs to do several things at once, on virtual time: workers, locks and timers.
+
+    Workers and timers belong to the process that runs when they are made, and end with it.
 
     Args:
         loop: decides whose turn it is; it runs where this is made.
@@ -134,18 +138,33 @@ class Threads:
         self.working: set[Worker] = set()
         self._number = 0
 
-    def submit(self, action: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Run an action in a worker of its own, as a `concurrent.futures.Executor` does."""
-        done: Future[Any] = Future()
+    def submit[**P, T](self, action: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run an action in a worker of its own."""
+        done: Future[T] = Future()
         self._number += 1
-        worker = Worker(self, self._number, lambda: action(*args), done)
+        worker = Worker(self, self._number, lambda: action(*args, **kwargs), done)
         self.working.add(worker)
         self.loop.call_soon(worker.begin)
         return done
 
+    @property
+    def runtime(self) -> Runtime:
+        """What an application takes for its process's clock, threads, locks and timers."""
+        return Runtime(
+            clock=lambda: datetime.fromtimestamp(self.loop.now(), UTC),
+            lock=self.lock,
+            start_timer=self.later,
+            upstream_threads=self,
+            queue_threads=self,
+        )
+
     def lock(self) -> "Lock":
         """Return what stands in for a `threading.Lock`."""
         return Lock(self.loop)
+
+    def later(self, seconds: float, action: Callable[[], object]) -> None:
+        """Run an action in a worker of its own after a while, as a started `threading.Timer` does."""
+        self.loop.call_later(seconds, self.submit, action)
 
     def sleep(self, seconds: float) -> None:
         """Let virtual time pass for the worker that calls."""

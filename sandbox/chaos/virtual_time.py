@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
+# Where virtual time begins, in epoch seconds.
 START = 1_800_000_000.0
-"""Where virtual time begins, in epoch seconds."""
 
 
 class Idle(Exception):

@@ -3,31 +3,25 @@
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sandbox.faults import Fault, FaultPlan
 
+# Shares of the requests that meet trouble, on a usual and on a bad stretch.
 RARE, STORMY = 0.02, 0.25
-"""Shares of the requests that meet trouble, on a usual and on a bad stretch."""
-
-
-@dataclass(frozen=True)
-class Outage:
-    """A stretch of time in which a service does nothing at all."""
-
-    begins: float
-    ends: float
-    kind: str  # `refused`, `silent` or `errors`
 
 
 class Weather(FaultPlan):
-    """The trouble of one service, as a plan that never ends until `calm` says so.
+    """The trouble of one service, as a plan that never ends: whoever owns it sets how much of it there is.
 
     Args:
         service: whose.
         seed: of what is drawn.
         now: virtual epoch seconds.
         counts: counts what happened, by its name.
+
+    Attributes:
+        share: of the requests that meet trouble.
+        outage: how the service fails altogether (one of `accidents.KINDS`); None while it does not.
     """
 
     def __init__(self, service: str, seed: int, now: Callable[[], float], counts: "Counter[str]") -> None:

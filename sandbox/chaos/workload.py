@@ -9,8 +9,8 @@ from sandbox.github.model import JobPlan
 
 ORGANIZATION = "acme"
 REPOSITORIES = tuple(f"{ORGANIZATION}/{name}" for name in ("app", "web", "infra", "data"))
+# A repository that may have no runners (`AllowPublicRepositories` is off).
 PUBLIC = f"{ORGANIZATION}/open-source"
-"""A repository that may have no runners (`AllowPublicRepositories` is off)."""
 JOBS_PER_HOUR = 900
 
 LINUX, OLD_LINUX, WINDOWS = ("ubuntu-latest",), ("ubuntu-22.04",), ("windows-latest",)

@@ -31,8 +31,8 @@ class Function:
     """One function of the app.
 
     Attributes:
-        trigger: Its trigger binding, as in a `function.json`.
-        outputs: Its output bindings, by parameter (`$return` for what it returns).
+        trigger: its trigger binding, as in a `function.json`.
+        outputs: its output bindings, by parameter (`$return` for what it returns).
     """
 
     name: str
@@ -49,8 +49,8 @@ class Result:
     outputs: Mapping[str, Datum] = field(default_factory=dict)
 
 
+# Calls a function with its trigger's value and metadata, and completes its outputs.
 type Call = Callable[[Function, Datum, Mapping[str, Datum]], Awaitable[Result]]
-"""Calls a function with its trigger's value and metadata, and completes its outputs."""
 
 
 class Runtime:

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -265,13 +265,19 @@ def _written(item: object) -> str:
 class Timer:
     """Calls a function at its times, one call at a time; what is missed during a call is made up for once, at its end.
 
+    Args:
+        call: calls it.
+        function: the function.
+        now: the time, in UTC.
+
     Raises:
-        AppBroken: Its schedule is none, or names a setting that is missing.
+        AppBroken: Its schedule is not understood, or names a setting that is missing.
     """
 
-    def __init__(self, call: Call, function: Function) -> None:
+    def __init__(self, call: Call, function: Function, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._call = call
         self._function = function
+        self._now = now
         try:
             self._schedule = Schedule.parse(resolve(function.trigger["schedule"]))
         except ValueError as error:
@@ -282,11 +288,11 @@ class Timer:
         """Fire at each of the schedule's times until cancelled."""
         if self._function.trigger.get("runOnStartup"):
             await self.fire()
-        last = datetime.now(UTC)
+        last = self._now()
         while True:
             due = self._schedule.after(last)
-            await asyncio.sleep((due - datetime.now(UTC)).total_seconds())
-            last = max(due, datetime.now(UTC))
+            await asyncio.sleep((due - self._now()).total_seconds())
+            last = max(due, self._now())
             await self.fire()
 
     async def fire(self) -> None:

@@ -9,11 +9,11 @@ import jwt
 
 from sandbox.github.model import Refusal, Repository, Scope
 
+# Seconds an installation, registration or remove token lives (documented: one hour).
 TOKEN_LIFE = 3600.0
-"""Seconds an installation, registration or remove token lives (documented: one hour)."""
 
+# Seconds into the future that an App's token may expire (documented: ten minutes).
 JWT_LIFE = 600
-"""Seconds into the future that an App's token may expire (documented: ten minutes)."""
 
 ALL_PERMISSIONS: Mapping[str, str] = {
     "actions": "write",
@@ -32,6 +32,7 @@ APP_PERMISSIONS: Mapping[str, str] = {
     "organization_self_hosted_runners": "write",
 }
 
+# What the scopes of a classic personal access token allow.
 SCOPE_PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "repo": ("actions", "administration", "metadata", "repository_hooks"),
     "admin:org": ("organization_self_hosted_runners",),
@@ -41,7 +42,6 @@ SCOPE_PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "admin:repo_hook": ("repository_hooks",),
     "admin:org_hook": ("organization_hooks",),
 }
-"""What the scopes of a classic personal access token allow."""
 
 _LEVELS = {"read": 1, "write": 2, "admin": 3}
 
@@ -51,8 +51,8 @@ class Principal:
     """Whoever sent a request.
 
     Attributes:
-        accounts: Owners it can see (lower case); None for every one.
-        repositories: Repositories it can see (lower case full names); None for all of its accounts.
+        accounts: owners it can see (lower case); None for every one.
+        repositories: repositories it can see (lower case full names); None for all of its accounts.
     """
 
     kind: Literal["token", "installation", "app"]
@@ -94,8 +94,8 @@ class Installation:
     """An App installed on an account.
 
     Attributes:
-        repositories: Full names it was given; None for all of the account.
-        suspended_at: When an owner suspended it, in epoch seconds, if so.
+        repositories: full names it was given; None for all of the account.
+        suspended_at: when an owner suspended it, in epoch seconds, if so.
     """
 
     id: int
@@ -134,11 +134,11 @@ class Access:
         """Make a personal access token (or OAuth token) known.
 
         Args:
-            token: The token.
-            permissions: Those of a fine-grained token; without them and `scopes` it may do everything.
-            scopes: Those of a classic token, for example `repo` or `admin:org`.
-            accounts: The owners it can see; None for all.
-            expires_at: Epoch seconds after which GitHub answers 401.
+            token: the token.
+            permissions: those of a fine-grained token; without them and `scopes` it may do everything.
+            scopes: those of a classic token, for example `repo` or `admin:org`.
+            accounts: the owners it can see; None for all.
+            expires_at: epoch seconds after which GitHub answers 401.
         """
         allowed = dict(permissions if permissions is not None else {} if scopes is not None else ALL_PERMISSIONS)
         for scope in scopes or ():

@@ -32,16 +32,16 @@ from sandbox.recording import Recorder
 type Clock = Callable[[], float]
 type Watcher = Callable[[Event], None]
 
+# Where the stand-in's webhooks come from by default: addresses reserved for documentation.
 HOOK_RANGES = ("192.0.2.0/24", "2001:db8::/32")
-"""Where the stand-in's webhooks come from by default: addresses reserved for documentation."""
 
 
 class GitHubCore:
     """What GitHub knows and does. Every method may be called from any thread.
 
     Attributes:
-        faults: What goes wrong on the way to it.
-        recorder: What passed over the wire.
+        faults: what goes wrong on the way to it.
+        recorder: what passed over the wire.
     """
 
     def __init__(  # noqa: PLR0913 - all have defaults; a test names the one it is about
@@ -62,17 +62,17 @@ class GitHubCore:
         """Begin with an empty GitHub.
 
         Args:
-            token: A personal access token that may do everything; None for no token.
-            clock: Tells the time in epoch seconds; chaos tests put a virtual one here.
-            url: The address that links in answers and payloads begin with; set it once the port is known.
-            budget: The primary rate limit of each credential.
-            hook_ranges: What `/meta` lists as the source of webhooks.
-            runner_version_floor: Runners that name a lower version are refused.
+            token: a personal access token that may do everything; None for no token.
+            clock: tells the time in epoch seconds; chaos tests put a virtual one here.
+            url: the address that links in answers and payloads begin with; set it once the port is known.
+            budget: the primary rate limit of each credential.
+            hook_ranges: what `/meta` lists as the source of webhooks.
+            runner_version_floor: runners that name a lower version are refused.
             limits: GitHub's periods (offline, pick-up…).
-            choose: Picks one of several idle runners for a job.
-            seed: Makes runner secrets repeatable.
-            deliver: Decides when and how often each webhook delivery is sent.
-            send: Carries a delivery to its receiver.
+            choose: picks one of several idle runners for a job.
+            seed: makes runner secrets repeatable.
+            deliver: decides when and how often each webhook delivery is sent.
+            send: carries a delivery to its receiver.
         """
         self.faults = FaultPlan()
         self.recorder = Recorder("github")
@@ -180,13 +180,13 @@ class GitHubCore:
         """Configure a webhook at a scope, or that of an App, and ping it.
 
         Args:
-            url: The receiver, with any `?code=…`.
-            secret: Signs the deliveries; None for none.
-            scope: The repository or organization; None for the hook of `app`.
-            app: The App whose hook it is.
-            events: The events it asks for, besides `ping`.
-            content_type: How the payload is wrapped.
-            headers: Request headers added to each delivery, for example a simulated source address.
+            url: the receiver, with any `?code=…`.
+            secret: signs the deliveries; None for none.
+            scope: the repository or organization; None for the hook of `app`.
+            app: the App whose hook it is.
+            events: the events it asks for, besides `ping`.
+            content_type: how the payload is wrapped.
+            headers: request headers added to each delivery, for example a simulated source address.
         """
         hook = self.hooks.add(
             url, secret, events=events, scope=scope, app_id=app.id if app else None, content_type=content_type,

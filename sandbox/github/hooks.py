@@ -16,19 +16,19 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from sandbox.github.model import Repository, Scope
 
+# Seconds for which a delivery can be listed and redelivered (documented: three days).
 KEPT = 3 * 86_400.0
-"""Seconds for which a delivery can be listed and redelivered (documented: three days)."""
 
 _TARGETS = {"repository": "repository", "organization": "organization", "enterprise": "business"}
 
 
 @dataclass(frozen=True)
-class Answer:
+class HookResponse:
     """What the receiver answered.
 
     Attributes:
         status: GitHub's word for it: `OK`, or what went wrong.
-        code: The HTTP status; 502 and 504 stand for no connection and no answer in time.
+        code: the HTTP status; 502 and 504 stand for no connection and no answer in time.
     """
 
     status: str
@@ -42,9 +42,9 @@ class Hook:
     """One configured webhook.
 
     Attributes:
-        scope: Where it is configured; None for the hook of an App.
-        app_id: The App, for the hook of an App.
-        headers: Request headers added to each delivery (for example those that a front end would add).
+        scope: where it is configured; None for the hook of an App.
+        app_id: the App, for the hook of an App.
+        headers: request headers added to each delivery (for example those that a front end would add).
     """
 
     id: int
@@ -80,17 +80,17 @@ class Delivery:
     duration: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    answer: Answer | None = None
+    answer: HookResponse | None = None
 
 
-type Post = Callable[[str, Mapping[str, str], bytes, float], Answer]
-"""Sends a body to a URL with headers, within some seconds."""
+# Sends a body to a URL with headers, within some seconds.
+type Post = Callable[[str, Mapping[str, str], bytes, float], HookResponse]
 
+# Decides the fate of a delivery: call the second argument now, later, twice or never.
 type Deliver = Callable[[Delivery, Callable[[], None]], None]
-"""Decides the fate of a delivery: call the second argument now, later, twice or never."""
 
 
-def post(url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Answer:
+def post(url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> HookResponse:
     """POST over a new connection, following no redirect, as GitHub does."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -100,14 +100,14 @@ def post(url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> A
         response = connection.getresponse()
         text = response.read().decode(errors="replace")
     except TimeoutError:
-        return Answer("timed out", 504)
+        return HookResponse("timed out", 504)
     except (OSError, http.client.HTTPException):
-        return Answer("failed to connect to host", 502)
+        return HookResponse("failed to connect to host", 502)
     finally:
         connection.close()
     fine = 200 <= response.status < 300  # noqa: PLR2004 - the range is the rule
     status = "OK" if fine else f"Invalid HTTP Response: {response.status}"
-    return Answer(status, response.status, dict(response.getheaders()), text)
+    return HookResponse(status, response.status, dict(response.getheaders()), text)
 
 
 class Hooks:
@@ -124,10 +124,10 @@ class Hooks:
         """Begin without hooks.
 
         Args:
-            clock: Tells the time in epoch seconds.
-            deliver: Decides when and how often a delivery is sent; default once, at once, in another thread.
-            send: Carries a delivery to its receiver.
-            time_limit: Seconds after which GitHub gives up waiting.
+            clock: tells the time in epoch seconds.
+            deliver: decides when and how often a delivery is sent; default once, at once, in another thread.
+            send: carries a delivery to its receiver.
+            time_limit: seconds after which GitHub gives up waiting.
         """
         self._clock = clock
         self._deliver = deliver or self._in_background
@@ -168,7 +168,7 @@ class Hooks:
         """Return what was sent in the last three days, newest first.
 
         Args:
-            hook_ids: Only those of these hooks.
+            hook_ids: only those of these hooks.
         """
         now, wanted = self._clock(), None if hook_ids is None else set(hook_ids)
         with self._changed:

@@ -11,10 +11,10 @@ class Budget:
     """Counts requests per credential in fixed windows.
 
     Attributes:
-        limit: Requests per window of a credential (documented for an installation: 5,000).
-        anonymous: Requests per window without a credential (documented: 60).
-        window: Length of a window in seconds.
-        status: What is answered when it is used up: GitHub answers 403 or 429.
+        limit: requests per window of a credential (documented for an installation: 5,000).
+        anonymous: requests per window without a credential (documented: 60).
+        window: length of a window in seconds.
+        status: what is answered when it is used up: GitHub answers 403 or 429.
     """
 
     limit: int = 5_000

@@ -19,8 +19,8 @@ type EventKind = Literal[
     "runner_removed",
 ]
 
+# The kinds of event that GitHub tells the outside about (`workflow_job` actions).
 WEBHOOK_KINDS = frozenset({"waiting", "queued", "in_progress", "completed"})
-"""The kinds of event that GitHub tells the outside about (`workflow_job` actions)."""
 
 CONCLUSIONS = frozenset({"success", "failure", "skipped", "cancelled", "action_required", "neutral", "timed_out"})
 
@@ -29,8 +29,8 @@ class Refusal(Exception):
     """The model refuses; the edge answers with this status and message.
 
     Attributes:
-        status: The HTTP status that GitHub answers.
-        message: The `message` of the answer.
+        status: the HTTP status that GitHub answers.
+        message: the `message` of the answer.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -102,7 +102,7 @@ class RunnerGroup:
     """Which repositories may use the runners of a group.
 
     Attributes:
-        repositories: Full names (lower case); None for all.
+        repositories: full names (lower case); None for all.
     """
 
     id: int
@@ -122,9 +122,9 @@ class JobPlan:
     """One job of a workflow file.
 
     Attributes:
-        duration_s: How long a runner works on it, in seconds.
-        environment: The protected environment it waits for, if any.
-        skipped: Its condition is false: it completes at once and no runner sees it.
+        duration_s: how long a runner works on it, in seconds.
+        environment: the protected environment it waits for, if any.
+        skipped: its condition is false: it completes at once and no runner sees it.
     """
 
     labels: tuple[str, ...]
@@ -231,9 +231,9 @@ class Registration:
     """What a runner says about itself when it registers.
 
     Attributes:
-        group: Name or id of its group; None for the default one.
-        replace: Take the place of a runner of the same name instead of being refused.
-        jit: Made by `generate-jitconfig`; such a runner is always ephemeral.
+        group: name or id of its group; None for the default one.
+        replace: take the place of a runner of the same name instead of being refused.
+        jit: made by `generate-jitconfig`; such a runner is always ephemeral.
     """
 
     name: str

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sandbox.github.access import App, Installation
-from sandbox.github.hooks import Answer, Delivery, Hook
+from sandbox.github.hooks import Delivery, Hook, HookResponse
 from sandbox.github.model import Event, Job, Repository, Run, Runner, RunnerGroup
 
 type Json = dict[str, Any]
@@ -67,7 +67,7 @@ class Payloads:
     """Builds GitHub's objects with links below one address.
 
     Attributes:
-        url: The address of the web pages, without a trailing slash; the API is below `/api/v3` of it.
+        url: the address of the web pages, without a trailing slash; the API is below `/api/v3` of it.
     """
 
     def __init__(self, url: str) -> None:
@@ -234,7 +234,7 @@ class Payloads:
 
     def delivery(self, delivery: Delivery) -> Json:
         """A `hook-delivery-item`: one line of *Recent Deliveries*."""
-        answer = delivery.answer or Answer("", 0)
+        answer = delivery.answer or HookResponse("", 0)
         return {
             "id": delivery.id, "guid": delivery.guid, "delivered_at": timestamp(delivery.delivered_at or 0),
             "redelivery": delivery.redelivery, "duration": delivery.duration, "status": answer.status,
@@ -245,7 +245,7 @@ class Payloads:
 
     def whole_delivery(self, delivery: Delivery) -> Json:
         """A `hook-delivery`: one delivery with what was sent and answered."""
-        answer = delivery.answer or Answer("", 0)
+        answer = delivery.answer or HookResponse("", 0)
         return self.delivery(delivery) | {
             "url": delivery.hook.url,
             "request": {"headers": dict(delivery.headers), "payload": dict(delivery.payload)},

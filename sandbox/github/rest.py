@@ -65,8 +65,8 @@ class Route:
     """One operation.
 
     Attributes:
-        needs: The permission and level a token must hold.
-        audience: Whether it is for tokens, for an App's own JWT or for anyone.
+        needs: the permission and level a token must hold.
+        audience: whether it is for tokens, for an App's own JWT or for anyone.
     """
 
     method: str

@@ -9,8 +9,8 @@ from sandbox.github.model import Refusal, Repository
 from sandbox.github.payloads import timestamp
 from sandbox.github.rest import Audience, Call, Reply, Route, page_of
 
+# How many repositories a token can be narrowed to (documented).
 MOST_REPOSITORIES = 500
-"""How many repositories a token can be narrowed to (documented)."""
 
 
 def routes() -> list[Route]:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from sandbox.github.model import Job, Refusal, Run
 from sandbox.github.rest import Call, Reply, Route, page_of
 
+# How many runs a filtered listing returns at most (documented).
 MOST_FILTERED = 1_000
-"""How many runs a filtered listing returns at most (documented)."""
 
 _FILTERS = ("status", "branch", "event", "actor", "head_sha", "check_suite_id", "created")
 

@@ -11,11 +11,11 @@ from sandbox.github.core import GitHubCore
 from sandbox.github.model import Event, Job, Label, Refusal, Registration, Runner, Scope
 from sandbox.github.rest import json_object
 
+# Seconds a runner can wait for work in one request.
 LONGEST_WAIT = 50.0
-"""Seconds a runner can wait for work in one request."""
 
+# Seconds between two looks at whether a waiting runner is still there.
 PROBE = 0.25
-"""Seconds between two looks at whether a waiting runner is still there."""
 
 type Json = dict[str, Any]
 type Operation = Callable[[web.Request, Json], Awaitable[web.Response]]

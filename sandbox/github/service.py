@@ -11,8 +11,8 @@ from sandbox.github.core import GitHubCore
 from sandbox.github.rest import Rest
 from sandbox.github.runner_service import RunnerService
 
+# Seconds between two looks at the clock while the application is served.
 TICK = 0.2
-"""Seconds between two looks at the clock while the application is served."""
 
 MAX_BODY = 26 * 1024 * 1024
 

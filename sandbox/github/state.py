@@ -35,12 +35,12 @@ class Limits:
     """GitHub's own periods, in seconds.
 
     Attributes:
-        offline_after: A runner that has not asked for work for so long is offline.
-        pickup: An assigned job that did not start in this time is queued again (documented: 60 s).
-        queued: A job queued for longer fails (documented: 24 h).
-        unused_ephemeral: An ephemeral runner that never connected is removed (documented: 1 day).
-        unused: So is any other runner (documented: 14 days).
-        lost: A job whose runner went silent fails this long after it should have ended (seen: about 10 min).
+        offline_after: a runner that has not asked for work for so long is offline.
+        pickup: an assigned job that did not start in this time is queued again (documented: 60 s).
+        queued: a job queued for longer fails (documented: 24 h).
+        unused_ephemeral: an ephemeral runner that never connected is removed (documented: 1 day).
+        unused: so is any other runner (documented: 14 days).
+        lost: a job whose runner went silent fails this long after it should have ended (seen: about 10 min).
     """
 
     offline_after: float = 30.0
@@ -59,8 +59,8 @@ class ActionsState:
 
         Args:
             limits: GitHub's periods.
-            choose: Picks one of several idle runners; default the one that has been connected longest.
-            seed: Makes runner secrets repeatable (None: unguessable).
+            choose: picks one of several idle runners; default the one that has been connected longest.
+            seed: makes runner secrets repeatable (None: unguessable).
         """
         self.limits = limits or Limits()
         self.repositories: dict[str, Repository] = {}

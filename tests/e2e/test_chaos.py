@@ -12,8 +12,11 @@ import orchestrator.delivery.receiver
 import orchestrator.github.session
 import orchestrator.reconcile.plan
 import orchestrator.runners.provisioning
-import sandbox.chaos.containers
-from orchestrator.delivery.receiver import Answer
+import sandbox.chaos.simulated_containers
+import sandbox.chaos.world
+from orchestrator.application import Application
+from orchestrator.azure.pools import PoolClient
+from orchestrator.delivery.answer import Answer
 from orchestrator.github.client import GitHubClient
 from orchestrator.reconcile.action import RemoveRunner
 from orchestrator.reconcile.view import ScopeView
@@ -34,13 +37,13 @@ CALLS = "calls stay within the budget"
 SECRETS = "no secret in the log"
 ANSWERS = "answers are documented"
 MISTAKES = "no mistake of ours"
+AUTOSCALE = "autoscale is on at the end"
+MAXIMUM = "no pool above its maximum"
 
 
 def holds(world: World) -> None:
     """Fail with the story of what broke, and with what repeats it."""
-    options = world.options
-    again = f"python -m sandbox.chaos --jobs {options.jobs} --seed {options.seed}"
-    assert not world.ledger.broken, f"{stories(world.ledger.violations)}\n\nAgain: {again}"
+    assert not world.ledger.broken, f"{stories(world.ledger.violations)}\n\nAgain: {world.options.command}"
 
 
 def test_a_thousand_jobs() -> None:
@@ -66,6 +69,13 @@ def test_a_thousand_jobs() -> None:
 def test_other_modes(seed: int) -> None:
     """JIT configurations, runners per repository, an App and two instances of the function fare no worse."""
     holds(simulate(Options(jobs=60, seed=seed)))
+
+
+def test_boost() -> None:
+    """With the boost pools grow at once, whatever dies half way, and their formulas decide again at the end."""
+    world = simulate(Options(jobs=60, seed=1, boost=True))
+    holds(world)
+    assert world.batch.resizes > 0
 
 
 def test_without_trouble() -> None:
@@ -109,7 +119,7 @@ class TestEachCheckCanFail:
 
     def test_left_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Runners that died stay registered where nobody removes them."""
-        monkeypatch.setattr(sandbox.chaos.containers, "DIES_IDLE", 0.3)
+        monkeypatch.setattr(sandbox.chaos.simulated_containers, "DIES_IDLE", 0.3)
         monkeypatch.setattr(orchestrator.reconcile.plan, "_removals", lambda *_: [])
         assert LEFT_OVER in simulate(Options(40, 12)).ledger.broken
 
@@ -120,7 +130,7 @@ class TestEachCheckCanFail:
 
     def test_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Admitting the jobs of public repositories shows."""
-        monkeypatch.setattr("orchestrator.jobs.admission._check_repository", lambda *_: None)
+        monkeypatch.setattr("orchestrator.jobs.admission._refusal", lambda *_: None)
         assert NOBODY in simulate(Options(20, 24, trouble=False)).ledger.broken
 
     def test_foreign(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,11 +161,26 @@ class TestEachCheckCanFail:
         assert SECRETS in simulate(Options(5, 0, trouble=False)).ledger.broken
 
     def test_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An answer that the README does not know of is seen."""
+        """An answer that the documentation does not know of is seen."""
         monkeypatch.setattr(
             orchestrator.delivery.receiver, "_ignored", lambda _reason: Answer(204, {"result": "nothing"})
         )
         assert ANSWERS in simulate(Options(5, 0, trouble=False)).ledger.broken
+
+    def test_autoscale(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A boost that never switches autoscale on again is seen."""
+        monkeypatch.setattr(PoolClient, "enable_autoscale", lambda *_: None)
+        assert AUTOSCALE in simulate(Options(20, 0, trouble=False, boost=True)).ledger.broken
+
+    def test_maximum(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A boost beyond what a pool may have is seen."""
+        monkeypatch.setattr(sandbox.chaos.world, "FORMULA", "maxNodes = 100;")
+        assert MAXIMUM in simulate(Options(200, 0, trouble=False, boost=True)).ledger.broken
+
+    def test_escaped(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An exception that the application lets out of a timer function is seen."""
+        monkeypatch.setattr(Application, "reconcile", _broken_once(Application.reconcile))
+        assert MISTAKES in simulate(Options(5, 0, trouble=False)).ledger.broken
 
     def test_mistakes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """An unexpected exception in the application is seen, and yet loses no job."""
@@ -172,10 +197,11 @@ class TestEachCheckCanFail:
 class TestCommandLine:
     """`python -m sandbox.chaos`."""
 
-    def test_figures(self, capsys: pytest.CaptureFixture[str]) -> None:
+    @pytest.mark.parametrize(("switches", "line"), [([], "queued to task"), (["--boost"], "pool resizes")])
+    def test_figures(self, capsys: pytest.CaptureFixture[str], switches: list[str], line: str) -> None:
         """Without a broken invariant it ends with 0 and tells the figures."""
-        assert main(["--jobs", "5", "--seed", "0"]) == 0
-        assert "queued to task" in capsys.readouterr().out
+        assert main(["--jobs", "5", "--seed", "0", *switches]) == 0
+        assert line in capsys.readouterr().out
 
     def test_broken(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
         """With one it ends with 1, and tells the story and how to repeat it."""

@@ -10,7 +10,7 @@ from sandbox.batch.model import Pool
 from sandbox.deployment import REPOSITORY, Deployment
 from sandbox.faults import Fault
 from sandbox.github.model import Job
-from tests.e2e.test_deployment import all_done, answers
+from tests.e2e.helpers import all_done, answers
 from tests.waiting import until
 
 LABELS = ("self-hosted", "ubuntu-latest")

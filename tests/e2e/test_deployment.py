@@ -17,25 +17,12 @@ from sandbox.functions.front import CLIENT_ADDRESS
 from sandbox.functions.process import MASTER_KEY
 from sandbox.github.hooks import Delivery
 from sandbox.github.model import Scope
+from tests.e2e.helpers import all_done, answers
 from tests.schemas import validate_workflow_job
 from tests.waiting import until
 
 REGISTRATION = "POST /orgs/acme/actions/runners/registration-token"
 ADD_TASK = "POST /jobs/github-runner-batchLinux/tasks"
-
-
-def all_done(deployment: Deployment) -> bool:
-    """Whether every job has run."""
-    return all((job.status, job.conclusion) == ("completed", "success") for job in deployment.github.jobs)
-
-
-def answers(deployment: Deployment, action: str = "queued") -> list[tuple[int, dict[str, Any]]]:
-    """Return what the deliveries of one action were answered with, newest first."""
-    return [
-        (delivery.answer.code, json.loads(delivery.answer.body or "{}"))
-        for delivery in deployment.github.deliveries
-        if delivery.action == action and delivery.answer is not None
-    ]
 
 
 def rest_calls(deployment: Deployment) -> list[str]:

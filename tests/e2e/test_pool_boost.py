@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.batch.model import Pool
 from sandbox.deployment import REPOSITORY, Deployment
-from tests.e2e.test_deployment import all_done
+from tests.e2e.helpers import all_done
 from tests.waiting import until
 
 

@@ -28,7 +28,7 @@ from sandbox.github.model import JobPlan
 from sandbox.github.model import Scope as StandInScope
 from tests.batch_tasks import task
 from tests.contracts import CHECKER, assert_kept
-from tests.e2e.test_deployment import all_done
+from tests.e2e.helpers import all_done
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(not CHECKER.exists(), reason="no contract checker stands beside the repository")

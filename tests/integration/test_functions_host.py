@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -78,7 +79,7 @@ def host(connection: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("app")
     (folder / "function_app.py").write_text(APP, encoding="utf-8")
     (folder / "host.json").write_text(json.dumps(HOST), encoding="utf-8")
-    settings = {"AzureWebJobsStorage": connection, "Kept": "kept", "When": "0 0 0 1 1 *"}
+    settings = {"AzureWebJobsStorage": connection, "Kept": "kept", "When": "59 */59 * * * *"}
     with FunctionsHost(folder, settings, keys=["key"], front_end=True) as host:
         yield host
 
@@ -220,15 +221,16 @@ class TestQueues:
 def test_timer_by_hand(host: FunctionsHost, service: QueueService) -> None:
     """A timer function runs when the host is asked to."""
     assert host.run("tick") == 202
-    until(lambda: decoded(service, "ticks") == ["late=False"])
+    until(lambda: "late=False" in decoded(service, "ticks"))
 
 
 def test_timer_by_schedule(connection: str, service: QueueService, tmp_path: Path) -> None:
-    """A timer function runs at its times."""
+    """A timer function runs when its time has come."""
+    soon = datetime.now(UTC) + timedelta(seconds=4)  # a host that takes longer to start does it a minute later
     (tmp_path / "function_app.py").write_text(APP.replace('"ticks"', '"seconds"'), encoding="utf-8")
-    settings = {"AzureWebJobsStorage": connection, "Kept": "kept", "When": "* * * * * *"}
+    settings = {"AzureWebJobsStorage": connection, "Kept": "kept", "When": f"{soon.second} * * * * *"}
     with FunctionsHost(tmp_path, settings):
-        until(lambda: len(service.texts("seconds")) >= 2)
+        until(lambda: service.texts("seconds"), seconds=90)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +246,7 @@ def test_a_broken_app(tmp_path: Path, code: str, error: str) -> None:
     """An app that Azure would refuse does not start, with the runtime's own words."""
     (tmp_path / "function_app.py").write_text(code, encoding="utf-8")
     host = FunctionsHost(
-        tmp_path, {"AzureWebJobsStorage": "UseDevelopmentStorage=true", "Kept": "k", "When": "* * * * * *"}
+        tmp_path, {"AzureWebJobsStorage": "UseDevelopmentStorage=true", "Kept": "k", "When": "30 * * * * *"}
     )
     with pytest.raises(HostFailed, match=error):
         host.start()

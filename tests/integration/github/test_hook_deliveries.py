@@ -21,7 +21,7 @@ from orchestrator.runners.notes import Origin, TaskNotes
 from orchestrator.runners.task import TaskState
 from sandbox.faults import Fault
 from sandbox.github import GitHub
-from sandbox.github.hooks import Answer, Hook
+from sandbox.github.hooks import Hook, HookResponse
 from sandbox.github.model import Scope
 from tests.builders import queued_job
 
@@ -37,11 +37,11 @@ class Receiver:
         self.code = 200
         self.got: list[str] = []
 
-    def __call__(self, _url: str, headers: Mapping[str, str], _body: bytes, _timeout: float) -> Answer:
+    def __call__(self, _url: str, headers: Mapping[str, str], _body: bytes, _timeout: float) -> HookResponse:
         """Take one delivery."""
         if headers["X-GitHub-Event"] == "workflow_job":
             self.got.append(headers["X-GitHub-Delivery"])
-        return Answer("OK" if self.code == 200 else "failed", self.code)
+        return HookResponse("OK" if self.code == 200 else "failed", self.code)
 
 
 @pytest.fixture

@@ -42,6 +42,8 @@ def set_up(options: Options, github: GitHub, batch: Batch, *, batch_url: str, st
         "RunnerRegistration": "jit" if options.jit else "token",
         "RunnerScope": "repository" if options.per_repository else "organization",
     }
+    if options.boost:
+        settings["PoolBoost"] = "resize"
     for name in (*REPOSITORIES, PUBLIC):
         github.add_repository(name, private=name != PUBLIC)
     if not options.per_repository:

@@ -1,4 +1,4 @@
-"""The wire: real HTTP between the real clients and the stand-ins, with two buffers in the place of each socket.
+"""The network: real HTTP between the real clients and the stand-ins, with two buffers in the place of each socket.
 
 `urllib3` writes its bytes into a `_Line`, aiohttp's own server protocol reads them, and the other way round; what lies
 between is virtual time. A connection that is refused, broken or silent looks to the client as it does on a network.
@@ -49,17 +49,21 @@ class Network:
         self.random = random.Random(seed)  # noqa: S311 - a simulation
         self.watcher: Watcher | None = None
         self._clean = contextvars.copy_context()
-        self._services: dict[int, tuple[str, web.Server]] = {}
+        self._services: dict[int, tuple[str, web.AppRunner]] = {}
         self._down: set[str] = set()
 
-    async def serve(self, name: str, application: web.Application) -> str:
-        """Serve an application; return its address."""
+    def add(self, name: str, application: web.Application) -> str:
+        """Add a service; return its address, where it answers once the network is up."""
         application.cleanup_ctx.clear()  # they tick in real time; here the simulation does it
-        runner = web.AppRunner(application, access_log=None, keepalive_timeout=4 * 3600, tcp_keepalive=False)
-        await runner.setup()
         port = len(self._services) + 1
-        self._services[port] = (name, cast(web.Server, runner.server))
+        runner = web.AppRunner(application, access_log=None, keepalive_timeout=4 * 3600, tcp_keepalive=False)
+        self._services[port] = (name, runner)
         return f"http://{HOST}:{port}"
+
+    async def up(self) -> None:
+        """Let every service answer."""
+        for _, runner in self._services.values():
+            await runner.setup()
 
     def set_down(self, name: str, *, down: bool) -> None:
         """Refuse every new connection to a service, or take them again."""
@@ -71,10 +75,10 @@ class Network:
         Raises:
             ConnectionRefusedError: Nothing answers there.
         """
-        name, server = self._services[port]
+        name, runner = self._services[port]
         if name in self._down:
             raise ConnectionRefusedError
-        return _Line(self, name, server)
+        return _Line(self, name, cast(web.Server, runner.server))
 
     def deliver(self, action: Callable[[], object], not_before: float) -> float:
         """Do something in the loop after one way's time, on behalf of nobody; return when."""

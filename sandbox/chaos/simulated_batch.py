@@ -1,7 +1,5 @@
-"""The stand-ins as the simulation uses them: told the virtual time, with what it must see made visible."""
+"""The Batch stand-in as the simulation uses it: on virtual time, with what the invariants must see made visible."""
 
-import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
 from aiohttp import web
@@ -9,26 +7,6 @@ from aiohttp import web
 from sandbox.batch import Batch
 from sandbox.batch.executor import Executor
 from sandbox.batch.model import Command, Json, Pool
-from sandbox.recording import Api, Handler, Recorder
-
-OURS = re.compile(r"runner-(\d+)-(\d+)")
-"""What the names of our tasks and runners begin with: the job's id and attempt."""
-
-
-class Tally(Recorder):
-    """Counts the requests to a service instead of keeping them."""
-
-    def __init__(self, api: Api) -> None:
-        super().__init__(api)
-        self.counts: Counter[str] = Counter()
-
-    @web.middleware
-    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Count one request (aiohttp middleware)."""
-        resource = request.match_info.route.resource
-        path = resource.canonical if resource is not None else "?"
-        self.counts[f"{request.method} {path}"] += 1
-        return await handler(request)
 
 
 class SimulatedBatch(Batch):
@@ -40,6 +18,9 @@ class SimulatedBatch(Batch):
         clock: virtual epoch seconds.
         changed: is called when a task came or went, with its id and what happened.
         soon: lets something happen as soon as the current request is done.
+
+    Attributes:
+        resizes: how often a pool was resized on request.
     """
 
     def __init__(
@@ -54,6 +35,11 @@ class SimulatedBatch(Batch):
         super().__init__(pools, executor=executor, clock=clock)
         self._changed = changed
         self._soon = soon
+        self.resizes = 0
+
+    def pools(self) -> list[Pool]:
+        """Return the pools, as they are."""
+        return list(self._state.pools.values())
 
     def live_tasks(self) -> list[tuple[str, str, str]]:
         """Return job, id and state of every task that waits or runs."""
@@ -102,6 +88,11 @@ class SimulatedBatch(Batch):
     def _terminate_task(self, request: web.Request, body: Json) -> web.Response:
         response = super()._terminate_task(request, body)
         self._changed(request.match_info["task"], "ended from outside")
+        return response
+
+    def _resize(self, request: web.Request, body: Json) -> web.Response:
+        response = super()._resize(request, body)
+        self.resizes += 1
         return response
 
     def _delete_task(self, request: web.Request, body: Json) -> web.Response:

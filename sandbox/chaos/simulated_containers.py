@@ -12,9 +12,9 @@ from sandbox.chaos.virtual_time import VirtualLoop
 from sandbox.github.core import GitHubCore
 from sandbox.github.model import Event, Label, Refusal, Registration, Runner, Scope
 
-JOB_RAN, BROKEN, NO_JOB, NOT_REGISTERED, KILLED, STOPPED = 0, 1, 69, 75, 137, 143
+JOB_RAN, BROKEN, NO_JOB, NOT_REGISTERED, KILLED = 0, 1, 69, 75, 137
+# Shares of the containers that go wrong of themselves, while trouble is on.
 NEVER_STARTS, DIES_IDLE, DIES_WORKING, LATE = 0.02, 0.01, 0.01, 0.005
-"""Shares of the containers that go wrong of themselves, while trouble is on."""
 
 
 class Stage(Enum):
@@ -36,7 +36,7 @@ class Container:
     runner: Runner | None = None
 
 
-class Containers:
+class SimulatedContainers:
     """An executor of Batch tasks that registers runners at the GitHub stand-in. Runs in the loop's thread.
 
     Args:
@@ -62,7 +62,6 @@ class Containers:
         self._tell = tell
         self._live: dict[tuple[str, str, int], Container] = {}
         self._lost_nodes: set[str] = set()
-        self.exit_codes: Counter[int] = Counter()
         self.troubled = False
         github.subscribe(self._hear)
 
@@ -92,7 +91,7 @@ class Containers:
             self._leave(container)
         elif container.stage is Stage.WORKING:
             self._finish(container, "cancelled")
-        self._over(container, STOPPED, "stopped")
+        self._over(container, "stopped")
 
     def close(self) -> None:
         """Do nothing: nothing runs outside of the simulation."""
@@ -231,18 +230,17 @@ class Containers:
         if container.runner is not None:
             with self._github.changing() as now:
                 self._github.state.unlisten(container.runner, now, gone=True)
-        self._over(container, KILLED, why)
+        self._over(container, why)
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
     def _exit(self, container: Container, code: int) -> None:
         if container.stage is not Stage.OVER:
-            self._over(container, code, f"exit code {code}")
+            self._over(container, f"exit code {code}")
             container.finished(container.run, code)
 
-    def _over(self, container: Container, code: int, why: str) -> None:
+    def _over(self, container: Container, why: str) -> None:
         container.stage = Stage.OVER
-        self.exit_codes[code] += 1
         self._live.pop((container.run.job_id, container.run.task_id, container.run.attempt), None)
         self._tell(container.run.task_id, f"container ended: {why}")
 

@@ -9,8 +9,9 @@ import contextvars
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 from azure.core.exceptions import AzureError
@@ -18,29 +19,47 @@ from azure.storage.queue import QueueClient, QueueMessage
 
 from orchestrator.application import Application
 from orchestrator.azure.request_queue import POISON, REQUESTS
-from orchestrator.delivery.receiver import Answer
+from orchestrator.delivery.answer import Answer
+from orchestrator.runtime import Runtime
 from sandbox.chaos.options import Options
 from sandbox.chaos.threads import PROCESS, Killed, Process, Threads, current_worker
-from sandbox.github import hooks
+from sandbox.github.hooks import HookResponse
 
 HIDDEN = 600  # seconds that a message is hidden while its function runs
 POLL = 10.0
 BATCH = 16
 RETRY_VISIBLE = 30
 MOST_DEQUEUES = 5
-TIMER = 300.0
 GITHUB_ADDRESS = "140.82.115.7:51000"
+
+
+@dataclass(frozen=True)
+class TimerTrigger:
+    """A timer function.
+
+    Attributes:
+        method: of the `Application`, which it calls.
+        first: virtual seconds until it is first due.
+        every: seconds between two times at which it is due.
+    """
+
+    method: str
+    first: float
+    every: float
+
+
+RECONCILE = TimerTrigger("reconcile", first=60.0, every=300.0)
+TEND_POOLS = TimerTrigger("tend_pools", first=30.0, every=60.0)
 
 
 class Instance(Process):
     """One process with an application in it, and all the memory that goes with it."""
 
-    def __init__(self, settings: Mapping[str, str], clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Mapping[str, str], runtime: Runtime) -> None:
         super().__init__()
         self.context = contextvars.copy_context()
         self.context.run(PROCESS.set, self)
-        self.clock = clock
-        self.application = self.context.run(Application, settings, clock)
+        self.application = self.context.run(Application, settings, runtime)
         self.tasks: dict[asyncio.Task[Answer], None] = {}  # in order
 
     def kill(self) -> None:
@@ -50,7 +69,7 @@ class Instance(Process):
             task.get_loop().call_soon(task.cancel)
 
 
-class FunctionsHost:
+class SimulatedHost:
     """Feeds deliveries, messages and timers to the instances that are alive, each to any of them.
 
     Args:
@@ -59,8 +78,13 @@ class FunctionsHost:
         options: how many instances there are, all being well, and the seed of restarts.
         answered: is told each answer of the application.
         pending: whether a message is due; asking the service when it does not would only cost real time.
-        timers: names of `Application` methods to call, each every five minutes.
-        passing: is called before each of those calls.
+        timers: the timer functions.
+        firing: is told of each call of one of them before it is made.
+
+    Attributes:
+        restarts: how often an instance was lost.
+        fired: how often each timer function was called.
+        failures: exceptions that the application should have dealt with.
     """
 
     def __init__(
@@ -71,8 +95,8 @@ class FunctionsHost:
         options: Options,
         answered: Callable[[Answer], None],
         pending: Callable[[], bool],
-        timers: tuple[str, ...],
-        passing: Callable[[], None],
+        timers: Iterable[TimerTrigger],
+        firing: Callable[[TimerTrigger], None],
     ) -> None:
         self._threads = threads
         self._settings = settings
@@ -88,18 +112,18 @@ class FunctionsHost:
         self._wanted = options.instances
         self._instances: list[Instance] = []
         self.restarts = 0
-        self.passes: Counter[str] = Counter()
-        self.errors: Counter[str] = Counter()
-        self._timers = timers
-        self._passing = passing
+        self.fired: Counter[TimerTrigger] = Counter()
+        self.failures: list[str] = []
+        self._timers = tuple(timers)
+        self._firing = firing
 
     def start(self) -> None:
         """Begin to work."""
         for _ in range(self._wanted):
             self._boot()
         self._threads.submit(self._poll)
-        for number, name in enumerate(self._timers):
-            self._threads.loop.call_later(60.0 + 20 * number, self._tick, name)
+        for timer in self._timers:
+            self._threads.loop.call_later(timer.first, self._tick, timer)
 
     def kill(self, process: Process | None = None) -> None:
         """Lose an instance (this one, or any) with everything in it; another one comes up after a while."""
@@ -111,23 +135,23 @@ class FunctionsHost:
         self.restarts += 1
         self._threads.loop.call_later(self._random.uniform(2, 60), self._boot)
 
-    def post(self, _url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> hooks.Answer:
+    def post(self, _url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> HookResponse:
         """Take a webhook delivery as the front end does; in a worker of GitHub's."""
         instance = self._any()
         if instance is None:
-            return hooks.Answer("Invalid HTTP Response: 503", 503)
+            return HookResponse("Invalid HTTP Response: 503", 503)
         lowered = {name.lower(): value for name, value in headers.items()} | {"x-forwarded-for": GITHUB_ADDRESS}
-        answers: list[hooks.Answer] = []
+        answers: list[HookResponse] = []
 
         def call(resume: Callable[[], None]) -> None:
             self._threads.loop.call_soon(self._receive, instance, lowered, body, answers.append, resume)
 
         if not current_worker().wait(call, seconds):
-            return hooks.Answer("timed out", 504)
+            return HookResponse("timed out", 504)
         return answers[0]
 
     def _boot(self) -> None:
-        self._instances.append(Instance(self._settings, self._threads.loop.now))
+        self._instances.append(Instance(self._settings, self._threads.runtime))
 
     def _any(self) -> Instance | None:
         if len(self._instances) > 1:
@@ -141,7 +165,7 @@ class FunctionsHost:
         instance: Instance,
         headers: Mapping[str, str],
         body: bytes,
-        take: Callable[[hooks.Answer], None],
+        take: Callable[[HookResponse], None],
         resume: Callable[[], None],
     ) -> None:
         task = self._threads.loop.create_task(instance.application.receive(headers, body), context=instance.context)
@@ -152,16 +176,16 @@ class FunctionsHost:
         def done(task: asyncio.Task[Answer]) -> None:
             instance.tasks.pop(task, None)
             if task.cancelled() or isinstance(task.exception(), Killed):
-                take(hooks.Answer("failed to connect to host", 502))
+                take(HookResponse("failed to connect to host", 502))
             elif (error := task.exception()) is not None:
-                self.errors[f"receive: {error!r}"] += 1
-                take(hooks.Answer("Invalid HTTP Response: 500", 500))
+                self.failures.append(f"receive: {error!r}")
+                take(HookResponse("Invalid HTTP Response: 500", 500))
             else:
                 answer = task.result()
                 self._answered(answer)
                 fine = answer.status < 300  # noqa: PLR2004 - HTTP
                 status = "OK" if fine else f"Invalid HTTP Response: {answer.status}"
-                take(hooks.Answer(status, answer.status, {}, answer.text))
+                take(HookResponse(status, answer.status, {}, answer.text))
             resume()
 
         task.add_done_callback(done)
@@ -191,8 +215,8 @@ class FunctionsHost:
             if instance is not None:
                 body = base64.b64decode(message.content)
                 self._settle(message, self._run(instance, lambda: instance.application.retry(body)))
-        except AzureError as error:
-            self.errors[f"queue: {type(error).__name__}"] += 1
+        except AzureError:
+            return  # the message shows again when its time is over
         finally:
             self._in_work -= 1
 
@@ -202,7 +226,6 @@ class FunctionsHost:
         if outcome is None:
             self._queue.delete_message(message)
             return
-        self.errors[f"retry: {type(outcome).__name__}"] += 1
         if (message.dequeue_count or 1) >= MOST_DEQUEUES:
             self._poison.send_message(message.content)
             self._queue.delete_message(message)
@@ -211,24 +234,23 @@ class FunctionsHost:
 
     # Timers ----------------------------------------------------------------------------------------------------------
 
-    def _tick(self, name: str) -> None:
+    def _tick(self, timer: TimerTrigger) -> None:
         if self._stopped:
             return
         instance = self._any()
-        method = None if instance is None else getattr(instance.application, name, None)
-        if instance is None or method is None:
-            self._threads.loop.call_later(TIMER, self._tick, name)
+        if instance is None:
+            self._threads.loop.call_later(timer.every, self._tick, timer)
             return
 
         def fire() -> None:
-            due = self._threads.loop.time() + TIMER
-            self._passing()
-            outcome = self._run(instance, method)
-            self.passes[name] += 1
+            due = self._threads.loop.time() + timer.every
+            self._firing(timer)
+            outcome = self._run(instance, getattr(instance.application, timer.method))
+            self.fired[timer] += 1
             if outcome is not None and not isinstance(outcome, Killed):
-                self.errors[f"{name}: {type(outcome).__name__}: {outcome}"] += 1
-            # One pass at a time: what is missed during a long one is made up for at its end.
-            self._threads.loop.call_at(max(due, self._threads.loop.time()), self._tick, name)
+                self.failures.append(f"{timer.method}: {outcome!r}")
+            # One call at a time: what is missed during a long one is made up for at its end.
+            self._threads.loop.call_at(max(due, self._threads.loop.time()), self._tick, timer)
 
         self._threads.submit(fire)
 
