@@ -1,9 +1,9 @@
 """A simulated pool that runs workflow jobs as tasks and is sized by an autoscale formula.
 
 What is simulated, from Batch's documentation: tasks start in the order of their arrival, on the fullest node with a
-free slot (task scheduling policy `pack`); metrics are sampled every 30 seconds; the formula is evaluated every 5 minutes;
-a node that leaves with `taskcompletion` takes no new task and goes when its tasks end; a pool is steady when no node is
-being allocated or is leaving, and takes a resize only then.
+free slot (task scheduling policy `pack`). Metrics are sampled every 30 seconds, and the formula is evaluated every 5
+minutes. A node that leaves with `taskcompletion` takes no new task and goes when its tasks end. A pool is steady when
+no node is being allocated or is leaving, and takes a resize only then.
 
 What is assumed: how long each step takes (the constants here), that a sample can be read 30 seconds after it was taken,
 and which nodes leave first (those without tasks). Spot nodes behave like dedicated ones: none is preempted.
@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-from arm.autoscale.formula import METRICS, SAMPLE_PERIOD, Formula, Samples, Situation
+from arm.autoscale.formula import METRICS, Formula, Situation
 from arm.autoscale.traces import START, Trace
+from arm.autoscale.values import SAMPLE_PERIOD, Samples
 
 # Seconds from `queued` to the job's task: GitHub's webhook and the orchestrator.
 DELIVERY = 2.0
@@ -31,6 +32,8 @@ DEALLOCATION = 30.0
 EVALUATION_INTERVAL = 300.0
 # Seconds before the trace in which the pool stands without jobs: longer than any formula here looks back.
 IDLE_BEFORE = 5 * 3600.0
+# Seconds after the trace in which the last jobs must have ended.
+PATIENCE = 7 * 86400.0
 
 # The orchestrator's boost: seconds from a job's task to the look at the pool, and between the timer's looks.
 BOOST_DELAY = 5.0
@@ -117,7 +120,7 @@ def simulate(trace: Trace, formula: str, setup: Setup, seed: int) -> Outcome:
 
     Raises:
         FormulaError: The formula is wrong, or one of its evaluations failed.
-        ValueError: The formula interrupts jobs: it does not say `taskcompletion`.
+        ValueError: The formula interrupts jobs (it does not say `taskcompletion`), or leaves some without a node.
     """
     return _Pool(trace, Formula(formula), setup, random.Random(f"{trace.name}/{seed}")).run()  # noqa: S311 - no secrets
 
@@ -156,6 +159,8 @@ class _Pool:
             self._at(self._now + self._draw.uniform(0, BOOST_INTERVAL), self._timer)
         while self._done < len(jobs) or self._events[0][0] <= self._trace.span:
             time, _, event = heapq.heappop(self._events)
+            if time > self._trace.span + PATIENCE:
+                raise ValueError(f"{len(jobs) - self._done} jobs do not end: there are too few nodes for them")
             self._take_samples(time)
             self._now = time
             event()
@@ -290,14 +295,17 @@ class _Pool:
     def _evaluate(self, schedule: int) -> None:
         if not self._autoscale or schedule != self._schedule:
             return
-        numbers = {
-            "$TaskSlotsPerNode": self._setup.slots,
-            "$CurrentDedicatedNodes": self._count(PRESENT, spot=False),
-            "$CurrentLowPriorityNodes": self._count(PRESENT, spot=True),
-        }
         targets = self._targets
         decision = self._formula.evaluate(
-            Situation(START + self._now, self._samples, numbers, targets.dedicated, targets.spot)
+            Situation(
+                START + self._now,
+                self._samples,
+                self._setup.slots,
+                self._count(PRESENT, spot=False),
+                self._count(PRESENT, spot=True),
+                targets.dedicated,
+                targets.spot,
+            )
         )
         if decision.deallocation != "taskcompletion":
             raise ValueError(f"the formula interrupts jobs: {decision.deallocation}")
