@@ -60,8 +60,8 @@ lock: $(READY)          ## pins of pyproject.toml -> requirements*.txt
 arm:                    ## formulas and start tasks -> arm/azuredeploy.json
 	@$(PYTHON) arm/build.py
 
-autoscale:              ## the autoscale table and picture, made anew: some minutes
-	@$(PYTHON) -m arm.autoscale.measure --write
+autoscale: $(READY)     ## the autoscale table and picture, made anew
+	@$(BIN)/python -m arm.autoscale.measure --write
 
 # Tools of their own, which share no pins with the rest.
 arm-check: $(READY)     ## the template's policy and the start task's shell
