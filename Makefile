@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo run test check lint types imports workflows format bench package lock arm arm-check clean
+.PHONY: setup demo run test check lint types imports workflows format bench package lock arm autoscale arm-check clean
 .DEFAULT_GOAL := test
 
 .PHONY: help
@@ -69,6 +69,9 @@ lock: $(READY)          ## pins of pyproject.toml -> requirements*.txt, with has
 
 arm:                    ## formulas and start tasks -> arm/azuredeploy.json
 	@$(PYTHON) arm/build.py
+
+autoscale: $(READY)     ## the autoscale table and picture, made anew
+	@$(BIN)/python -m arm.autoscale.measure --write
 
 # Tools of their own, which share no pins with the rest.
 arm-check: $(READY)     ## the template's policy and the start task's shell

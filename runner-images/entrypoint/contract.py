@@ -22,7 +22,7 @@ SIGNALLED = 128
 
 # Every variable that belongs to us, to the runner's own input or to Batch: none of a job's business.
 SCRUBBED = ("GHR_", "ACTIONSRUNNER_", "ACTIONS_RUNNER_INPUT_", "AZ_BATCH_")
-# The article's names, in capitals.
+# The names of the original runner images, in capitals.
 ALIASES = {
     "GHR_URL": "ACTIONSRUNNER_URL",
     "GHR_TOKEN": "ACTIONSRUNNER_TOKEN",

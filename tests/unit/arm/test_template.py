@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.config.settings import Settings
 
-ARM = Path(__file__).parents[2] / "arm"
+ARM = Path(__file__).parents[3] / "arm"
 CONTRACT = ARM.parent / "runner-images" / "entrypoint" / "contract.py"
 TEMPLATE: dict[str, Any] = json.loads((ARM / "azuredeploy.json").read_text(encoding="utf-8"))
 PARAMETERS, VARIABLES = TEMPLATE["parameters"], TEMPLATE["variables"]

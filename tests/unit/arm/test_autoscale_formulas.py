@@ -1,20 +1,19 @@
-"""The autoscale formulas: what the service takes of them, and what they decide.
+"""The autoscale formulas: what the service takes of them, and what they decide."""
 
-What they decide is tried with an interpreter of the formula language. It is not part of this repository; it is used
-where it stands beside it.
-"""
-
-import json
+import random
 import re
-import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from arm.autoscale.measure import BEGIN, DATA, DOCS, END, PARAMETERS, PICTURE, SIMULATOR, SYSTEMS, filled, table
+from arm.autoscale.formula import Formula, Situation
+from arm.autoscale.measure import HERE, SYSTEMS, filled
+from arm.autoscale.values import Samples
+from arm.build import PLACEHOLDERS
 from orchestrator.pool_boost import Limits
 
-FORMULAS = {system: (DATA.parent / f"{system}.txt").read_text(encoding="utf-8") for system in SYSTEMS}
+FORMULAS = {system: (HERE / f"{system}.txt").read_text(encoding="utf-8") for system in SYSTEMS}
 # What the service documents ("Create an automatic formula for scaling compute nodes in a Batch pool"), as far as it is
 # used here. ceil, floor and round are documented, too, but came late.
 FUNCTIONS = {"max", "min", "percentile", "time", "GetSample", "GetSamplePercent"}
@@ -27,10 +26,16 @@ CONSTANTS = {"TimeInterval_Minute", "TimeInterval_Hour", "taskcompletion"}
 # The nodes for 64 jobs, at 5 slots each.
 MATRIX = {FORMULAS["linux"]: 13, FORMULAS["windows"]: 9}
 # The longest values that the template may put in.
-LONGEST = dict.fromkeys(PARAMETERS, 10_000)
+LONGEST = dict.fromkeys(PLACEHOLDERS, 10_000)
+# What is put in where a test says nothing else.
+USUAL = dict.fromkeys(PLACEHOLDERS, 0) | {"slots": 5, "maxNodes": 16}
 
 formulas = pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
-interpreted = pytest.mark.skipif(not SIMULATOR.is_dir(), reason="no interpreter stands beside the repository")
+
+
+def usual(formula: str, **parameters: float) -> str:
+    """Return a formula with its placeholders replaced."""
+    return filled(formula, "linux", **(USUAL | parameters))
 
 
 def code(formula: str) -> str:
@@ -44,7 +49,7 @@ class TestForm:
     @formulas
     def test_size(self, formula: str) -> None:
         """At most 8192 characters, ASCII all of them, and 100 statements, with the longest parameters."""
-        text = filled(formula, **LONGEST)
+        text = usual(formula, **LONGEST)
         assert text.isascii()
         assert "\t" not in text
         assert len(text) <= 8192
@@ -54,15 +59,15 @@ class TestForm:
     @formulas
     def test_placeholders(self, formula: str) -> None:
         """Every parameter of the template is used once, in an assignment of its own at the top, and no other is."""
-        assert re.findall(r"\{\{(\w+)\}\}", formula) == list(PARAMETERS)
-        for name in PARAMETERS:
+        assert re.findall(r"\{\{(\w+)\}\}", formula) == list(PLACEHOLDERS)
+        for name in PLACEHOLDERS:
             assert f"\n{name} = {{{{{name}}}}};\n" in formula
-        assert "{{" not in filled(formula)
+        assert "{{" not in usual(formula)
 
     @formulas
     def test_only_what_is_documented(self, formula: str) -> None:
         """Functions, members and variables are the service's documented ones, or were assigned before."""
-        text = code(filled(formula))
+        text = code(usual(formula))
         known = VARIABLES | CONSTANTS
         for statement in text.split(";"):
             target, equals, value = statement.partition("=")
@@ -82,7 +87,7 @@ class TestForm:
     @formulas
     def test_balanced(self, formula: str) -> None:
         """Every bracket is closed in its own statement, and every condition has both answers."""
-        for statement in code(filled(formula)).split(";"):
+        for statement in code(usual(formula)).split(";"):
             assert statement.count("(") == statement.count(")")
             assert statement.count("?") == statement.count(":")
 
@@ -94,8 +99,8 @@ class TestForm:
     @formulas
     def test_the_orchestrator_reads_the_same_limits(self, formula: str) -> None:
         """What a boost goes by is what the formula was filled with."""
-        assert Limits.of(filled(formula, maxNodes=12)) == Limits(12, None)
-        assert Limits.of(filled(formula, maxNodes=12, spot=1, dedicatedNodes=2)) == Limits(12, 2)
+        assert Limits.of(usual(formula, maxNodes=12)) == Limits(12, None)
+        assert Limits.of(usual(formula, maxNodes=12, spot=1, dedicatedNodes=2)) == Limits(12, 2)
 
 
 def decide(
@@ -117,24 +122,16 @@ def decide(
         late: seconds since the last sample.
         parameters: those that differ from the usual.
     """
-    if str(SIMULATOR) not in sys.path:
-        sys.path.insert(0, str(SIMULATOR))
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    from autoscale.lang import Context, Formula, MetricHistory  # type: ignore[import-not-found]  # noqa: PLC0415
-
     now = datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp()
-    metrics: dict[str, Any] = {}
-    for name, values in samples.items():
-        metrics[name] = MetricHistory()
-        for number, value in enumerate(values):
-            metrics[name].add(now - late - 30 * (len(values) - 1 - number), value)
-    counts = {"$CurrentDedicatedNodes": nodes, "$CurrentLowPriorityNodes": 0}
-    result = Formula(filled(formula, **parameters)).evaluate(Context(now=now, metrics=metrics, scalars=counts))
-    assert result.error is None
-    assert result.warnings == []
-    assert result.dealloc == "taskcompletion"
-    return result.dedicated, result.low
+    metrics = {
+        name: Samples([now - late - 30 * (len(values) - 1 - number) for number in range(len(values))], values)
+        for name, values in samples.items()
+    }
+    decision = Formula(usual(formula, **parameters)).evaluate(Situation(now, metrics, dedicated=nodes))
+    assert decision.dedicated is not None
+    assert decision.spot is not None
+    assert decision.deallocation == "taskcompletion"
+    return decision.dedicated, decision.spot
 
 
 def jobs(*values: float, active: float = 0) -> dict[str, list[float]]:
@@ -143,7 +140,6 @@ def jobs(*values: float, active: float = 0) -> dict[str, list[float]]:
     return {"$PendingTasks": pending, "$ActiveTasks": [active] * len(pending)}
 
 
-@interpreted
 @formulas
 class TestDecisions:
     """What the formulas decide in named situations, at 5 slots per node and at most 16 nodes."""
@@ -210,8 +206,6 @@ class TestDecisions:
     @pytest.mark.parametrize("seed", range(20))
     def test_never_negative_never_above_the_cap(self, formula: str, seed: int) -> None:
         """Whatever happened, both targets are numbers between 0 and the cap."""
-        import random  # noqa: PLC0415
-
         draw = random.Random(seed)  # noqa: S311 - not for secrets
         pending = [float(draw.choice([0, 0, 1, 3, 20, 90])) for _ in range(draw.randint(0, 900))]
         samples = {"$PendingTasks": pending, "$ActiveTasks": [min(9.0, value) for value in pending]}
@@ -219,7 +213,7 @@ class TestDecisions:
         dedicated, low = decide(formula, samples, nodes=draw.randint(0, 20), **spot)
         assert dedicated >= 0
         assert low >= 0
-        assert dedicated + low <= PARAMETERS["maxNodes"]
+        assert dedicated + low <= 16
 
     def test_spot(self, formula: str) -> None:
         """With Spot the first nodes are dedicated and the others Spot; together they are as many as without."""
@@ -255,11 +249,3 @@ class TestDecisions:
         assert decide(formula, waiting, nodes=2) == (3, 0)
         assert decide(formula, waiting, nodes=3) == (3, 0)
         assert decide(formula, jobs(3, 3, 3, 3, 3, 3), nodes=1) == (1, 0)
-
-
-def test_docs_and_figures_agree() -> None:
-    """The table in the docs is the one that the kept figures make."""
-    measured = json.loads(DATA.read_text(encoding="utf-8"))
-    shown = DOCS.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
-    assert shown.strip() == table(measured)
-    assert f"({PICTURE.name})" in DOCS.read_text(encoding="utf-8")
