@@ -6,7 +6,7 @@
     python -m arm.autoscale.measure --write             # keep the figures, and redo docs/autoscale.md and its picture
     python -m arm.autoscale.measure --redo              # redo them from the figures that are kept
 
-The original formula is the one of the article that `original.txt` names.
+The original formula is `original.txt`: what the formula of the article decides that docs/autoscale.md names.
 """
 
 import argparse

@@ -45,8 +45,8 @@ class TestSettings:
         assert (found.idle_s, found.stop_s, found.expires_at, found.user) == (600, 60, None, "runner")
         assert (found.home, found.allow_sudo) == ("/opt/runner", False)
 
-    def test_the_articles_names(self) -> None:
-        """The article's names are understood, in any case; ours win; an empty variable counts as absent."""
+    def test_the_original_names(self) -> None:
+        """The names of the original images are understood, in any case; ours win; an empty variable counts as absent."""
         found = contract.read_settings(
             {
                 "ActionsRunner_URL": "https://github.com/acme/app", "ActionsRunner_AGENT": "a",

@@ -12,9 +12,9 @@ TEMPLATE = json.loads((ROOT / "arm" / "azuredeploy.json").read_text(encoding="ut
 PRICED = re.findall(r"^\| ([^|]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", PAGE, re.MULTILINE)
 
 
-def node_hours(slots: int) -> float:
+def node_hours(slots: int, used: float) -> float:
     """Return what the page's formula gives for 1,000 jobs of 10 minutes."""
-    return round(1000 * 10 / 60 / slots / 0.33, 1)
+    return round(1000 * 10 / 60 / slots / used, 1)
 
 
 @pytest.mark.parametrize(("what", "amount", "price", "cost"), PRICED)
@@ -28,7 +28,7 @@ def test_sums_are_computed() -> None:
     idle, per_jobs = PRICED[:5], PRICED[5:]
     total = sum(float(cost) for *_, cost in idle)
     assert f"| together | | | {total:.2f} |" in PAGE
-    assert [float(amount) for _, amount, *_ in per_jobs[:3]] == [node_hours(5), node_hours(1), node_hours(2)]
+    assert [float(amount) for _, amount, *_ in per_jobs[:3]] == [node_hours(5, 0.26), node_hours(1, 0.26), node_hours(2, 0.40)]
     costs = [float(cost) for *_, cost in per_jobs]
     pays_from = 1000 * total / (costs[4] - costs[0] - costs[3])
     assert f"about {round(pays_from, -2):,.0f} such jobs" in PAGE

@@ -114,7 +114,7 @@ def test_the_picture() -> None:
 
 
 def test_the_original_formula() -> None:
-    """It says where it is from, and asks for one node more, or less, and for no more than four."""
-    assert "http" in FORMULAS["original"]
+    """It says what it stands for, and asks for no more than four nodes."""
+    assert "docs/autoscale.md" in FORMULAS["original"]
     assert FORMULAS["original"].isascii()
-    assert "min(4, " in FORMULAS["original"]
+    assert "min(4, max(nodes, 0))" in FORMULAS["original"]

@@ -337,7 +337,7 @@ class TestFunction:
 
 
 def test_names_of_parameters() -> None:
-    """The article's parameters keep their names; each parameter says what it is."""
+    """The original template's parameters keep their names; each parameter says what it is."""
     assert {
         "appName", "environment", "location", "create_UbuntuBatchPool", "create_WindowsBatchPool",
         "BatchAccountPoolVMType", "TaskSlotsPerNode", "githubWebhookSecret",
