@@ -39,7 +39,7 @@ def deployment() -> Iterator[Deployment]:
 
 
 def test_three_jobs_get_three_runners(deployment: Deployment) -> None:
-    """The README's three jobs each run, on the right pool with the right image; every delivery is GitHub's shape."""
+    """Three jobs each run, on the right pool with the right image; every delivery is GitHub's shape."""
     jobs = {
         label: deployment.github.queue_job(REPOSITORY, ("self-hosted", label))
         for label in ("ubuntu-18.04", "ubuntu-latest", "windows-latest")

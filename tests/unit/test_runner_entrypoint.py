@@ -46,7 +46,7 @@ class TestSettings:
         assert (found.home, found.allow_sudo) == ("/opt/runner", False)
 
     def test_the_original_names(self) -> None:
-        """The names of the original images are understood, in any case; ours win; an empty variable counts as absent."""
+        """The original images' names work, in any case; ours win; an empty variable counts as absent."""
         found = contract.read_settings(
             {
                 "ActionsRunner_URL": "https://github.com/acme/app", "ActionsRunner_AGENT": "a",

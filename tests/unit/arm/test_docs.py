@@ -28,7 +28,11 @@ def test_sums_are_computed() -> None:
     idle, per_jobs = PRICED[:5], PRICED[5:]
     total = sum(float(cost) for *_, cost in idle)
     assert f"| together | | | {total:.2f} |" in PAGE
-    assert [float(amount) for _, amount, *_ in per_jobs[:3]] == [node_hours(5, 0.26), node_hours(1, 0.26), node_hours(2, 0.40)]
+    assert [float(amount) for _, amount, *_ in per_jobs[:3]] == [
+        node_hours(5, 0.26),
+        node_hours(1, 0.26),
+        node_hours(2, 0.40),
+    ]
     costs = [float(cost) for *_, cost in per_jobs]
     pays_from = 1000 * total / (costs[4] - costs[0] - costs[3])
     assert f"about {round(pays_from, -2):,.0f} such jobs" in PAGE
