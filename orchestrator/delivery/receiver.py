@@ -165,16 +165,26 @@ def _level(status: int) -> int:
 
 
 def _answer(outcome: Outcome) -> Answer:
-    if outcome.result == Result.GONE:
-        return _ignored("the delivery is old, and the job waits no longer")
-    body = {
-        "result": outcome.result,
-        "task": outcome.task_id,
-        "pool": outcome.pool,
-        "image": outcome.profile.image,
-        "profile": outcome.profile.name,
-    }
-    return Answer(201 if outcome.result == Result.CREATED else 200, body)
+    match outcome.result:
+        case Result.GONE:
+            return _ignored("the delivery is old, and the job waits no longer")
+        case Result.REFUSED:
+            return Answer(403, {"result": outcome.result, "reason": outcome.reason})
+        case Result.WAITS:
+            body = {"result": outcome.result, "reason": outcome.reason, "pool": outcome.pool}
+            return Answer(202, {**body, "profile": outcome.profile.name})
+        case Result.CREATED | Result.EXISTS | Result.REMOVED | Result.LEFT:
+            body = {
+                "result": outcome.result,
+                "task": outcome.task_id,
+                "pool": outcome.pool,
+                "image": outcome.profile.image,
+                "profile": outcome.profile.name,
+            }
+            reason = {"reason": outcome.reason} if outcome.reason else {}
+            return Answer(201 if outcome.result == Result.CREATED else 200, {**body, **reason})
+        case _:
+            assert_never(outcome.result)
 
 
 def _ignored(reason: str) -> Answer:

@@ -87,7 +87,9 @@ class RetryHandler:
             log.exception(message="an unexpected error")
             self._retry_or_give_up(request, TransientError("an unexpected error: see the log"))
         else:
-            log(logging.INFO, result=outcome.result, task=outcome.task_id, pool=outcome.pool)
+            level = logging.WARNING if outcome.result == Result.REFUSED else logging.INFO
+            reason = {"reason": outcome.reason} if outcome.reason else {}
+            log(level, result=outcome.result, task=outcome.task_id, pool=outcome.pool, **reason)
 
     def _retry_or_give_up(self, request: RunnerRequest, error: TransientError) -> None:
         if request.attempt >= MAX_ATTEMPTS:

@@ -116,6 +116,14 @@ def test_an_old_delivery(received: Received) -> None:
     assert "waits no longer" in str(answer.body["reason"])
 
 
+@pytest.mark.parametrize(("result", "status"), [(Result.REFUSED, 403), (Result.WAITS, 202), (Result.EXISTS, 200)])
+def test_a_reason(received: Received, result: Any, status: int) -> None:
+    """A job that may have no runner, or has to wait, is answered with the reason; so is whatever else has one."""
+    received.outcome = lambda task_id, profile: Outcome(result, task_id, profile, "because")
+    answer = received.receive()
+    assert (answer.status, answer.body["result"], answer.body["reason"]) == (status, result, "because")
+
+
 def test_a_form_is_as_good_as_json(received: Received) -> None:
     """A hook that sends forms works too."""
     from urllib.parse import urlencode  # noqa: PLC0415 - only here

@@ -27,7 +27,8 @@ class Retried:
 
     def __init__(self) -> None:
         self.trouble: Exception | None = None
-        self.result: Literal[Result.CREATED, Result.EXISTS] = Result.CREATED
+        self.result: Literal[Result.CREATED, Result.EXISTS, Result.REFUSED] = Result.CREATED
+        self.reason: str | None = None
         self.clock = ManualClock(KEPT_SINCE + timedelta(seconds=30))
         self.kept: list[tuple[RunnerRequest, float | None]] = []
         self.given_up: list[bytes] = []
@@ -38,7 +39,7 @@ class Retried:
         """Start a runner."""
         if self.trouble:
             raise self.trouble
-        return Outcome(self.result, f"runner-{event.workflow_job.id}-1", profile)
+        return Outcome(self.result, f"runner-{event.workflow_job.id}-1", profile, self.reason)
 
     def dead_letter(self, message: bytes, reason: str) -> None:
         """Put a message aside."""
@@ -79,6 +80,16 @@ def test_done(
             "job": 29679449526, "repository": "acme/app", "attempt": 2, "kept_for_s": 30,
         },
     )  # fmt: skip
+    assert not retried.kept
+    assert not retried.given_up
+
+
+def test_a_job_that_may_have_no_runner(retried: Retried, caplog: pytest.LogCaptureFixture) -> None:
+    """A refusal ends the request, with its reason at a level that is seen."""
+    retried.reason, retried.result = "because", Result.REFUSED
+    retried.handler.retry(message())
+    level, fields = line(caplog)
+    assert (level, fields["result"], fields["reason"]) == ("WARNING", "refused", "because")
     assert not retried.kept
     assert not retried.given_up
 
