@@ -58,6 +58,7 @@ GONE = ("TaskNotFound", "JobNotFound")
 _ENDED = "TaskEnded"
 
 WAITING = "state eq 'active'"
+RUNNING = "state eq 'running'"
 _READ = ["id", "state", "creationTime", "stateTransitionTime", "executionInfo", "constraints", "environmentSettings"]
 
 
@@ -121,6 +122,16 @@ class RunnerTasks:
         """
         return sorted(self._list(pool, WAITING), key=lambda task: task.created_at)
 
+    def live(self, pool: str) -> Iterable[TaskState]:
+        """Return the tasks that wait or run, each once.
+
+        Raises:
+            UpstreamError: Batch does not tell, or not all.
+        """
+        # A task that starts meanwhile is listed twice. The other order could miss it.
+        found = [*self._list(pool, WAITING), *self._list(pool, RUNNING)]
+        return {task.task_id: task for task in found}.values()
+
     def end_waiting(self, pool: str, task_id: str) -> bool:
         """End a task that still waits for a node; return False if the task does not wait or does not exist.
 
@@ -156,7 +167,7 @@ class RunnerTasks:
         """
         filters = (
             WAITING,
-            "state eq 'running'",
+            RUNNING,
             f"state eq 'completed' and stateTransitionTime ge {_date_time(now - RECENT)}",
             f"state eq 'completed' and stateTransitionTime lt {_date_time(now - RETENTION)}",
         )

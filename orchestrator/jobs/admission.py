@@ -35,30 +35,42 @@ type Admission = Admitted | Ignored | Refused
 def admit(event: WorkflowJobEvent, settings: Settings) -> Admission:
     """Decide about a job that is queued, or completed without ever having had a runner.
 
+    The end of a job that had one is of interest only under a quota, because it lets another job start.
+
     The labels come first: a hook sees every job of its organization, and only jobs that ask for one of our runners are
     held against the rules about repositories.
     """
     job = event.workflow_job
-    if event.action == "completed" and job.had_runner:
+    had_runner = event.action == "completed" and job.had_runner
+    if had_runner and not settings.has_quotas:
         return Ignored("the job had its runner")
     if event.action == "completed" and job.conclusion == "skipped":
         return Ignored("a skipped job never waited for a runner")
-    profile = _profile(job.labels, settings)
+    profile = _profile(job.labels, event.repository.full_name, settings)
     if isinstance(profile, Ignored):
         return profile
+    if had_runner and not settings.has_quota(profile):
+        return Ignored("the job had its runner")
     refusal = _refusal(event.repository, settings)
     if refusal is None:
         return Admitted(profile)
     return refusal if event.action == "queued" else Ignored("no runner was started for a job of this repository")
 
 
-def _profile(labels: tuple[str, ...], settings: Settings) -> Profile | Ignored:
+def _profile(labels: tuple[str, ...], repository: str, settings: Settings) -> Profile | Ignored:
     if not asks_for_self_hosted(labels):
         return Ignored("the job does not ask for a self-hosted runner")
     if (label := unacceptable_label(labels)) is not None:
         return Ignored(f"label {labels.index(label) + 1} of the job has characters that no profile may serve")
-    profile = profile_for(settings.profiles, labels)
-    return profile or Ignored(f"no profile offers all of the labels {', '.join(labels)}")
+    profile = profile_for(settings.profiles, labels, repository)
+    if profile is not None:
+        return profile
+    named, others = ", ".join(labels), [profile.name for profile in settings.profiles if profile.serves(labels)]
+    if others:
+        return Ignored(
+            f"the profiles with all of the labels {named} serve other repositories only: {', '.join(others)}"
+        )
+    return Ignored(f"no profile offers all of the labels {named}")
 
 
 def _refusal(repository: Repository, settings: Settings) -> Refused | None:

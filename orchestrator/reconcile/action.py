@@ -3,7 +3,7 @@
 Each kind of action has a name. Each action has a reason, and the ids of what it is about, for the log.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -116,4 +116,36 @@ class Wait:
         return {"task": self.task.task_id, "pool": self.task.pool, **self.job.ids}
 
 
-type Action = StartRunner | ReplaceTask | EndTask | DeleteTask | RemoveRunner | GiveUp | Wait
+@dataclass(frozen=True)
+class GiveUpMore:
+    """Report how many jobs get no more runners, beside those that are named."""
+
+    name: ClassVar[str] = "give up"
+    count: int
+
+    @property
+    def reason(self) -> str:
+        """What happened."""
+        return f"{self.count} more jobs get no further runner, because those that were started for them failed"
+
+    @property
+    def ids(self) -> Mapping[str, object]:
+        """What the action is about."""
+        return {"jobs": self.count}
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Report the jobs that a quota holds, the oldest first."""
+
+    name: ClassVar[str] = "hold"
+    jobs: Sequence[WaitingJob]
+    reason: str
+
+    @property
+    def ids(self) -> Mapping[str, object]:
+        """What the action is about: the job that waits longest, and how many there are."""
+        return {**self.jobs[0].ids, "jobs": len(self.jobs)}
+
+
+type Action = StartRunner | ReplaceTask | EndTask | DeleteTask | RemoveRunner | GiveUp | GiveUpMore | Wait | Hold

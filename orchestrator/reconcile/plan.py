@@ -50,15 +50,17 @@ REPLACEMENTS_PER_PASS = 500
 DELETIONS_PER_PASS = 200
 REMOVALS_PER_PASS = 60
 WAIT_REPORTS_PER_PASS = 10
+GIVE_UP_REPORTS_PER_PASS = 10
 
 
-def decide(view: ScopeView, now: datetime, start_limit: int = STARTS_PER_PASS) -> list[Action]:
+def decide(view: ScopeView, now: datetime) -> list[Action]:
     """Return what to do in one scope, what starts runners first.
+
+    How many runners one pass starts or replaces is limited over all scopes, see `orchestrator.reconcile.selection`.
 
     Args:
         view: what is known of the scope.
         now: the time.
-        start_limit: how many runners may be started for jobs that have none.
     """
     runners = _RunnerIndex(view, now)
     starting = [task for task in view.tasks if runners.may_serve(task)]
@@ -94,8 +96,8 @@ def decide(view: ScopeView, now: datetime, start_limit: int = STARTS_PER_PASS) -
             wait_reports.append(Wait(job, supply.source, _waits_for(supply.source)))
     needed = {supply.task_id for supply in assigned.values()}
     return [
-        *replacements[:REPLACEMENTS_PER_PASS],
-        *starts[:start_limit],
+        *replacements,
+        *starts,
         *(EndTask(task, "its registration has expired") for task in expired),
         *(
             EndTask(task, "more runners wait than jobs")

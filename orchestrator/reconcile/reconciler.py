@@ -12,7 +12,7 @@ from typing import Protocol, assert_never
 from orchestrator.clock import Clock
 from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
-from orchestrator.errors import OrchestratorError, UpstreamError
+from orchestrator.errors import OrchestratorError, TransientError, UpstreamError
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.log import Log, about
 from orchestrator.reconcile.action import (
@@ -20,16 +20,20 @@ from orchestrator.reconcile.action import (
     DeleteTask,
     EndTask,
     GiveUp,
+    GiveUpMore,
+    Hold,
     RemoveRunner,
     ReplaceTask,
     StartRunner,
     Wait,
 )
 from orchestrator.reconcile.pass_ import Pass, ScopeFacts
-from orchestrator.reconcile.plan import STARTS_PER_PASS, clean_up, decide
+from orchestrator.reconcile.plan import clean_up, decide
+from orchestrator.reconcile.selection import select
 from orchestrator.reconcile.view import WaitingJob
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
+from orchestrator.runners.quota_control import WithinQuota, without_quota
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import ScopeAccess
 from orchestrator.runners.task import TaskState
@@ -76,6 +80,10 @@ class RunnerRegistry(Protocol):
         """Remove one."""
 
 
+def _forget(_event: WorkflowJobEvent, _profile: Profile) -> None:
+    """Without quotas nothing follows from a held job."""
+
+
 class Reconciler:
     """Compares demand with supply, and starts, ends and removes what the comparison asks for.
 
@@ -86,6 +94,8 @@ class Reconciler:
         runners: lists and removes runners.
         start: starts runners.
         installed: tells which repositories the credentials give access to.
+        within_quota: starts a runner if there is room for it.
+        held: is called with each job that a quota holds.
         retention: how long a finished task is kept.
         clock: tells how long a pass took.
     """
@@ -101,6 +111,8 @@ class Reconciler:
         installed: InstalledRepositories,
         retention: timedelta,
         clock: Clock,
+        within_quota: WithinQuota = without_quota,
+        held: Callable[[WorkflowJobEvent, Profile], None] = _forget,
     ) -> None:
         self._settings = settings
         self._tasks = tasks
@@ -110,6 +122,8 @@ class Reconciler:
         self._installed = installed
         self._retention = retention
         self._clock = clock
+        self._within_quota = within_quota
+        self._held = held
         self._remembered: dict[str, tuple[WorkflowJobEvent, datetime]] = {}
 
     def run(self, tasks: Sequence[TaskState], now: datetime) -> None:
@@ -128,8 +142,9 @@ class Reconciler:
             for facts in current.scopes.values():
                 self._list_runners(facts)
             self._list_jobs(current, known_events)
-            for facts in current.scopes.values():
-                self._reconcile(current, facts)
+            decided = [action for facts in current.scopes.values() for action in self._decide(current, facts)]
+            for action in select(decided, tasks, self._settings, now):
+                self._carry_out(current, action)
             for action in clean_up(tasks, current.scopes, now, self._retention):
                 self._carry_out(current, action)
             took = self._clock() - began
@@ -184,17 +199,15 @@ class Reconciler:
             log(logging.WARNING, result=Result.SKIPPED, what="the App's installations", reason=str(error))
             return {}
 
-    def _reconcile(self, current: Pass, facts: ScopeFacts) -> None:
-        """Decide what to do in one scope, and do it."""
+    def _decide(self, current: Pass, facts: ScopeFacts) -> Sequence[Action]:
+        """Decide what to do in one scope."""
         if facts.runners is None and facts.problem is None:
             self._list_runners(facts)  # the scope came into view by its jobs: it has no tasks
         if facts.runners is None or facts.problem is not None:
             log(logging.WARNING, result=Result.SKIPPED, scope=str(facts.scope), reason=facts.problem)
             current.counts["skipped"] += 1
-            return
-        starts_left = STARTS_PER_PASS - current.counts[StartRunner.name]
-        for action in decide(current.view(facts, facts.runners), current.now, starts_left):
-            self._carry_out(current, action)
+            return ()
+        return decide(current.view(facts, facts.runners), current.now)
 
     def _carry_out(self, current: Pass, action: Action) -> None:
         """Do one thing, log it with its reason, and count it."""
@@ -212,7 +225,7 @@ class Reconciler:
     def _do(self, action: Action) -> Result:  # noqa: PLR0911 - one per action
         match action:
             case StartRunner(job, replacement):
-                return self._start(job.event, job.profile, replacement).result
+                return self._start_within(job, replacement)
             case ReplaceTask(task, job, replacement):
                 return self._replace(task, job, replacement)
             case EndTask(task) if task.state == "waiting":
@@ -226,12 +239,26 @@ class Reconciler:
             case RemoveRunner(access, runner):
                 self._runners.remove(access, runner.id)
                 return Result.REMOVED
-            case GiveUp():
+            case GiveUp() | GiveUpMore():
                 return Result.GIVEN_UP
+            case Hold(jobs):
+                return self._hold(jobs)
             case Wait():
                 return Result.WAITS
             case _:
                 assert_never(action)
+
+    def _hold(self, jobs: Sequence[WaitingJob]) -> Result:
+        for job in jobs:
+            self._held(job.event, job.profile)
+        return Result.WAITS
+
+    def _start_within(self, job: WaitingJob, replacement: int) -> Result:
+        """Start a runner, unless deliveries have used up the quota since the tasks were listed."""
+        outcome = self._within_quota(job.event, job.profile, lambda: self._start(job.event, job.profile, replacement))
+        if outcome.result == Result.WAITS:
+            raise TransientError(outcome.reason or "a quota holds it")
+        return outcome.result
 
     def _replace(self, task: TaskState, job: WaitingJob, replacement: int) -> Result:
         """Start the new task before the old one is ended, so that there is always one.

@@ -18,6 +18,7 @@ from orchestrator.result import Result
 from orchestrator.runners.cancellation import Cancellation, WaitingTasks
 from orchestrator.runners.notes import Origin, TaskNotes
 from orchestrator.runners.outcome import Outcome
+from orchestrator.runners.quota_control import WithinQuota, without_quota
 from orchestrator.runners.registration import Registrar, Registration, another_name
 from orchestrator.runners.scope import ScopeAccess, runner_scope
 from orchestrator.runners.task import RunnerTask, task_id
@@ -38,6 +39,10 @@ class Tasks(WaitingTasks, Protocol):
         """Create the task; return False if there is one of its id already."""
 
 
+def _take_any(_event: WorkflowJobEvent) -> None:
+    """Let every job have its registration at once."""
+
+
 class Provisioner:
     """Starts runners, and cancels those that nobody needs any more. Safe under threads.
 
@@ -48,10 +53,13 @@ class Provisioner:
         is_queued: asks GitHub whether a job waits; None where it may not be asked.
         created: is called with the pool whenever a task was created; it must not fail.
         clock: the time.
+        within_quota: starts the runner of a delivery if there is room for it.
+        take_share: is called with each job before its runner is registered; raises TransientError if its repository
+            has to let others go first.
         lock: makes a lock.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that a start needs
         self,
         settings: Settings,
         registrar: Registrar,
@@ -60,6 +68,8 @@ class Provisioner:
         is_queued: Callable[[WorkflowJobEvent], bool | None],
         created: Callable[[str], None],
         clock: Clock,
+        within_quota: WithinQuota = without_quota,
+        take_share: Callable[[WorkflowJobEvent], None] = _take_any,
         lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
     ) -> None:
         self._settings = settings
@@ -68,6 +78,8 @@ class Provisioner:
         self._is_queued = is_queued
         self._created = created
         self._clock = clock
+        self._within_quota = within_quota
+        self._take_share = take_share
         self._cancellation = Cancellation(tasks, lock=lock)
 
     def handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
@@ -84,7 +96,7 @@ class Provisioner:
         is_old = queued_at is not None and self._clock() - queued_at > OLD_DELIVERY_AFTER
         if is_old and self._is_queued(event) is False:
             return Outcome(Result.GONE, task_id(event.workflow_job), profile)
-        return self.start(event, profile)
+        return self._within_quota(event, profile, lambda: self.start(event, profile))
 
     def start(self, event: WorkflowJobEvent, profile: Profile, replacement: int = 0) -> Outcome:
         """Start a runner for a queued job unless there is a task of its id.
@@ -102,6 +114,7 @@ class Provisioner:
         access = ScopeAccess(runner_scope(event, self._settings), event.installation_id)
         labels = profile.runner_labels(event.workflow_job.labels)
         task = task_id(event.workflow_job, replacement)
+        self._take_share(event)
         named = self._register(access, task, labels, profile)
         if named is None:
             return Outcome(Result.EXISTS, task, profile)

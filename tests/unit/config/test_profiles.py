@@ -51,7 +51,7 @@ def profile(*labels: str, **changes: Any) -> Profile:
 )
 def test_default_profiles(labels: tuple[str, ...], pool: str, tag: str) -> None:
     """Without `RunnerProfiles` the labels of GitHub's runners, and versions beside them, find their pool and image."""
-    found = profile_for(DEFAULTS, labels)
+    found = profile_for(DEFAULTS, labels, "acme/app")
     assert found is not None
     assert (found.pool, found.image) == (pool, f"{REGISTRY}/githubactions-runner:{tag}-actionsrunner")
 
@@ -61,7 +61,7 @@ def test_default_profiles(labels: tuple[str, ...], pool: str, tag: str) -> None:
 )
 def test_labels_that_nobody_offers(labels: tuple[str, ...]) -> None:
     """One label that a profile does not offer is enough not to be served."""
-    assert profile_for(DEFAULTS, labels) is None
+    assert profile_for(DEFAULTS, labels, "acme/app") is None
 
 
 def test_only_configured_pools_have_profiles() -> None:
@@ -74,8 +74,8 @@ def test_only_configured_pools_have_profiles() -> None:
 def test_first_match_wins() -> None:
     """Of two profiles that serve a job, the first one does."""
     first, second = profile("gpu", name="first"), profile("gpu", "large", name="second")
-    assert profile_for([first, second], ["self-hosted", "gpu"]) is first
-    assert profile_for([first, second], ["self-hosted", "gpu", "large"]) is second
+    assert profile_for([first, second], ["self-hosted", "gpu"], "acme/app") is first
+    assert profile_for([first, second], ["self-hosted", "gpu", "large"], "acme/app") is second
 
 
 def test_glob_labels() -> None:

@@ -21,7 +21,6 @@ from orchestrator.reconcile.plan import (
     FAILURES_REPLACED,
     REMOVALS_PER_PASS,
     RUNNERS_PER_JOB,
-    STARTS_PER_PASS,
     WAIT_REPORTS_PER_PASS,
     clean_up,
     decide,
@@ -75,7 +74,6 @@ def decided(
     *,
     others: Sequence[TaskState] = (),
     complete: bool = True,
-    start_limit: int = STARTS_PER_PASS,
 ) -> list[Action]:
     """Decide, five minutes between two passes."""
     view = ScopeView(
@@ -87,7 +85,7 @@ def decided(
         complete=complete,
         period=minutes(5),
     )
-    return decide(view, NOW, start_limit)
+    return decide(view, NOW)
 
 
 def starts(actions: list[Action]) -> list[tuple[int, int]]:
@@ -173,12 +171,9 @@ class TestWhatIsMissing:
         windows = job(1, "self-hosted", "windows-latest")
         assert starts(decided([windows], [task("runner-9-1")])) == [(1, 0)]
 
-    def test_starts_are_limited(self) -> None:
-        """One pass starts a limited number of runners, for the jobs that wait longest."""
-        found = starts(decided([job(number, age=number) for number in range(10, 10 + STARTS_PER_PASS + 5)], []))
-        assert len(found) == STARTS_PER_PASS
-        assert found[0] == (10 + STARTS_PER_PASS + 4, 0)
-        assert len(decided([job(1), job(2), job(3)], [], start_limit=2)) == 2
+    def test_the_oldest_first(self) -> None:
+        """Runners are started for the jobs first that wait longest."""
+        assert starts(decided([job(1, age=5), job(2, age=9), job(3, age=7)], [])) == [(2, 0), (3, 0), (1, 0)]
 
 
 class TestReplacements:
@@ -194,10 +189,10 @@ class TestReplacements:
         assert isinstance(later, Wait)
 
     def test_many_at_once(self) -> None:
-        """All tasks of a burst expire together and are replaced together, whatever the limit of starts."""
-        old = [task(f"runner-{n}-1", age=50, expires_at=NOW + minutes(9)) for n in range(1, STARTS_PER_PASS + 51)]
-        found = decided([job(n, age=50) for n in range(1, STARTS_PER_PASS + 52)], old, start_limit=0)
-        assert [type(action) for action in found] == [ReplaceTask] * (STARTS_PER_PASS + 50)
+        """All tasks of a burst expire together and are replaced together, before anything else is started."""
+        old = [task(f"runner-{n}-1", age=50, expires_at=NOW + minutes(9)) for n in range(1, 151)]
+        found = decided([job(n, age=50) for n in range(1, 152)], old)
+        assert [type(action) for action in found] == [ReplaceTask] * 150 + [StartRunner]
 
     def test_its_runners_were_in_another_scope(self) -> None:
         """If a job had runners in another scope before a setting changed, its next runner gets a new name."""

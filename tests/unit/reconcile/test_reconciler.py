@@ -10,7 +10,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.jobs.event import WorkflowJobEvent
-from orchestrator.reconcile import reconciler
+from orchestrator.reconcile import selection
 from orchestrator.reconcile.reconciler import REPOSITORIES_PER_PASS, ROTATED_PER_PASS, Reconciler, rotation
 from orchestrator.runners.notes import Origin
 from orchestrator.runners.registered import Runner
@@ -276,13 +276,13 @@ class TestActions:
         )  # fmt: skip
 
     def test_starts_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """One pass starts a limited number of runners over all scopes."""
-        monkeypatch.setattr(reconciler, "STARTS_PER_PASS", 3)
+        """One pass starts a limited number of runners over all scopes, by turns between repositories."""
+        monkeypatch.setattr(selection, "STARTS_PER_PASS", 3)
         passes = FakePasses(settings(RunnerScope="repository", ReconcileRepositories="acme/app,acme/other"))
         upstream = passes.upstream
         upstream.jobs = {"acme/app": [event(1), event(2)], "acme/other": [event(n, "acme/other") for n in (3, 4)]}
         passes.run()
-        assert len(upstream.done) == 3
+        assert upstream.done == ["start runner-1-1", "start runner-3-1", "start runner-2-1"]
 
     def test_replace(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
         """The new task is started before the old one is ended, so that there is always one."""
