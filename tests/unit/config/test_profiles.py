@@ -78,6 +78,18 @@ def test_first_match_wins() -> None:
     assert profile_for([first, second], ["self-hosted", "gpu", "large"], "acme/app") is second
 
 
+def test_repositories() -> None:
+    """A profile with repositories serves only these, by globs without case; the next profile serves the others."""
+    own = profile("gpu", name="own", repositories=["Acme/app", "acme/lib-*"])
+    anybodys = profile("gpu", name="anybodys")
+    gpu = ["self-hosted", "gpu"]
+    for name in ("acme/app", "ACME/App", "acme/lib-1"):
+        assert profile_for([own, anybodys], gpu, name) is own
+    for name in ("acme/app2", "other/app", "acme/lib"):
+        assert profile_for([own, anybodys], gpu, name) is anybodys
+    assert profile_for([own], gpu, "other/app") is None
+
+
 def test_glob_labels() -> None:
     """A glob lets a workflow ask for a label of its own, and the runner registers with it."""
     glob = profile("gpu", "run-*")

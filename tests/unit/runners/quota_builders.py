@@ -34,9 +34,7 @@ def job_event(number: int, full_name: str = "acme/app", *labels: str, **changes:
 def task_of(number: int, full_name: str = "acme/app", profile: str = "gpu", state: Any = "running") -> TaskState:
     """Return the task of a job's runner."""
     event = job_event(number, full_name)
-    return task_state(
-        task_id(event.workflow_job), "gpuPool", state, NOW, origin=Origin(event=event, profile=profile)
-    )
+    return task_state(task_id(event.workflow_job), "gpuPool", state, NOW, origin=Origin(event=event, profile=profile))
 
 
 def profile_of(configured: Settings, name: str) -> Profile:

@@ -13,9 +13,11 @@ from orchestrator.result import Result
 from orchestrator.runners import provisioning
 from orchestrator.runners.notes import TaskNotes
 from orchestrator.runners.outcome import Outcome
+from orchestrator.runners.provisioning import Provisioner
 from orchestrator.runners.registration import Registration, another_name
 from orchestrator.runners.scope import Scope, ScopeAccess
 from tests.builders import queued_job, settings
+from tests.fakes import ManualClock
 from tests.unit.runners.fakes import NOW, Registry, TaskList, provision, provisioner
 
 
@@ -110,6 +112,23 @@ class TestAnOldDelivery:
         """A fresh delivery, or one that does not say how old its job is, costs no call."""
         done, asked = self.serve(False, created_at=created_at)
         assert (done.result, asked) == (Result.CREATED, [])
+
+
+def test_a_repository_that_has_to_let_others_go_first() -> None:
+    """While it is not its turn, nothing is registered and no task is created."""
+
+    def not_now(event: WorkflowJobEvent) -> None:
+        raise TransientError(f"not the turn of {event.repository.full_name}", retry_after=30)
+
+    registry, tasks = Registry(), TaskList()
+    event = workflow_job_event(json.dumps(queued_job()).encode())
+    waiting = Provisioner(
+        settings(), registry, tasks, is_queued=lambda _event: True, created=tasks.created.append,
+        clock=ManualClock(NOW), take_share=not_now,
+    )  # fmt: skip
+    with pytest.raises(TransientError, match="not the turn of acme/app"):
+        waiting.start(event, settings().profiles[0])
+    assert (registry.asked, tasks.added) == ([], [])
 
 
 def test_a_second_attempt_is_another_task() -> None:
