@@ -30,6 +30,7 @@ from orchestrator.reconcile.view import DELIVERY_EXPECTED_WITHIN, ScopeView, Wai
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import Scope, ScopeAccess
 from orchestrator.runners.task import TaskState, task_id
+from tests.builders import task_state
 from tests.fakes import ManualClock
 from tests.unit.reconcile.builders import waiting_job
 
@@ -265,7 +266,11 @@ class ScopeStory(RuleBasedStateMachine):
         assert all(self.is_usable(task) for task in self.with_state("waiting"))
         # What is needed can still become a runner if the next pass fails.
         window = self.clock() + 2 * PERIOD
-        lasting = [t for t in self.tasks.values() if t.state != "waiting" or (t.expires_at and t.expires_at > window)]
+        lasting = [
+            t
+            for t in self.tasks.values()
+            if t.state != "waiting" or (t.notes.expires_at and t.notes.expires_at > window)
+        ]
         for kind in KINDS:
             assert self.lacking(kind, lasting) == self.lacking(kind, self.tasks.values())
             waiting = [task for task in self.with_state("waiting") if kind in task.labels]
@@ -303,8 +308,8 @@ class ScopeStory(RuleBasedStateMachine):
         return [
             task
             for task in self.with_state("running")
-            if task.expires_at is not None
-            and task.expires_at > self.clock()
+            if task.notes.expires_at is not None
+            and task.notes.expires_at > self.clock()
             and (not self.runners[task.task_id].online if task.task_id in self.runners else not self.jit)
         ]
 
@@ -328,8 +333,12 @@ class ScopeStory(RuleBasedStateMachine):
         """Whether a task is a runner without a job, or may become one."""
         runner = self.runners.get(task.task_id)
         if task.state == "waiting":
-            forgotten = task.registered and runner is None and self.clock() - task.created_at >= TASK_SEEN_AFTER
-            return task.expires_at is not None and task.expires_at > self.clock() and not forgotten
+            forgotten = (
+                task.notes.registration == "jit"
+                and runner is None
+                and self.clock() - task.created_at >= TASK_SEEN_AFTER
+            )
+            return task.notes.expires_at is not None and task.notes.expires_at > self.clock() and not forgotten
         if task.state == "running" and task.started_at is not None:
             if runner is not None and runner.online:
                 return not runner.busy
@@ -358,8 +367,14 @@ class ScopeStory(RuleBasedStateMachine):
         assert name not in self.tasks
         kind = next(kind for kind in KINDS if kind in job.labels)
         now = self.clock()
-        self.tasks[name] = TaskState(
-            name, "pool", "waiting", now, labels=runner_labels(kind), expires_at=now + VALID_FOR, registered=self.jit
+        self.tasks[name] = task_state(
+            name,
+            "pool",
+            "waiting",
+            now,
+            labels=tuple(runner_labels(kind)),
+            expires_at=now + VALID_FOR,
+            registration="jit" if self.jit else "token",
         )
         if self.jit:
             self.runners[name] = Runner(100, name, online=False, busy=False, labels=runner_labels(kind))
