@@ -143,12 +143,17 @@ class Limits:
 
 
 def larger_size(pool: PoolState, slots_wanted: int, limits: Limits) -> tuple[int, int] | None:
-    """Return the number of dedicated and Spot nodes that the pool needs; None if its targets suffice."""
+    """Return the number of dedicated and Spot nodes that the pool needs; None if its targets suffice.
+
+    Nodes that the pool has count, also those that the formula would have chosen of the other kind. So the sum stays
+    within the formula's limit.
+    """
     wanted = min(limits.nodes, -(-slots_wanted // pool.slots_per_node))
     if wanted <= pool.dedicated + pool.spot:
         return None
-    dedicated = wanted if limits.dedicated is None else min(wanted, limits.dedicated)
-    return max(dedicated, pool.dedicated), max(wanted - dedicated, pool.spot)
+    most_dedicated = wanted if limits.dedicated is None else limits.dedicated
+    dedicated = max(pool.dedicated, min(wanted - pool.spot, most_dedicated))
+    return dedicated, wanted - dedicated
 
 
 def start_daemon_timer(seconds: float, action: Callable[[], None]) -> None:

@@ -153,8 +153,10 @@ def test_limits(formula: str, limits: Limits | None) -> None:
         (9, 0, 64, Limits(8, None), None),
         (0, 0, 64, Limits(8, 1), (1, 7)),
         (0, 0, 64, Limits(8, 0), (0, 8)),
-        (3, 0, 64, Limits(8, 1), (3, 7)),
-        (0, 2, 11, Limits(8, None), (3, 2)),
+        (3, 0, 64, Limits(8, 1), (3, 5)),
+        (0, 2, 64, Limits(8, None), (6, 2)),
+        (0, 3, 20, Limits(8, 1), (1, 3)),
+        (0, 2, 11, Limits(8, None), (1, 2)),
     ],
 )
 def test_larger_size(dedicated: int, spot: int, slots: int, limits: Limits, size: tuple[int, int] | None) -> None:
