@@ -275,7 +275,10 @@ class PoolBoost:
     def _delete_abandoned_note(self, pool: str) -> None:
         """Delete a note whose writer died before it switched autoscale off, or after it switched autoscale on."""
         saved = self._pools.read_note(pool)
-        if saved is not None and self._clock() - saved.written > NOTE_ABANDONED_AFTER:
+        if saved is None or self._clock() - saved.written <= NOTE_ABANDONED_AFTER:
+            return
+        # If this process was suspended, another one may have begun a boost since the pool's state was read.
+        if self._pools.get(pool).autoscale is not None:
             self._pools.delete_note(pool, saved)
 
     def _step_scheduled(self, pool: str) -> None:

@@ -257,6 +257,22 @@ def assert_all_is_well(pools: FakePools) -> None:
     assert (pools.dedicated, pools.autoscale, pools.note) == (4, AUTOSCALE, None)
 
 
+def test_a_note_in_use_is_not_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that read the pool's state before a boost began, and goes on minutes later, leaves the note alone."""
+    pools = FakePools(slots_wanted=12)
+
+    def suspended(_pool: str) -> int:
+        monkeypatch.undo()
+        boost(pools).step("linux")
+        pools.clock.advance(NOTE_ABANDONED_AFTER + timedelta(seconds=1))
+        return 0
+
+    monkeypatch.setattr(pools, "slots_wanted", suspended)
+    assert boost(pools).step("linux") == "nothing"
+    assert (pools.autoscale, pools.note is not None) == (None, True)
+    assert_all_is_well(pools)
+
+
 @pytest.mark.parametrize("step", range(5))
 def test_a_process_that_dies(step: int) -> None:
     """Wherever the process dies, later looks give the pool its nodes and the formula its charge; nobody is left out."""
