@@ -89,7 +89,6 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         clock=runtime.clock,
         within_quota=quotas.within,
         take_share=share.take if settings.runner_registration == "jit" else _do_nothing,
-        lock=runtime.lock,
     )
     held_jobs = HeldJobs(
         settings,

@@ -181,6 +181,17 @@ def profile_for(profiles: Iterable[Profile], labels: Sequence[str], repository: 
     return next((profile for profile in profiles if profile.is_for(repository) and profile.serves(labels)), None)
 
 
+def groups_of_others(profiles: Sequence[Profile], repository: str) -> frozenset[str]:
+    """Return the runner groups, in lower case, that only profiles of other repositories use.
+
+    Args:
+        profiles: all of them.
+        repository: `owner/name`.
+    """
+    found = [(profile.runner_group.lower(), profile.is_for(repository)) for profile in profiles if profile.runner_group]
+    return frozenset(group for group, _ in found) - {group for group, is_own in found if is_own}
+
+
 def default_profiles(ubuntu_pool: str | None, windows_pool: str | None) -> tuple[ProfileSetting, ...]:
     """Return the profiles in force without `RunnerProfiles`: those whose pool is configured."""
     pools = {"linux": ubuntu_pool, "windows": windows_pool}

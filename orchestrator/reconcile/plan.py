@@ -174,13 +174,15 @@ class _Demand:
         return self.job.job_key
 
     @property
-    def kind(self) -> tuple[frozenset[str], bool]:
+    def kind(self) -> tuple[frozenset[str], frozenset[str], bool]:
         """Everything that `accepts` depends on."""
-        return self.job.labels, self.may_use_idle
+        return self.job.labels, self.job.closed_groups, self.may_use_idle
 
     def accepts(self, supply: _Supply, /) -> bool:
         """Whether this runner, or the runner that this task becomes, would take the job."""
         if isinstance(supply.source, Runner) and not self.may_use_idle:
+            return False
+        if isinstance(supply.source, TaskState) and (supply.source.notes.group or "").lower() in self.job.closed_groups:
             return False
         return self.job.labels <= supply.source.labels
 

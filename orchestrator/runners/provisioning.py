@@ -1,9 +1,7 @@
 """One queued workflow job, one runner task: the use case behind the webhook, the queue and the control loop."""
 
 import logging
-import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Protocol
 
@@ -15,7 +13,7 @@ from orchestrator.errors import RunnerNameTaken, TransientError, UpstreamError, 
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.log import Log
 from orchestrator.result import Result
-from orchestrator.runners.cancellation import Cancellation, WaitingTasks
+from orchestrator.runners.cancellation import TasksById, cancel
 from orchestrator.runners.notes import Origin, TaskNotes
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.quota_control import WithinQuota, without_quota
@@ -32,7 +30,7 @@ OLD_DELIVERY_AFTER = timedelta(minutes=2)
 type HandleJob = Callable[[WorkflowJobEvent, Profile], Outcome]
 
 
-class Tasks(WaitingTasks, Protocol):
+class Tasks(TasksById, Protocol):
     """The runner tasks on Batch."""
 
     def add(self, task: RunnerTask) -> bool:
@@ -56,7 +54,6 @@ class Provisioner:
         within_quota: starts the runner of a delivery if there is room for it.
         take_share: is called with each job before its runner is registered; raises TransientError if its repository
             has to let others go first.
-        lock: makes a lock.
     """
 
     def __init__(  # noqa: PLR0913 - each is one thing that a start needs
@@ -70,7 +67,6 @@ class Provisioner:
         clock: Clock,
         within_quota: WithinQuota = without_quota,
         take_share: Callable[[WorkflowJobEvent], None] = _take_any,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
     ) -> None:
         self._settings = settings
         self._registrar = registrar
@@ -80,7 +76,6 @@ class Provisioner:
         self._clock = clock
         self._within_quota = within_quota
         self._take_share = take_share
-        self._cancellation = Cancellation(tasks, lock=lock)
 
     def handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
         """Start a queued job's runner unless it has one; cancel the runner of a job that ended without having had one.
@@ -91,7 +86,7 @@ class Provisioner:
             SettingsError: GitHub refuses the runner in the profile's image.
         """
         if event.action == "completed":
-            return self._cancellation.cancel(event, profile)
+            return cancel(self._tasks, event, profile)
         queued_at = event.workflow_job.created_at
         is_old = queued_at is not None and self._clock() - queued_at > OLD_DELIVERY_AFTER
         if is_old and self._is_queued(event) is False:

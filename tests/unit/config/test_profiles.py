@@ -12,6 +12,7 @@ from orchestrator.config.profiles import (
     ProfileSetting,
     asks_for_self_hosted,
     default_profiles,
+    groups_of_others,
     profile_for,
     unacceptable_label,
 )
@@ -88,6 +89,20 @@ def test_repositories() -> None:
     for name in ("acme/app2", "other/app", "acme/lib"):
         assert profile_for([own, anybodys], gpu, name) is anybodys
     assert profile_for([own], gpu, "other/app") is None
+
+
+def test_groups_of_other_repositories() -> None:
+    """A runner group is closed to a repository if every profile of the group is for others."""
+    profiles = [
+        profile("a", repositories=["acme/app"], runnerGroup="App"),
+        profile("b", repositories=["acme/lib"], runnerGroup="Lib"),
+        profile("c", repositories=["acme/lib"], runnerGroup="Both"),
+        profile("d", repositories=["acme/app"], runnerGroup="both"),
+        profile("e", runnerGroup="All"),
+        profile("f", repositories=["acme/lib"]),
+    ]
+    assert groups_of_others(profiles, "Acme/App") == {"lib"}
+    assert groups_of_others(profiles, "acme/other") == {"app", "lib", "both"}
 
 
 def test_glob_labels() -> None:

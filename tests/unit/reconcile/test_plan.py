@@ -1,6 +1,7 @@
 """Demand against supply: what is missing and what is left over."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -174,6 +175,12 @@ class TestWhatIsMissing:
     def test_the_oldest_first(self) -> None:
         """Runners are started for the jobs first that wait longest."""
         assert starts(decided([job(1, age=5), job(2, age=9), job(3, age=7)], [])) == [(2, 0), (3, 0), (1, 0)]
+
+    @pytest.mark.parametrize(("group", "supplied"), [("Other", False), ("Own", True), (None, True)])
+    def test_a_group_of_other_repositories(self, group: str | None, *, supplied: bool) -> None:
+        """A task in a runner group that is for other repositories only does not serve the job."""
+        waiting = replace(job(1), closed_groups=frozenset({"other"}))
+        assert (starts(decided([waiting], [task("runner-9-1", group=group)])) == []) == supplied
 
 
 class TestReplacements:
