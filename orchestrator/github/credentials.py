@@ -111,7 +111,7 @@ class AppCredential:
         try:
             return load_pem_private_key(self._pem.encode(), password=None)
         except (ValueError, TypeError):
-            raise SettingsError([("GithubAppPrivateKey", "is not a usable RSA private key")]) from None
+            raise SettingsError.of("GithubAppPrivateKey", "is not a usable RSA private key") from None
 
     def _new_token(self, installation: int) -> ExpiringToken:
         path = f"/app/installations/{installation}/access_tokens"
