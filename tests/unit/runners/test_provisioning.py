@@ -209,9 +209,12 @@ class TestATaskThatExists:
 
     def test_somebody_deletes_it(self) -> None:
         """A task that is gone when it is looked for is left to the next pass."""
-        tasks = TaskList(OWN)
-        tasks.state = lambda _pool, _name: None  # type: ignore[method-assign]
-        assert provision(Registry(), tasks).result == Result.EXISTS
+
+        class Deleting(TaskList):
+            def state(self, _pool: str, _task_id: str) -> TaskState | None:
+                return None
+
+        assert provision(Registry(), Deleting(OWN)).result == Result.EXISTS
 
     def test_of_a_pass(self) -> None:
         """A pass has seen that the job waits: if a task that it did not know ended, it takes the next number."""
