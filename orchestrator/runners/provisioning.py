@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.log import Log
 from orchestrator.result import Result
 from orchestrator.runners.cancellation import TasksById, cancel
+from orchestrator.runners.earlier_tasks import earlier_tasks
 from orchestrator.runners.notes import Origin, TaskNotes
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.registration import Registrar, Registration, another_name
@@ -77,22 +79,58 @@ class Provisioner:
             return cancel(self._tasks, event, profile)
         queued_at = event.workflow_job.created_at
         is_old = queued_at is not None and self._clock() - queued_at > OLD_DELIVERY_AFTER
-        if is_old and self._is_queued(event) is False:
+        is_queued = self._is_queued(event) if is_old else None
+        if is_queued is False:
             return Outcome(Result.GONE, task_id(event.workflow_job), profile)
-        return self.start(event, profile)
+        return self._start_unless_served(event, profile, 0, lambda: is_queued if is_old else self._is_queued(event))
 
     def start(self, event: WorkflowJobEvent, profile: Profile, replacement: int = 0) -> Outcome:
-        """Start a runner for a queued job unless there is a task of its id.
+        """Start a runner for a job that GitHub lists as queued, unless it has one.
 
         Args:
             event: the job.
             profile: the profile that serves it.
-            replacement: 0 for the job's first runner; see `runners.task.task_id`.
+            replacement: 0 for the job's first runner; see `runners.task.task_id`. If there is a task of that number and
+                it ended without a job, the next number is taken.
 
         Raises:
             UpstreamError: as `handle`.
             SettingsError: as `handle`.
         """
+        return self._start_unless_served(event, profile, replacement, lambda: True)
+
+    def _start_unless_served(
+        self, event: WorkflowJobEvent, profile: Profile, number: int, is_queued: Callable[[], bool | None]
+    ) -> Outcome:
+        """Start a runner unless there is a task of the job that waits, runs or ran a job.
+
+        GitHub sends `queued` again when a job was approved, and an operator may redeliver it. By then the first task
+        may have ended without a job. GitHub is asked, because a late copy of the first delivery looks the same.
+
+        Args:
+            event: the job.
+            profile: the profile that serves it.
+            number: the number of the replacement to begin with.
+            is_queued: asks GitHub whether the job waits; None if it may not be asked.
+        """
+        outcome = self._start_once(event, profile, number)
+        if outcome.result != Result.EXISTS:
+            return outcome
+        earlier = earlier_tasks(self._tasks.state, profile.pool, event.workflow_job, number)
+        if earlier is None:  # somebody has deleted it since
+            return outcome
+        known = Outcome(Result.EXISTS, earlier.last.task_id, profile, earlier.story)
+        if earlier.may_serve:
+            return known
+        still_queued = is_queued()
+        if still_queued is False:
+            return replace(known, result=Result.GONE)
+        if still_queued is None and earlier.last.ended_by_request:  # probably because the job was cancelled
+            return known
+        return replace(self._start_once(event, profile, earlier.next_number), reason=earlier.story)
+
+    def _start_once(self, event: WorkflowJobEvent, profile: Profile, replacement: int) -> Outcome:
+        """Start a runner for a queued job unless there is a task of its id."""
         self._check_runner_version(profile)
         access = ScopeAccess(runner_scope(event, self._settings), event.installation_id)
         labels, group = profile.runner_labels(event.workflow_job.labels), access.scope.group(profile.runner_group)

@@ -56,6 +56,7 @@ class TaskList:
         self.states: dict[str, TaskState] = {}
         self.added: list[RunnerTask] = []
         self.ended: list[str] = []
+        self.looked_up: list[str] = []
         self.created: list[str] = []
         self.starts_before_it_ends = False
         self.trouble: Exception | None = None
@@ -72,7 +73,8 @@ class TaskList:
 
     def state(self, pool: str, task_id: str) -> TaskState | None:
         """Look for one."""
-        known = TaskState(task_id, pool, "finished", NOW) if task_id in self.existing else None
+        self.looked_up.append(task_id)
+        known = TaskState(task_id, pool, "waiting", NOW) if task_id in self.existing else None
         return self.states.get(task_id, known)
 
     def end_waiting(self, pool: str, task_id: str) -> bool:
