@@ -76,7 +76,6 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         is_queued=WorkflowJobs(session).is_queued,
         created=boost.schedule if settings.pool_boost == "resize" else _do_nothing,
         clock=runtime.clock,
-        lock=runtime.lock,
     )
     reconciler = Reconciler(
         settings,

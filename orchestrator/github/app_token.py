@@ -106,7 +106,7 @@ class AppToken:
         try:
             return load_pem_private_key(self._pem.encode(), password=None)
         except (ValueError, TypeError):
-            raise SettingsError([("GithubAppPrivateKey", "is not a usable RSA private key")]) from None
+            raise SettingsError.of("GithubAppPrivateKey", "is not a usable RSA private key") from None
 
 
 def what_to_look_at(error: GitHubRefused) -> str:

@@ -1,9 +1,7 @@
 """One queued workflow job, one runner task: the use case behind the webhook, the queue and the control loop."""
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Protocol
 
@@ -15,7 +13,7 @@ from orchestrator.errors import RunnerNameTaken, TransientError, UpstreamError, 
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.log import Log
 from orchestrator.result import Result
-from orchestrator.runners.cancellation import Cancellation, WaitingTasks
+from orchestrator.runners.cancellation import TasksById, cancel
 from orchestrator.runners.notes import Origin, TaskNotes
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.registration import Registrar, Registration, another_name
@@ -31,7 +29,7 @@ OLD_DELIVERY_AFTER = timedelta(minutes=2)
 type HandleJob = Callable[[WorkflowJobEvent, Profile], Outcome]
 
 
-class Tasks(WaitingTasks, Protocol):
+class Tasks(TasksById, Protocol):
     """The runner tasks on Batch."""
 
     def add(self, task: RunnerTask) -> bool:
@@ -48,7 +46,6 @@ class Provisioner:
         is_queued: asks GitHub whether a job waits; None where it may not be asked.
         created: is called with the pool whenever a task was created; it must not fail.
         clock: the time.
-        lock: makes a lock.
     """
 
     def __init__(
@@ -60,7 +57,6 @@ class Provisioner:
         is_queued: Callable[[WorkflowJobEvent], bool | None],
         created: Callable[[str], None],
         clock: Clock,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
     ) -> None:
         self._settings = settings
         self._registrars = registrars
@@ -68,7 +64,6 @@ class Provisioner:
         self._is_queued = is_queued
         self._created = created
         self._clock = clock
-        self._cancellation = Cancellation(tasks, lock=lock)
 
     def handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
         """Start a queued job's runner unless it has one; cancel the runner of a job that ended without having had one.
@@ -79,7 +74,7 @@ class Provisioner:
             SettingsError: GitHub refuses the runner in the profile's image.
         """
         if event.action == "completed":
-            return self._cancellation.cancel(event, profile)
+            return cancel(self._tasks, event, profile)
         queued_at = event.workflow_job.created_at
         is_old = queued_at is not None and self._clock() - queued_at > OLD_DELIVERY_AFTER
         if is_old and self._is_queued(event) is False:

@@ -57,6 +57,7 @@ class TaskList:
         self.added: list[RunnerTask] = []
         self.ended: list[str] = []
         self.created: list[str] = []
+        self.starts_before_it_ends = False
         self.trouble: Exception | None = None
 
     def add(self, task: RunnerTask) -> bool:
@@ -74,13 +75,10 @@ class TaskList:
         known = TaskState(task_id, pool, "finished", NOW) if task_id in self.existing else None
         return self.states.get(task_id, known)
 
-    def waiting(self, pool: str) -> Sequence[TaskState]:
-        """List those that wait."""
-        return [task for task in self.states.values() if task.state == "waiting" and task.pool == pool]
-
     def end_waiting(self, pool: str, task_id: str) -> bool:
         """End one that waits."""
-        if task_id not in [task.task_id for task in self.waiting(pool)]:
+        task = self.states.get(task_id)
+        if task is None or task.state != "waiting" or task.pool != pool or self.starts_before_it_ends:
             return False
         self.ended.append(task_id)
         del self.states[task_id]
