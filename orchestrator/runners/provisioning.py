@@ -17,7 +17,7 @@ from orchestrator.log import Log
 from orchestrator.result import Result
 from orchestrator.runners.cancellation import Cancellation, WaitingTasks
 from orchestrator.runners.notes import Origin, TaskNotes
-from orchestrator.runners.outcome import Outcome
+from orchestrator.runners.outcome import Outcome, OutcomeResult
 from orchestrator.runners.registration import Registrar, Registration, another_name
 from orchestrator.runners.scope import ScopeAccess, runner_scope
 from orchestrator.runners.task import RunnerTask, task_id
@@ -38,6 +38,16 @@ class Tasks(WaitingTasks, Protocol):
         """Create the task; return False if there is one of its id already."""
 
 
+class JobBoundary(Protocol):
+    """Tells which jobs may have no runner: `runners.boundary.Boundary`."""
+
+    def account_refusal(self, event: WorkflowJobEvent) -> str | None:
+        """Return why the job's account may have no runners; None if it may."""
+
+    def refusal(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
+        """Return why a job may have no runner of a profile; None if it may."""
+
+
 class Provisioner:
     """Starts runners, and cancels those that nobody needs any more. Safe under threads.
 
@@ -45,18 +55,20 @@ class Provisioner:
         settings: the app settings.
         registrar: gives a runner its registration.
         tasks: takes the runner's task.
+        boundary: tells which jobs may have no runner.
         is_queued: asks GitHub whether a job waits; None where it may not be asked.
         created: is called with the pool whenever a task was created; it must not fail.
         clock: the time.
         lock: makes a lock.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that a start needs
         self,
         settings: Settings,
         registrar: Registrar,
         tasks: Tasks,
         *,
+        boundary: JobBoundary,
         is_queued: Callable[[WorkflowJobEvent], bool | None],
         created: Callable[[str], None],
         clock: Clock,
@@ -65,6 +77,7 @@ class Provisioner:
         self._settings = settings
         self._registrar = registrar
         self._tasks = tasks
+        self._boundary = boundary
         self._is_queued = is_queued
         self._created = created
         self._clock = clock
@@ -78,6 +91,11 @@ class Provisioner:
             UpstreamRefused: GitHub or Batch will not do it until somebody changes something.
             SettingsError: GitHub refuses the runner in the profile's image.
         """
+        refusal = self._boundary.account_refusal(event)
+        if refusal is not None:
+            # A job that ended never had a task, so Batch is not asked.
+            result: OutcomeResult = Result.LEFT if event.action == "completed" else Result.REFUSED
+            return Outcome(result, task_id(event.workflow_job), profile, refusal)
         if event.action == "completed":
             return self._cancellation.cancel(event, profile)
         queued_at = event.workflow_job.created_at
@@ -87,7 +105,7 @@ class Provisioner:
         return self.start(event, profile)
 
     def start(self, event: WorkflowJobEvent, profile: Profile, replacement: int = 0) -> Outcome:
-        """Start a runner for a queued job unless there is a task of its id.
+        """Start a runner for a queued job, unless there is a task of its id or the job may have no runner.
 
         Args:
             event: the job.
@@ -98,6 +116,9 @@ class Provisioner:
             UpstreamError: as `handle`.
             SettingsError: as `handle`.
         """
+        refusal = self._boundary.refusal(event, profile)
+        if refusal is not None:
+            return Outcome(Result.REFUSED, task_id(event.workflow_job, replacement), profile, refusal)
         self._check_runner_version(profile)
         access = ScopeAccess(runner_scope(event, self._settings), event.installation_id)
         labels = profile.runner_labels(event.workflow_job.labels)
