@@ -4,18 +4,18 @@ import fnmatch
 
 from orchestrator.config.settings import Settings
 
+_REPOSITORIES_WITHOUT_GROUP = (
+    "AllowedRepositories alone keeps no repository away from the runners: GitHub gives a runner of the organization to "
+    "the oldest job that matches. Set RunnerGroup to a group that admits these repositories only, or use "
+    "RunnerScope=repository"
+)
+
 
 def advice(settings: Settings) -> list[str]:
     """Return one sentence for each combination of settings that does less than it seems to."""
     without_group = settings.runner_scope == "organization" and any(p.runner_group is None for p in settings.profiles)
     if without_group and any(_name_of(glob) != "*" for glob in settings.allowed_repositories):
-        return [
-            (
-                "AllowedRepositories alone keeps no repository away from the runners, because GitHub gives a runner of the "
-                "organization to the oldest job that matches: set RunnerGroup to a group that admits these repositories "
-                "only, or RunnerScope=repository"
-            )
-        ]
+        return [_REPOSITORIES_WITHOUT_GROUP]
     return []
 
 

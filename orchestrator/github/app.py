@@ -54,7 +54,7 @@ class GitHubApp:
         """
         return list(self._installations())
 
-    def repositories(self, admits: Callable[[str], bool]) -> dict[str, int]:
+    def repositories(self, admits: Callable[[str], bool] = lambda _: True) -> dict[str, int]:
         """Return the repositories (`owner/name`) of every small installation, with the installation's id.
 
         An installation that refuses, for example by its list of allowed addresses, is logged and left out.

@@ -50,8 +50,8 @@ _LEVELS: Mapping[Result, int] = {Result.GIVEN_UP: logging.CRITICAL, Result.WAITS
 
 # Returns the queued jobs of a repository; takes its full name and the GitHub App's installation.
 type QueuedJobs = Callable[[str, int | None], Sequence[WorkflowJobEvent]]
-# Returns the repositories that the credentials give access to, each with the GitHub App's installation. Takes what tells
-# by its login whether an account is asked after.
+# Returns the repositories that the credentials give access to, each with the GitHub App's installation. Takes
+# what tells by its login whether an account is asked after.
 type InstalledRepositories = Callable[[Callable[[str], bool]], Mapping[str, int]]
 # Starts a runner for a job; takes the number of the replacement, 0 for the job's first runner.
 type RunnerStart = Callable[[WorkflowJobEvent, Profile, int], Outcome]
