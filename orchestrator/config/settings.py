@@ -108,6 +108,14 @@ def _globs(text: str) -> tuple[str, ...]:
     return globs
 
 
+def _logins(text: str) -> tuple[str, ...]:
+    logins = tuple(login.strip().lower() for login in text.split(",") if login.strip())
+    # A list of nothing must not count as no list at all, which admits all accounts.
+    if not logins or not all(re.fullmatch(r"[a-z0-9._-]+", login) for login in logins):
+        raise ValueError("must be logins of organizations or users, separated by commas")
+    return logins
+
+
 def _repositories(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if not all(re.fullmatch(r"(?!\.{1,2}/)[A-Za-z0-9._-]+/(?!\.{1,2}\Z)[A-Za-z0-9._-]+", name) for name in names):
@@ -189,6 +197,7 @@ class Settings(BaseModel):
 
     allowed_sources: Annotated[AllowedSources, BeforeValidator(AllowedSources.parse)] = AllowedSources(github=True)
     trusted_proxy_count: Annotated[int, Field(ge=0, le=10)] = 0
+    allowed_organizations: Annotated[tuple[str, ...], BeforeValidator(_logins)] = ()
     allowed_repositories: Annotated[tuple[str, ...], BeforeValidator(_globs)] = ()
     allow_public_repositories: bool = False
     reconcile_minutes: Annotated[int, Field(ge=1, le=10)] = 5

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from orchestrator.config.profiles import Profile, asks_for_self_hosted, profile_for, unacceptable_label
 from orchestrator.config.settings import Settings
-from orchestrator.jobs.event import Repository, WorkflowJobEvent
+from orchestrator.jobs.accounts import AccountRule
+from orchestrator.jobs.event import WorkflowJobEvent
 
 # GitHub takes no more labels for a runner (REST API, "Create configuration for a just-in-time runner").
 MOST_LABELS = 100
@@ -39,7 +40,7 @@ def admit(event: WorkflowJobEvent, settings: Settings) -> Admission:
     """Decide about a job that is queued, or completed without ever having had a runner.
 
     The labels come first: a hook sees every job of its organization, and only jobs that ask for one of our runners are
-    held against the rules about repositories.
+    held against the rules about accounts and repositories.
     """
     job = event.workflow_job
     if event.action == "completed" and job.had_runner:
@@ -49,7 +50,7 @@ def admit(event: WorkflowJobEvent, settings: Settings) -> Admission:
     profile = _profile(job.labels, settings)
     if isinstance(profile, Ignored):
         return profile
-    refusal = _refusal(event.repository, settings)
+    refusal = _refusal(event, settings)
     if refusal is None:
         return Admitted(profile)
     return refusal if event.action == "queued" else Ignored("no runner was started for a job of this repository")
@@ -75,7 +76,11 @@ def _why_nobody_takes(labels: tuple[str, ...], settings: Settings) -> str:
     return f"the job does not ask for a self-hosted runner, {reason}"
 
 
-def _refusal(repository: Repository, settings: Settings) -> Refused | None:
+def _refusal(event: WorkflowJobEvent, settings: Settings) -> Refused | None:
+    strange_account = AccountRule.of_settings(settings).refusal(event)
+    if strange_account is not None:
+        return Refused(strange_account)
+    repository = event.repository
     if repository.is_public and not settings.allow_public_repositories:
         return Refused("the repository is public: anyone could run code in your network (AllowPublicRepositories)")
     name = repository.full_name.lower()

@@ -3,6 +3,8 @@
 Source: GitHub docs, "Webhook events and payloads", `workflow_job`.
 """
 
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -16,6 +18,8 @@ LABEL_LENGTH = 256
 _NAME = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]{1,100}"
 type Login = Annotated[str, Field(pattern=rf"^{_NAME}\Z")]
 type HookPath = Annotated[str, Field(pattern=rf"^/(?:orgs/{_NAME}|repos/{_NAME}/{_NAME})/hooks/[0-9]+\Z")]
+# An enterprise's name in URLs.
+_SLUG = re.compile(r"[A-Za-z0-9_-]{1,100}")
 type PositiveId = Annotated[int, Field(ge=1, lt=2**63)]
 
 
@@ -102,10 +106,25 @@ class Installation(Payload):
     id: PositiveId
 
 
+class Enterprise(Payload):
+    """The enterprise that the repository's organization belongs to."""
+
+    slug: str
+
+
+def _named_enterprise(value: object) -> object:
+    """Read an enterprise; None if its name cannot be read, since no job shall be malformed for that."""
+    if isinstance(value, Enterprise):
+        return value
+    slug = value.get("slug") if isinstance(value, Mapping) else None
+    return {"slug": slug} if isinstance(slug, str) and _SLUG.fullmatch(slug) else None
+
+
 class WorkflowJobEvent(Payload):
     """What the orchestrator reads of a `workflow_job` delivery.
 
     Attributes:
+        enterprise: named by deliveries only; jobs that GitHub's API lists never name one.
         webhook: The REST path of the hook that told, where the headers name it (`DeliveryHeaders.webhook_of`).
     """
 
@@ -113,6 +132,7 @@ class WorkflowJobEvent(Payload):
     workflow_job: WorkflowJob
     repository: Repository
     organization: Owner | None = None
+    enterprise: Annotated[Enterprise | None, BeforeValidator(_named_enterprise)] = None
     installation: Installation | None = None
     webhook: HookPath | None = None
 

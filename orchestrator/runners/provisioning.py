@@ -17,7 +17,7 @@ from orchestrator.result import Result
 from orchestrator.runners.cancellation import TasksById, cancel
 from orchestrator.runners.earlier_tasks import earlier_tasks
 from orchestrator.runners.notes import Origin, TaskNotes
-from orchestrator.runners.outcome import Outcome
+from orchestrator.runners.outcome import Outcome, OutcomeResult
 from orchestrator.runners.registration import Registrar, Registration, another_name
 from orchestrator.runners.scope import ScopeAccess, runner_scope
 from orchestrator.runners.task import RunnerTask, task_id
@@ -38,6 +38,16 @@ class Tasks(TasksById, Protocol):
         """Create the task; return False if there is one of its id already."""
 
 
+class JobBoundary(Protocol):
+    """Tells which jobs may have no runner: `runners.boundary.Boundary`."""
+
+    def account_refusal(self, event: WorkflowJobEvent) -> str | None:
+        """Return why the job's account may have no runners; None if it may."""
+
+    def refusal(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
+        """Return why a job may have no runner of a profile; None if it may."""
+
+
 class Provisioner:
     """Starts runners, and cancels those that nobody needs any more. Safe under threads.
 
@@ -45,6 +55,7 @@ class Provisioner:
         settings: the app settings.
         registrars: give a runner its registration, in the way that its profile asks for.
         tasks: takes the runner's task.
+        boundary: tells which jobs may have no runner.
         is_queued: asks GitHub whether a job waits; None where it may not be asked.
         created: is called with the pool whenever a task was created; it must not fail.
         clock: the time.
@@ -56,6 +67,7 @@ class Provisioner:
         registrars: Mapping[RegistrationKind, Registrar],
         tasks: Tasks,
         *,
+        boundary: JobBoundary,
         is_queued: Callable[[WorkflowJobEvent], bool | None],
         created: Callable[[str], None],
         clock: Clock,
@@ -63,6 +75,7 @@ class Provisioner:
         self._settings = settings
         self._registrars = registrars
         self._tasks = tasks
+        self._boundary = boundary
         self._is_queued = is_queued
         self._created = created
         self._clock = clock
@@ -75,6 +88,11 @@ class Provisioner:
             UpstreamRefused: GitHub or Batch will not do it until somebody changes something.
             SettingsError: GitHub refuses the runner in the profile's image.
         """
+        refusal = self._boundary.account_refusal(event)
+        if refusal is not None:
+            # A job that ended never had a task, so Batch is not asked.
+            result: OutcomeResult = Result.LEFT if event.action == "completed" else Result.REFUSED
+            return Outcome(result, task_id(event.workflow_job), profile, refusal)
         if event.action == "completed":
             return cancel(self._tasks, event, profile)
         queued_at = event.workflow_job.created_at
@@ -85,7 +103,7 @@ class Provisioner:
         return self._start_unless_served(event, profile, 0, lambda: is_queued if is_old else self._is_queued(event))
 
     def start(self, event: WorkflowJobEvent, profile: Profile, replacement: int = 0) -> Outcome:
-        """Start a runner for a job that GitHub lists as queued, unless it has one.
+        """Start a runner for a job that GitHub lists as queued, unless it has one or may have none.
 
         Args:
             event: the job.
@@ -130,7 +148,10 @@ class Provisioner:
         return replace(self._start_once(event, profile, earlier.next_number), reason=earlier.story)
 
     def _start_once(self, event: WorkflowJobEvent, profile: Profile, replacement: int) -> Outcome:
-        """Start a runner for a queued job unless there is a task of its id."""
+        """Start a runner for a queued job unless there is a task of its id, or the job may have no runner."""
+        refusal = self._boundary.refusal(event, profile)
+        if refusal is not None:
+            return Outcome(Result.REFUSED, task_id(event.workflow_job, replacement), profile, refusal)
         self._check_runner_version(profile)
         access = ScopeAccess(runner_scope(event, self._settings), event.installation_id)
         labels, group = profile.runner_labels(event.workflow_job.labels), access.scope.group(profile.runner_group)

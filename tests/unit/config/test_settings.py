@@ -34,6 +34,13 @@ def test_defaults() -> None:
     assert found.github_api_url == "https://api.github.com"
 
 
+def test_allowed_organizations() -> None:
+    """They are logins; a list that names nobody is wrong, because none at all would admit more."""
+    assert settings(AllowedOrganizations="Acme, mona_corp").allowed_organizations == ("acme", "mona_corp")
+    for wrong in (",", "acme/app", "acme mona", "*"):
+        assert "logins" in problems(AllowedOrganizations=wrong)["AllowedOrganizations"]
+
+
 def test_an_empty_setting_is_absent() -> None:
     """What a template left empty counts as not set."""
     assert settings(RunnerGroup=" ", GithubEnterprise="", MaxRequestBytes="").runner_group is None

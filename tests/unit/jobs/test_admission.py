@@ -131,6 +131,21 @@ def test_allowed_repositories(globs: str, allowed: bool) -> None:
     assert allowed or "AllowedRepositories" in getattr(admission, "reason", "")
 
 
+@pytest.mark.parametrize(
+    ("logins", "allowed"), [("acme", True), ("other, ACME", True), ("acme-2", False), ("other", False)]
+)
+def test_allowed_organizations(logins: str, allowed: bool) -> None:
+    """`AllowedOrganizations` names accounts, compared without case; others are refused before anything is asked."""
+    admission = admit(event("self-hosted"), settings(AllowedOrganizations=logins))
+    assert isinstance(admission, Admitted if allowed else Refused)
+    assert allowed or "the account acme is not among AllowedOrganizations" in getattr(admission, "reason", "")
+
+
+def test_the_end_of_a_strangers_job() -> None:
+    """The end of a job whose account is not allowed takes nobody's task away, and is no error."""
+    assert isinstance(admit(ended(), settings(AllowedOrganizations="other")), Ignored)
+
+
 def test_an_allowed_public_repository_is_still_public() -> None:
     """Naming a repository does not allow it to be public."""
     refused = admit(event("self-hosted", private=False), settings(AllowedRepositories="acme/*"))

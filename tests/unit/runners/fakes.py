@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orchestrator.config.profiles import RegistrationKind
+from orchestrator.config.profiles import Profile, RegistrationKind
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import RunnerNameTaken
@@ -87,18 +87,43 @@ class TaskList:
         return True
 
 
+class OpenBoundary:
+    """A boundary that admits every job, except where a test says why not.
+
+    Attributes:
+        account: why no account may have runners.
+        job: why no job may have one.
+    """
+
+    def __init__(self, account: str | None = None, job: str | None = None) -> None:
+        self.account = account
+        self.job = job
+
+    def account_refusal(self, event: WorkflowJobEvent) -> str | None:
+        """Refuse the account."""
+        assert event.workflow_job.id
+        return self.account
+
+    def refusal(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
+        """Refuse the job."""
+        assert profile.name
+        return self.account_refusal(event) or self.job
+
+
 def provisioner(
     registry: Registry,
     tasks: TaskList,
     configured: Settings | None = None,
     asked: Callable[[WorkflowJobEvent], bool | None] = lambda _event: True,
     jit: Registry | None = None,
+    boundary: OpenBoundary | None = None,
 ) -> Provisioner:
     """Return a provisioner whose clock stands still; both registrations are the registry's, unless JIT has its own."""
     return Provisioner(
         configured or settings(),
         {"token": registry, "jit": jit or registry},
         tasks,
+        boundary=boundary or OpenBoundary(),
         is_queued=asked,
         created=tasks.created.append,
         clock=ManualClock(NOW),

@@ -20,7 +20,7 @@ from orchestrator.runners.registration import Registration, another_name
 from orchestrator.runners.scope import Scope, ScopeAccess
 from orchestrator.runners.task import TaskState
 from tests.builders import queued_job, settings, task_state
-from tests.unit.runners.fakes import NOW, OWN, Registry, TaskList, provision, provisioner
+from tests.unit.runners.fakes import NOW, OWN, OpenBoundary, Registry, TaskList, provision, provisioner
 
 
 def test_a_task_with_all_that_the_image_reads() -> None:
@@ -338,6 +338,47 @@ def test_a_withdrawal_that_fails_is_no_trouble(caplog: pytest.LogCaptureFixture)
     registry.withdrawal = TransientError("GitHub is not reachable")
     assert provision(registry, tasks).result == Result.EXISTS
     assert "GitHub is not reachable" in caplog.text
+
+
+@pytest.mark.parametrize("boundary", [OpenBoundary(account="it is a stranger"), OpenBoundary(job="not in the group")])
+def test_a_job_that_may_have_no_runner(boundary: OpenBoundary) -> None:
+    """It is refused with the reason before anybody registers; GitHub and Batch are not asked."""
+    registry, tasks = Registry(), TaskList()
+    event = workflow_job_event(json.dumps(queued_job()).encode())
+    admission = admit(event, settings())
+    assert isinstance(admission, Admitted)
+    done = provisioner(registry, tasks, boundary=boundary).handle(event, admission.profile)
+    assert (done.result, done.reason) == (Result.REFUSED, boundary.account or boundary.job)
+    assert done.task_id == "runner-29679449526-1"
+    assert (registry.asked, tasks.added) == ([], [])
+
+
+def test_a_stranger_costs_no_question() -> None:
+    """An old delivery of a strange account is refused without asking GitHub after its job."""
+
+    def ask(_event: WorkflowJobEvent) -> bool:
+        raise AssertionError
+
+    old = queued_job()["workflow_job"] | {"created_at": "2026-11-25T11:00:00Z"}
+    event = workflow_job_event(json.dumps(queued_job(workflow_job=old)).encode())
+    admission = admit(event, settings())
+    assert isinstance(admission, Admitted)
+    boundary = OpenBoundary(account="it is a stranger")
+    done = provisioner(Registry(), TaskList(), asked=ask, boundary=boundary).handle(event, admission.profile)
+    assert done.result == Result.REFUSED
+
+
+def test_the_end_of_a_strangers_job() -> None:
+    """The end of a strange account's job ends no task, and Batch is not asked for any."""
+    tasks = TaskList()
+    tasks.states[OWN] = TaskState(OWN, "batchLinux", "waiting", NOW)
+    ended = queued_job()["workflow_job"] | {"conclusion": "cancelled"}
+    event = workflow_job_event(json.dumps(queued_job(action="completed", workflow_job=ended)).encode())
+    admission = admit(event, settings())
+    assert isinstance(admission, Admitted)
+    stranger = provisioner(Registry(), tasks, boundary=OpenBoundary(account="it is a stranger"))
+    done = stranger.handle(event, admission.profile)
+    assert (done.result, done.reason, tasks.ended) == (Result.LEFT, "it is a stranger", [])
 
 
 def test_secrets_do_not_show() -> None:
