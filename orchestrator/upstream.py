@@ -15,13 +15,16 @@ from orchestrator.github.credentials import AppCredential, Credential, PersonalT
 from orchestrator.github.hook_deliveries import HookDeliveries
 from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
+from orchestrator.github.runner_groups import RunnerGroups
 from orchestrator.github.runners import Runners
 from orchestrator.github.session import GitHubSession
 from orchestrator.github.workflow_jobs import WorkflowJobs
 from orchestrator.pool_boost import PoolBoost
+from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
 from orchestrator.reconcile.reconciler import Reconciler
 from orchestrator.reconcile.redelivery import Redelivery
+from orchestrator.runners.boundary import Boundary
 from orchestrator.runners.held_jobs import HeldJobs, HeldPlaces
 from orchestrator.runners.occupancy import Occupancy
 from orchestrator.runners.provisioning import HandleJob, Provisioner
@@ -79,34 +82,45 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
     held_places = HeldPlaces(lock=runtime.lock)
     occupancy = Occupancy(tasks.live, limited_pools(settings), runtime.clock, lock=runtime.lock)
     quotas = QuotaControl(settings, occupancy, held_places.remember)
+    boundary = Boundary(
+        settings,
+        ask_owner=GitHubApp(session).owner if is_app else None,
+        ask_groups=RunnerGroups(session).listed,
+        clock=runtime.clock,
+        lock=runtime.lock,
+    )
 
     provisioner = Provisioner(
         settings,
-        JitRegistrar(runners, runtime.clock) if settings.runner_registration == "jit" else TokenRegistrar(runners),
+        {"token": TokenRegistrar(runners), "jit": JitRegistrar(runners, runtime.clock)},
         tasks,
+        boundary=boundary,
         is_queued=WorkflowJobs(session).is_queued,
         created=boost.schedule if settings.pool_boost == "resize" else _do_nothing,
         clock=runtime.clock,
         within_quota=quotas.within,
-        take_share=share.take if settings.runner_registration == "jit" else _do_nothing,
+        take_share=share.take,
     )
     held_jobs = HeldJobs(
         settings,
         quotas,
         held_places,
+        account_refusal=boundary.account_refusal,
         handle=provisioner.handle,
         start=provisioner.start,
         queued_jobs=jobs.queued,
         start_timer=runtime.start_timer,
         lock=runtime.lock,
     )
+    app = GitHubApp(background)
     reconciler = Reconciler(
         settings,
         tasks=tasks,
         queued_jobs=jobs.queued,
         runners=Runners(background, lock=runtime.lock),
         start=provisioner.start,
-        installed=GitHubApp(background).repositories if is_app else dict,
+        boundary=boundary,
+        installed=app.repositories if is_app else lambda _: {},
         within_quota=quotas.within,
         held=held_places.remember,
         retention=RETENTION,
@@ -117,6 +131,7 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         pools,
         redeliver=Redelivery(HookDeliveries(background), app=is_app).run,
         reconcile=reconciler.run,
+        watch_boundary=BoundaryWatch(settings, boundary, app.installations if is_app else list).run,
         given_up=unexplained,
         clock=runtime.clock,
     )
@@ -137,5 +152,5 @@ def _github_credential(settings: Settings, client: GitHubClient, runtime: Runtim
     return PersonalToken(token.get_secret_value() if token is not None else "")
 
 
-def _do_nothing(_about: object) -> None:
-    """Stand in for what the settings do not ask for: a boost, or turns at GitHub."""
+def _do_nothing(_pool: str) -> None:
+    """Without a boost nothing follows from a task."""

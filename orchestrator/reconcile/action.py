@@ -88,17 +88,24 @@ class RemoveRunner:
 
 
 @dataclass(frozen=True)
-class GiveUp:
-    """Report that no more runners are started for a job."""
+class Pause:
+    """Report jobs whose next runner is started after a pause, because those before it ended without serving them.
 
-    name: ClassVar[str] = "give up"
-    job: WaitingJob
+    Attributes:
+        jobs: those of one scope, the one that waits longest first.
+        alert: whether a person should look: a job has just come to its longest pause.
+        reason: what became of the first job's runners, and when its next one is started.
+    """
+
+    name: ClassVar[str] = "pause"
+    jobs: Sequence[WaitingJob]
+    alert: bool
     reason: str
 
     @property
     def ids(self) -> Mapping[str, object]:
         """What the action is about."""
-        return self.job.ids
+        return {**self.jobs[0].ids, "jobs": len(self.jobs)}
 
 
 @dataclass(frozen=True)
@@ -117,24 +124,6 @@ class Wait:
 
 
 @dataclass(frozen=True)
-class GiveUpMore:
-    """Report how many jobs get no more runners, beside those that are named."""
-
-    name: ClassVar[str] = "give up"
-    count: int
-
-    @property
-    def reason(self) -> str:
-        """What happened."""
-        return f"{self.count} more jobs get no further runner, because those that were started for them failed"
-
-    @property
-    def ids(self) -> Mapping[str, object]:
-        """What the action is about."""
-        return {"jobs": self.count}
-
-
-@dataclass(frozen=True)
 class Hold:
     """Report the jobs that a quota holds, the oldest first."""
 
@@ -148,4 +137,4 @@ class Hold:
         return {**self.jobs[0].ids, "jobs": len(self.jobs)}
 
 
-type Action = StartRunner | ReplaceTask | EndTask | DeleteTask | RemoveRunner | GiveUp | GiveUpMore | Wait | Hold
+type Action = StartRunner | ReplaceTask | EndTask | DeleteTask | RemoveRunner | Pause | Wait | Hold

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from orchestrator.config.settings import Settings
-from orchestrator.reconcile.action import Action, GiveUp, GiveUpMore, Hold, ReplaceTask, StartRunner
-from orchestrator.reconcile.plan import GIVE_UP_REPORTS_PER_PASS, REPLACEMENTS_PER_PASS, STARTS_PER_PASS
+from orchestrator.reconcile.action import Action, Hold, ReplaceTask, StartRunner
+from orchestrator.reconcile.plan import REPLACEMENTS_PER_PASS, STARTS_PER_PASS
 from orchestrator.reconcile.view import WaitingJob
 from orchestrator.runners.quota import Quota, Slot, quotas_of, slot_of, slots_of
 from orchestrator.runners.task import TaskState, task_id
@@ -37,15 +37,11 @@ def select(actions: Iterable[Action], tasks: Sequence[TaskState], settings: Sett
         if not slots.hold(start.job) and len(starts) < STARTS_PER_PASS:
             slots.take(start.job, start.replacement)
             starts.append(start)
-    given_up = [action for action in decided if isinstance(action, GiveUp)]
-    more = len(given_up) - GIVE_UP_REPORTS_PER_PASS
     return [
         *replacements,
         *starts,
-        *(action for action in decided if not isinstance(action, (ReplaceTask, StartRunner, GiveUp))),
+        *(action for action in decided if not isinstance(action, (ReplaceTask, StartRunner))),
         *slots.holds(now),
-        *given_up[:GIVE_UP_REPORTS_PER_PASS],
-        *([GiveUpMore(more)] if more > 0 else []),
     ]
 
 

@@ -97,6 +97,7 @@ class HeldJobs:
         settings: the app settings.
         quotas: starts runners as far as quotas allow.
         places: where jobs are held.
+        account_refusal: returns why a job's account may have no runners; None if it may.
         handle: does what an admitted job needs.
         start: starts a job's first runner.
         queued_jobs: asks GitHub for the queued jobs of a repository.
@@ -110,6 +111,7 @@ class HeldJobs:
         quotas: QuotaControl,
         places: HeldPlaces,
         *,
+        account_refusal: Callable[[WorkflowJobEvent], str | None],
         handle: Callable[[WorkflowJobEvent, Profile], Outcome],
         start: Callable[[WorkflowJobEvent, Profile], Outcome],
         queued_jobs: QueuedJobs,
@@ -119,6 +121,7 @@ class HeldJobs:
         self._settings = settings
         self._quotas = quotas
         self._places = places
+        self._account_refusal = account_refusal
         self._handle = handle
         self._start = start
         self._queued_jobs = queued_jobs
@@ -139,7 +142,7 @@ class HeldJobs:
         return self._handle(event, profile)
 
     def _job_ended(self, event: WorkflowJobEvent, profile: Profile) -> None:
-        if not quotas_of(event, profile, self._settings):
+        if not quotas_of(event, profile, self._settings) or self._account_refusal(event) is not None:
             return
         task = task_of_runner(event.workflow_job.runner_name or "")
         if task is not None:

@@ -47,7 +47,7 @@ class QuotaControl:
         if not quotas:
             outcome = start()
             ignored = without_effect(event, profile, self._settings) if outcome.result == Result.CREATED else None
-            return replace(outcome, reason=ignored) if ignored else outcome
+            return replace(outcome, reason="; ".join(filter(None, (outcome.reason, ignored))) or None)
         slot = Slot(task_id(event.workflow_job), event.repository.full_name.lower(), profile.name)
         reservation = self._occupancy.reserve(slot, quotas)
         if reservation.reason is not None:

@@ -12,14 +12,13 @@ from orchestrator.reconcile import selection
 from orchestrator.reconcile.action import (
     Action,
     EndTask,
-    GiveUp,
-    GiveUpMore,
     Hold,
+    Pause,
     ReplaceTask,
     StartRunner,
     Wait,
 )
-from orchestrator.reconcile.plan import GIVE_UP_REPORTS_PER_PASS, STARTS_PER_PASS
+from orchestrator.reconcile.plan import STARTS_PER_PASS
 from orchestrator.reconcile.selection import select
 from orchestrator.reconcile.view import WaitingJob
 from orchestrator.runners.task import TaskState
@@ -92,19 +91,12 @@ class TestReports:
 
     def test_no_start_is_used_up(self) -> None:
         """Reports of a hundred jobs leave all starts to the others."""
-        given_up = [GiveUp(waiting(number, "acme/greedy"), "they failed") for number in range(1, 101)]
-        found = selected(*given_up, *(start(number) for number in range(201, 201 + STARTS_PER_PASS + 5)))
+        failing = [
+            Pause([waiting(number, "acme/greedy")], alert=True, reason="they failed") for number in range(1, 101)
+        ]
+        found = selected(*failing, *(start(number) for number in range(201, 201 + STARTS_PER_PASS + 5)))
         assert len(jobs(found)) == STARTS_PER_PASS
-
-    def test_one_line_for_many(self) -> None:
-        """A few jobs that get no more runners are named, and the others counted in one line, after all that is done."""
-        given_up = [GiveUp(waiting(number), "they failed") for number in range(1, 101)]
-        found = selected(*given_up, start(201))
-        assert [type(action) for action in found] == [StartRunner, *[GiveUp] * GIVE_UP_REPORTS_PER_PASS, GiveUpMore]
-        assert isinstance(found[-1], GiveUpMore)
-        assert found[-1].reason.startswith("90 more jobs get no further runner")
-        assert found[-1].ids == {"jobs": 90}
-        assert selected(given_up[0]) == [given_up[0]]
+        assert found[STARTS_PER_PASS:] == failing
 
     def test_everything_else(self) -> None:
         """What neither starts nor gives up is done as it was decided."""

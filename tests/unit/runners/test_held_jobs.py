@@ -18,8 +18,9 @@ from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.provisioning import Provisioner
 from orchestrator.runners.quota_control import QuotaControl
 from orchestrator.runners.task import TaskState, task_id
+from tests.builders import task_state
 from tests.fakes import ManualClock
-from tests.unit.runners.fakes import NOW, Registry, TaskList
+from tests.unit.runners.fakes import NOW, OpenBoundary, Registry, TaskList
 from tests.unit.runners.quota_builders import CPU, GPU, job_event, profile_of, task_of, with_profiles
 
 
@@ -45,14 +46,17 @@ class World:
         self.trouble: dict[str, Exception] = {}
         self.registry, self.tasks = Registry(), TaskList(*self.running)
         self.places = HeldPlaces()
+        self.boundary = OpenBoundary()
         occupancy = Occupancy(self.live, ["gpuPool"], self.clock)
         self.quotas = QuotaControl(configured, occupancy, self.places.remember)
         self.provisioner = Provisioner(
-            configured, self.registry, self.tasks, is_queued=lambda _event: True, created=self.tasks.created.append,
+            configured, {"token": self.registry, "jit": self.registry}, self.tasks, boundary=self.boundary,
+            is_queued=lambda _event: True, created=self.tasks.created.append,
             clock=self.clock, within_quota=self.quotas.within,
         )  # fmt: skip
         self.held_jobs = HeldJobs(
-            configured, self.quotas, self.places, handle=self.provisioner.handle, start=self.provisioner.start,
+            configured, self.quotas, self.places, account_refusal=self.boundary.account_refusal,
+            handle=self.provisioner.handle, start=self.provisioner.start,
             queued_jobs=self.queued_jobs, start_timer=lambda _seconds, action: self.timers.append(action),
         )  # fmt: skip
 
@@ -160,7 +164,13 @@ class TestADelivery:
         assert outcome.result == Result.CREATED
         assert outcome.reason is not None
         assert outcome.reason.startswith("MaxRunnersPerRepository takes no effect")
-        assert world.queue(1).reason is None
+        world.tasks.states = {"runner-2-1": task_state("runner-2-1", "gpuPool", "finished", NOW, exit_code=75)}
+        world.tasks.existing.add("runner-2-1")
+        replaced = world.queue(2)
+        assert replaced.reason is not None
+        assert replaced.reason.startswith("runner-2-1 ended without a job: exit code 75; MaxRunnersPerRepository takes")
+        again = world.queue(1)
+        assert (again.result, again.reason) == (Result.EXISTS, "runner-1-1 waits for a free slot")
         assert world.listed == 0
 
 
@@ -255,6 +265,13 @@ class TestTheEndOfAJob:
         world.end(8)
         world.fire()
         assert world.asked == [("acme/app", None)]
+
+    def test_a_strangers_job(self) -> None:
+        """The end of a job whose account may have no runners leads to nothing."""
+        world = World(limited(1), task_of(7))
+        world.boundary.account = "the account is not among AllowedOrganizations"
+        assert world.end(7).result == Result.LEFT
+        assert world.timers == []
 
     def test_jobs_that_get_no_runner(self) -> None:
         """A queued job that no profile serves is left alone."""
