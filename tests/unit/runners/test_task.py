@@ -1,6 +1,7 @@
 """A task's id, and how it ended."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -64,3 +65,16 @@ def test_runner_names(name: str, task: str | None) -> None:
 def test_how_it_ended(state: TaskState, *, ran: bool, failed: bool) -> None:
     """A task ran a job if it ended with 0; it failed if it ended by itself in any other way."""
     assert (state.ran_a_job, state.failed) == (ran, failed)
+
+
+@pytest.mark.parametrize(
+    ("values", "ending"),
+    [
+        ({"exit_code": 75, "failure": "FailureExitCode: it failed"}, "exit code 75"),
+        ({"failure": "DiskFull: no space"}, "DiskFull: no space"),
+        ({}, "no exit code"),
+    ],
+)
+def test_ending(values: dict[str, Any], ending: str) -> None:
+    """The image's exit code says how a task ended; where there is none, Batch does."""
+    assert TaskState("runner-1-1", "p", "finished", datetime.now(UTC), **values).ending == ending
