@@ -81,7 +81,6 @@ REMEMBERED_TASKS = 20_000
 # The codes of "there is no such task".
 GONE = ("TaskNotFound", "JobNotFound")
 
-WAITING = "state eq 'active'"
 _READ = [
     "id", "state", "creationTime", "stateTransitionTime", "executionInfo", "constraints", "environmentSettings",
     "requiredSlots",
@@ -155,17 +154,6 @@ class RunnerTasks:
             found = self._in_its_job(pool, task_id, None, read)
         return None if isinstance(found, ErrorCode) else found
 
-    def waiting(self, pool: str) -> Iterable[TaskState]:
-        """Return the tasks that wait for a node, the oldest first.
-
-        Raises:
-            UpstreamError: Batch does not tell, or not all.
-        """
-        with translating("list the Batch jobs"):
-            jobs = self._jobs.of(pool, LISTED_WITHIN)
-        tasks = (task for job in jobs for task in self._list(pool, job, WAITING))
-        return sorted(tasks, key=lambda task: task.created_at)
-
     def end_waiting(self, pool: str, task_id: str, batch_job: str | None = None) -> bool:
         """End a task that still waits for a node; return False if the task does not wait or does not exist.
 
@@ -205,7 +193,7 @@ class RunnerTasks:
             UpstreamError: Batch does not tell, or not all.
         """
         filters = (
-            WAITING,
+            "state eq 'active'",
             "state eq 'running'",
             f"state eq 'completed' and stateTransitionTime ge {_date_time(now - RECENT)}",
             f"state eq 'completed' and stateTransitionTime lt {_date_time(now - RETENTION)}",

@@ -7,6 +7,9 @@ from orchestrator.config.profiles import Profile, asks_for_self_hosted, profile_
 from orchestrator.config.settings import Settings
 from orchestrator.jobs.event import Repository, WorkflowJobEvent
 
+# GitHub takes no more labels for a runner (REST API, "Create configuration for a just-in-time runner").
+MOST_LABELS = 100
+
 
 @dataclass(frozen=True)
 class Admitted:
@@ -53,12 +56,23 @@ def admit(event: WorkflowJobEvent, settings: Settings) -> Admission:
 
 
 def _profile(labels: tuple[str, ...], settings: Settings) -> Profile | Ignored:
-    if not asks_for_self_hosted(labels):
-        return Ignored("the job does not ask for a self-hosted runner")
+    if not labels:
+        return Ignored("the job names no label, and a runner group alone does not tell which runners it means")
+    if len(labels) > MOST_LABELS:
+        return Ignored(f"the job has more than {MOST_LABELS} labels")
     if (label := unacceptable_label(labels)) is not None:
         return Ignored(f"label {labels.index(label) + 1} of the job has characters that no profile may serve")
     profile = profile_for(settings.profiles, labels)
-    return profile or Ignored(f"no profile offers all of the labels {', '.join(labels)}")
+    return profile or Ignored(_why_nobody_takes(labels, settings))
+
+
+def _why_nobody_takes(labels: tuple[str, ...], settings: Settings) -> str:
+    nobody = f"no profile offers all of the labels {', '.join(labels)}"
+    if asks_for_self_hosted(labels):
+        return nobody
+    serving = next((profile.name for profile in settings.profiles if profile.serves(labels)), None)
+    reason = f"and {nobody}" if serving is None else f"as profile {serving} requires (selfHosted)"
+    return f"the job does not ask for a self-hosted runner, {reason}"
 
 
 def _refusal(repository: Repository, settings: Settings) -> Refused | None:

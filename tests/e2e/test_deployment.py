@@ -117,7 +117,7 @@ def test_github_down(deployment: Deployment) -> None:
     until(lambda: rest_calls(deployment).count(f"{REGISTRATION} -> 503") == 2)
     assert deployment.batch.task_bodies() == {}
     deployment.github.faults.clear()
-    until(lambda: '"attempt": 2}' in deployment.host.logs)
+    until(lambda: '"attempt": 2,' in deployment.host.logs)
     deployment.skip(60)
     until(lambda: all_done(deployment))
     assert len(deployment.batch.task_bodies()) == 1

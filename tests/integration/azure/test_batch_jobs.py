@@ -177,14 +177,13 @@ class TestAllJobs:
         return tasks
 
     def test_seen(self, spread: RunnerTasks) -> None:
-        """They are listed, waited for and looked up with the Batch job that holds them."""
+        """They are listed and looked up with the Batch job that holds them."""
         jobs = {
             "runner-1-1": former_job_id("still"),
             "runner-2-1": job_id("still", "other", "normal"),
             "runner-3-1": job_id("still", "acme", "low"),
         }
         assert {name: getattr(spread.state("still", name), "batch_job", None) for name in jobs} == jobs
-        assert {one.task_id: one.batch_job for one in spread.waiting("still")} == jobs
         assert {one.task_id: one.batch_job for one in spread.listed(["still"], datetime.now(UTC))} == jobs
         assert spread.state("still", "runner-4-1") is None
 
@@ -201,7 +200,7 @@ class TestAllJobs:
 
     def test_a_known_task_costs_no_search(self, batch: Batch, spread: RunnerTasks) -> None:
         """Where a task was listed, what is done with it goes straight to its Batch job."""
-        assert len(list(spread.waiting("still"))) == 3
+        assert len(list(spread.listed(["still"], datetime.now(UTC)))) == 3
         batch.recorder.clear()
         assert spread.end_waiting("still", "runner-3-1")
         task_path = f"/jobs/{job_id('still', 'acme', 'low')}/tasks/runner-3-1"
@@ -234,9 +233,7 @@ class TestAllJobs:
 
     def test_trouble_with_the_list(self, batch: Batch, spread: RunnerTasks) -> None:
         """If Batch does not list its jobs, that is trouble and not an empty pool."""
-        batch.faults.add(Fault("status", "GET /jobs", times=3, status=503))
-        with pytest.raises(TransientError, match="list the Batch jobs"):
-            spread.waiting("still")
+        batch.faults.add(Fault("status", "GET /jobs", times=2, status=503))
         with pytest.raises(TransientError, match="list the Batch jobs"):
             list(spread.listed(["still"], datetime.now(UTC)))
         with pytest.raises(TransientError, match="look for a task"):

@@ -324,7 +324,7 @@ class TestFunction:
         }  # fmt: skip
         settings = {name: values.get(name, "value") for name in app_settings()}
         token = {name: value for name, value in settings.items() if not name.startswith("GithubApp")}
-        pem = "-----BEGIN PRIVATE KEY-----\nAA\n-----END PRIVATE KEY-----"
+        pem = "-----BEGIN RSA PRIVATE KEY-----\nMAYCAQACAQA=\n-----END RSA PRIVATE KEY-----"
         app = {name: value for name, value in settings.items() if name != "GithubToken"} | {"GithubAppPrivateKey": pem}
         for environment in (token, app):
             loaded = Settings.from_environment(environment)

@@ -120,7 +120,7 @@ class TestInView:
     def test_the_installation_of_a_task(self, passes: FakePasses, upstream: FakeUpstream) -> None:
         """If a delivery named the App's installation, it is used."""
         origin = Origin(event=event(1, installation={"id": 9}), profile="p")
-        passes.run(task(1, origin=origin))
+        passes.run(task(1, origin=origin), task(2, origin=origin))
         assert upstream.asked == [("acme/app", 9)]
         assert [access.installation for access in upstream.listed_for] == [9]
 
