@@ -35,5 +35,5 @@ def pass_over(deployment: Deployment) -> list[dict[str, Any]]:
     """Make a pass, as the timer does; return what it logged."""
     before = len(lines(deployment))
     deployment.host.run("Reconcile")
-    until(lambda: [line for line in lines(deployment)[before:] if line["result"] in ("done", "skipped")])
+    until(lambda: [line for line in lines(deployment)[before:] if line.get("result") in ("done", "skipped")])
     return lines(deployment)[before:]
