@@ -81,13 +81,12 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
 
     provisioner = Provisioner(
         settings,
-        JitRegistrar(runners, runtime.clock) if settings.runner_registration == "jit" else TokenRegistrar(runners),
+        {"token": TokenRegistrar(runners), "jit": JitRegistrar(runners, runtime.clock)},
         tasks,
         boundary=boundary,
         is_queued=WorkflowJobs(session).is_queued,
         created=boost.schedule if settings.pool_boost == "resize" else _do_nothing,
         clock=runtime.clock,
-        lock=runtime.lock,
     )
     app = GitHubApp(background)
     reconciler = Reconciler(

@@ -8,6 +8,9 @@ from orchestrator.config.settings import Settings
 from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.event import WorkflowJobEvent
 
+# GitHub takes no more labels for a runner (REST API, "Create configuration for a just-in-time runner").
+MOST_LABELS = 100
+
 
 @dataclass(frozen=True)
 class Admitted:
@@ -54,12 +57,23 @@ def admit(event: WorkflowJobEvent, settings: Settings) -> Admission:
 
 
 def _profile(labels: tuple[str, ...], settings: Settings) -> Profile | Ignored:
-    if not asks_for_self_hosted(labels):
-        return Ignored("the job does not ask for a self-hosted runner")
+    if not labels:
+        return Ignored("the job names no label, and a runner group alone does not tell which runners it means")
+    if len(labels) > MOST_LABELS:
+        return Ignored(f"the job has more than {MOST_LABELS} labels")
     if (label := unacceptable_label(labels)) is not None:
         return Ignored(f"label {labels.index(label) + 1} of the job has characters that no profile may serve")
     profile = profile_for(settings.profiles, labels)
-    return profile or Ignored(f"no profile offers all of the labels {', '.join(labels)}")
+    return profile or Ignored(_why_nobody_takes(labels, settings))
+
+
+def _why_nobody_takes(labels: tuple[str, ...], settings: Settings) -> str:
+    nobody = f"no profile offers all of the labels {', '.join(labels)}"
+    if asks_for_self_hosted(labels):
+        return nobody
+    serving = next((profile.name for profile in settings.profiles if profile.serves(labels)), None)
+    reason = f"and {nobody}" if serving is None else f"as profile {serving} requires (selfHosted)"
+    return f"the job does not ask for a self-hosted runner, {reason}"
 
 
 def _refusal(event: WorkflowJobEvent, settings: Settings) -> Refused | None:

@@ -22,7 +22,7 @@ from orchestrator.reconcile.action import (
     Action,
     DeleteTask,
     EndTask,
-    GiveUp,
+    Pause,
     RemoveRunner,
     ReplaceTask,
     StartRunner,
@@ -45,8 +45,6 @@ REPOSITORIES_PER_PASS = 60
 ROTATED_PER_PASS = 20
 # How long a repository is looked at after its last task has disappeared.
 REPOSITORY_REMEMBERED_FOR = timedelta(hours=24)
-# These results need a person's attention. All others are logged as information.
-_LEVELS: Mapping[Result, int] = {Result.GIVEN_UP: logging.CRITICAL, Result.WAITS: logging.WARNING}
 
 # Returns the queued jobs of a repository; takes its full name and the GitHub App's installation.
 type QueuedJobs = Callable[[str, int | None], Sequence[WorkflowJobEvent]]
@@ -249,7 +247,7 @@ class Reconciler:
                 log(logging.WARNING, result=Result.FAILED, action=action.name, **reasons)
                 current.counts["failed"] += 1
                 return
-            log(_LEVELS.get(result, logging.INFO), result=result, action=action.name, reason=action.reason)
+            log(_level(action), result=result, action=action.name, reason=action.reason)
             current.counts[action.name] += 1
 
     def _do(self, action: Action) -> Result:  # noqa: PLR0911 - one per action
@@ -269,8 +267,8 @@ class Reconciler:
             case RemoveRunner(access, runner):
                 self._runners.remove(access, runner.id)
                 return Result.REMOVED
-            case GiveUp():
-                return Result.GIVEN_UP
+            case Pause():
+                return Result.PAUSED
             case Wait():
                 return Result.WAITS
             case _:
@@ -288,6 +286,13 @@ class Reconciler:
             return Result.REPLACED
         self._tasks.end_waiting(started.pool, started.task_id)
         return Result.LEFT
+
+
+def _level(action: Action) -> int:
+    """How much an action needs a person's attention."""
+    if isinstance(action, Pause):
+        return logging.CRITICAL if action.alert else logging.WARNING
+    return logging.WARNING if isinstance(action, Wait) else logging.INFO
 
 
 def rotation(repositories: Sequence[str], turn: int) -> frozenset[str]:

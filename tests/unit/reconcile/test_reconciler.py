@@ -162,7 +162,7 @@ class TestInView:
     def test_the_installation_of_a_task(self, passes: FakePasses, upstream: FakeUpstream) -> None:
         """If a delivery named the App's installation, it is used."""
         origin = Origin(event=event(1, installation={"id": 9}), profile="p")
-        passes.run(task(1, origin=origin))
+        passes.run(task(1, origin=origin), task(2, origin=origin))
         assert upstream.asked == [("acme/app", 9)]
         assert [access.installation for access in upstream.listed_for] == [9]
 
@@ -363,16 +363,20 @@ class TestActions:
         assert upstream.done == ["remove 5", "end running runner-1-1", "delete runner-2-1"]
         assert [line["action"] for _, line in log_lines[:3]] == ["remove runner", "end task", "delete task"]
 
-    def test_give_up(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
-        """A job whose runners fail again and again is an alert."""
-        upstream.jobs["acme/app"] = [event(1)]
-        failed = [task(1, "finished", exit_code=75)]
-        failed += [task_state(f"runner-1-1-r{n}", "batchLinux", "finished", NOW, ended_at=NOW, exit_code=75,
-                             url="https://github.com/acme") for n in (1, 2, 3)]  # fmt: skip
+    @pytest.mark.parametrize(("failures", "level"), [(3, "WARNING"), (4, "CRITICAL")])
+    def test_pause(self, passes: FakePasses, log_lines: Lines, failures: int, level: str) -> None:
+        """Jobs whose runners fail again and again are one line, an alert when that is new."""
+        passes.upstream.jobs["acme/app"] = [event(1), event(2)]
+        failed = [
+            task_state(task_id(event(job).workflow_job, number), "batchLinux", "finished", NOW, ended_at=NOW,
+                       exit_code=75, url="https://github.com/acme", origin=Origin(event=event(job), profile="p"))
+            for job in (1, 2) for number in range(failures)
+        ]  # fmt: skip
         passes.run(*failed)
-        assert upstream.done == []
-        level, line = log_lines[0]
-        assert (level, line["result"], line["job"]) == ("CRITICAL", "given up", 1)
+        assert passes.upstream.done == []
+        found, line = log_lines[0]
+        assert (found, line["result"], line["action"], line["job"], line["jobs"]) == (level, "paused", "pause", 1, 2)
+        assert line["reason"].startswith(f"{failures} runners were started for it, {failures} ended without a job")
 
     def test_wait(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
         """For a job that waits long, a warning says what it waits for, and nothing is done."""
