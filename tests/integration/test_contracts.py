@@ -15,9 +15,11 @@ from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential, PersonalToken
 from orchestrator.github.hook_deliveries import HookDeliveries
 from orchestrator.github.meta import published_hook_ranges
+from orchestrator.github.runner_groups import RunnerGroups
 from orchestrator.github.runners import Runners
 from orchestrator.github.session import GitHubSession
 from orchestrator.github.workflow_jobs import WorkflowJobs
+from orchestrator.jobs.accounts import AppOwner
 from orchestrator.reconcile.hook_delivery import APP_HOOK
 from orchestrator.runners.scope import Scope, ScopeAccess
 from sandbox.batch import Batch
@@ -64,6 +66,7 @@ def test_github(github: GitHub, github_url: str, app_keys: tuple[str, str], tmp_
 def test_github_control_loop(github: GitHub, github_url: str, app_keys: tuple[str, str], tmp_path: Path) -> None:
     """Every call by which the control loop looks at GitHub, and has deliveries sent again, keeps to GitHub's schema."""
     github.add_repository(REPOSITORY)
+    github.add_runner_group(StandInScope("organization", "acme"), "Batch", repositories=[REPOSITORY])
     private, public = app_keys
     app = github.add_app(public)
     github.install(app, "acme", permissions={**APP_PERMISSIONS, "organization_hooks": "write"})
@@ -83,6 +86,10 @@ def test_github_control_loop(github: GitHub, github_url: str, app_keys: tuple[st
     credential = AppCredential(client, str(app.id), private)
     session, own = GitHubSession(client, credential), GitHubSession(client, PersonalToken("ghp_sandbox"))
     assert list(GitHubApp(session).repositories()) == [REPOSITORY]
+    assert GitHubApp(session).owner() == AppOwner("account", "acme")
+    for name in (None, "app"):
+        listed = RunnerGroups(session).listed(ScopeAccess(Scope("organization", "acme"), None), name)
+        assert [group.name for group in listed] == ["Default", "Batch"]
     for _ in range(2):
         events = WorkflowJobs(session).queued(REPOSITORY, None)
     assert len(events) == 102
@@ -121,17 +128,20 @@ def test_batch(batch: Batch, tasks: RunnerTasks, tmp_path: Path) -> None:
         assert tasks.state(pool, "runner-1-1")
         assert not tasks.state(pool, "runner-2-1")
     assert list(tasks.listed(["linux", "windows", "still"], datetime.now(UTC)))
+    tasks.add(task(task_id="runner-3-1", queued_at=None))
+    assert tasks.slots_per_node("linux") == 1
     client = tasks._client
-    list(client.list_tasks(job_id("linux"), max_results=1, filter="state eq 'active'", select=["id", "state"]))
-    list(client.list_tasks(job_id("linux")))
-    client.get_job(job_id("linux"))
+    linux, windows = (job_id(pool, "acme", "normal") for pool in ("linux", "windows"))
+    list(client.list_tasks(linux, max_results=1, filter="state eq 'active'", select=["id", "state"]))
+    list(client.list_tasks(linux))
+    client.get_job(linux)
     list(client.list_jobs())
     client.get_pool("linux")
-    client.terminate_task(job_id("linux"), "runner-1-1")
-    client.delete_task(job_id("linux"), "runner-1-1")
+    client.terminate_task(linux, "runner-1-1")
+    client.delete_task(linux, "runner-1-1")
     reason: Any = {"terminateReason": "done"}  # the SDK does not export its model
-    client.begin_terminate_job(job_id("linux"), reason).wait(5)
-    client.begin_delete_job(job_id("windows")).wait(10)
+    client.begin_terminate_job(linux, reason).wait(5)
+    client.begin_delete_job(windows).wait(10)
     assert_kept(batch.recorder.exchanges, tmp_path)
 
 

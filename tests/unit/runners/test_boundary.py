@@ -14,14 +14,14 @@ from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.runners.boundary import GROUPS_KEPT_FOR, OWNER_KEPT_FOR, REFUSED_BY_ANSWERS_OF, Boundary
 from orchestrator.runners.runner_group import RunnerGroup
 from orchestrator.runners.scope import Scope, ScopeAccess
-from tests.builders import queued_job, settings
+from tests.builders import private_key, queued_job, settings
 from tests.fakes import ManualClock
 from tests.logs import line, lines
 
 APP = {
     "GithubToken": "",
     "GithubAppId": "1",
-    "GithubAppPrivateKey": "-----BEGIN PRIVATE KEY-----x-----END PRIVATE KEY-----",
+    "GithubAppPrivateKey": private_key(),
 }
 DEFAULT = RunnerGroup("Default", True, "all", False, False)
 BATCH = RunnerGroup("Batch", False, "selected", True, False)
