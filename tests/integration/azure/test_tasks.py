@@ -254,7 +254,7 @@ class TestEndWaiting:
 
 
 class TestListed:
-    """`RunnerTasks.listed`, `end` and `delete`."""
+    """`RunnerTasks.listed`, `live`, `end` and `delete`."""
 
     def test_states(self, batch: Batch, tasks: RunnerTasks) -> None:
         """Waiting, running and finished tasks are told apart; what is no runner's task is left out."""
@@ -270,6 +270,8 @@ class TestListed:
         assert found["runner-2-1"].ended_by_request
         assert not found["runner-2-1"].failed
         assert found["runner-4-1"].started_at is not None
+        live = {one.task_id: one.state for pool in ("still", "linux", "windows") for one in tasks.live(pool)}
+        assert live == {"runner-1-1": "waiting", "runner-3-1-r1": "waiting", "runner-4-1": "running"}
 
     def test_age(self, tasks: RunnerTasks) -> None:
         """A finished task is listed for a day, and again when its retention is over."""
