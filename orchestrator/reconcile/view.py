@@ -57,6 +57,8 @@ class ScopeView:
         complete: whether every repository that has tasks here was looked at. If not, a task that seems surplus may be
             needed.
         period: the time between two passes.
+        assumed: jobs that are not known to be queued, but may be: tasks were started for them, and their repositories
+            were not looked at completely.
     """
 
     access: ScopeAccess
@@ -66,3 +68,4 @@ class ScopeView:
     others: Sequence[TaskState]
     complete: bool
     period: timedelta
+    assumed: Sequence[WaitingJob] = ()

@@ -84,7 +84,7 @@ def test_github_control_loop(github: GitHub, github_url: str, app_keys: tuple[st
     session, own = GitHubSession(client, credential), GitHubSession(client, PersonalToken("ghp_sandbox"))
     assert list(GitHubApp(session).repositories()) == [REPOSITORY]
     for _ in range(2):
-        events = WorkflowJobs(session).queued(REPOSITORY, None)
+        events = [event for page in WorkflowJobs(session).queued(REPOSITORY, None) for event in page]
     assert len(events) == 102
     assert WorkflowJobs(session).is_queued(events[0])
     assert len(github.recorder.calls) > 2 * 101

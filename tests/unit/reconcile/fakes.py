@@ -22,10 +22,12 @@ class FakeUpstream:
         clock: moves on by 250 ms when a repository is asked about.
 
     Attributes:
-        jobs: the queued jobs of each repository.
+        jobs: the queued jobs of each repository, which its first call tells.
+        further_calls: how many more calls a look into a repository takes; none if it is not named.
+        order: the repository of each call.
         runners: those of every scope.
         installed: what the App is installed for.
-        errors: raised where this is asked for: a repository, a scope, a task or `installations`.
+        errors: raised where this is asked for: a repository, `the end of` one, a scope, a task or `installations`.
         asked: the repositories asked about, with the installation.
         listed_for: the scopes whose runners were listed.
         done: what was done, as words.
@@ -35,6 +37,8 @@ class FakeUpstream:
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
         self.jobs: dict[str, list[WorkflowJobEvent]] = {}
+        self.further_calls: dict[str, int] = {}
+        self.order: list[str] = []
         self.runners: list[Runner] = []
         self.installed: Mapping[str, int] = {}
         self.errors: dict[str, UpstreamError] = {}
@@ -43,12 +47,17 @@ class FakeUpstream:
         self.done: list[str] = []
         self.starting: set[str] = set()
 
-    def queued(self, repository: str, installation: int | None) -> Sequence[WorkflowJobEvent]:
-        """Return the queued jobs of a repository."""
+    def queued(self, repository: str, installation: int | None) -> Iterator[Sequence[WorkflowJobEvent]]:
+        """Yield the queued jobs of a repository."""
         self.asked.append((repository, installation))
         self._clock.advance(timedelta(milliseconds=250))
         self._fail(repository)
-        return self.jobs.get(repository, [])
+        self.order.append(repository)
+        yield self.jobs.get(repository, [])
+        for _ in range(self.further_calls.get(repository, 0)):
+            self.order.append(repository)
+            yield []
+        self._fail(f"the end of {repository}")
 
     def installations(self) -> Mapping[str, int]:
         """Return what the App is installed for."""
