@@ -6,9 +6,9 @@ other repositories go on, and the tasks of that one stay. The log says so.
 """
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, assert_never
 
@@ -16,6 +16,8 @@ from orchestrator.clock import Clock
 from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
 from orchestrator.errors import GitHubRefused, OrchestratorError, UpstreamError
+from orchestrator.jobs.accounts import AccountRule
+from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.log import Log, about
 from orchestrator.reconcile.action import (
@@ -53,8 +55,9 @@ REPOSITORY_REMEMBERED_FOR = timedelta(hours=24)
 
 # Yields the queued jobs of a repository, call by call; takes its full name and the GitHub App's installation.
 type QueuedJobs = Callable[[str, int | None], Iterator[Sequence[WorkflowJobEvent]]]
-# Returns the repositories that the credentials give access to, each with the GitHub App's installation.
-type InstalledRepositories = Callable[[], Mapping[str, int]]
+# Returns the repositories that the credentials give access to, each with the GitHub App's installation. Takes
+# what tells by its login whether an account is asked after.
+type InstalledRepositories = Callable[[Callable[[str], bool]], Mapping[str, int]]
 # Starts a runner for a job; takes the number of the replacement, 0 for the job's first runner.
 type RunnerStart = Callable[[WorkflowJobEvent, Profile, int], Outcome]
 
@@ -82,6 +85,16 @@ class RunnerRegistry(Protocol):
         """Remove one."""
 
 
+class JobBoundary(Protocol):
+    """Tells which jobs may have no runner: `runners.boundary.Boundary`."""
+
+    def account_rule(self, events: Iterable[WorkflowJobEvent] = ()) -> AccountRule:
+        """Return which accounts' jobs may have runners; the events may tell to which enterprise accounts belong."""
+
+    def refusal(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
+        """Return why a job may have no runner of a profile; None if it may."""
+
+
 class Reconciler:
     """Compares demand with supply, and starts, ends and removes what the comparison asks for.
 
@@ -91,6 +104,7 @@ class Reconciler:
         queued_jobs: asks GitHub for queued jobs.
         runners: lists and removes runners.
         start: starts runners.
+        boundary: tells which jobs may have no runner.
         installed: tells which repositories the credentials give access to.
         retention: how long a finished task is kept.
         clock: tells how long a pass took.
@@ -104,6 +118,7 @@ class Reconciler:
         queued_jobs: QueuedJobs,
         runners: RunnerRegistry,
         start: RunnerStart,
+        boundary: JobBoundary,
         installed: InstalledRepositories,
         retention: timedelta,
         clock: Clock,
@@ -113,6 +128,7 @@ class Reconciler:
         self._queued_jobs = queued_jobs
         self._runners = runners
         self._start = start
+        self._boundary = boundary
         self._installed = installed
         self._retention = retention
         self._clock = clock
@@ -128,7 +144,7 @@ class Reconciler:
         """
         with about(**{"pass": "reconciliation"}):
             began = self._clock()
-            current = Pass(self._settings, tasks, now)
+            current = Pass(self._settings, tasks, now, self._account_rule(tasks))
             known_events = self._remember(current)
             # List runners before jobs. If a runner takes a job between the two calls, it counts as idle, and no runner
             # is started although its job is gone from the list. The other order would start one too many.
@@ -141,6 +157,14 @@ class Reconciler:
                 self._carry_out(current, action)
             took = self._clock() - began
             log(logging.INFO, result=Result.DONE, **current.summary(), ms=round(took.total_seconds() * 1000))
+
+    def _account_rule(self, tasks: Sequence[TaskState]) -> AccountRule:
+        """Return which accounts are looked after; none while GitHub does not say who owns the App."""
+        try:
+            return self._boundary.account_rule(task.notes.origin.event for task in tasks if task.notes.origin)
+        except UpstreamError as error:
+            log(logging.WARNING, result=Result.SKIPPED, what="whose jobs may have runners", reason=str(error))
+            return AccountRule(frozenset())
 
     def _remember(self, current: Pass) -> Mapping[str, WorkflowJobEvent]:
         """Return a job of each repository that has tasks, or had tasks in an earlier pass: the latter come last.
@@ -168,8 +192,9 @@ class Reconciler:
 
         So a repository with many runs takes no calls from the others.
         """
-        installed = self._list_installed()
-        in_view = list(dict.fromkeys([*known_events, *self._settings.reconcile_repositories, *installed]))
+        installed = self._list_installed(current.rule)
+        named = dict.fromkeys([*known_events, *self._settings.reconcile_repositories, *installed])
+        in_view = [repository for repository in named if current.rule.admits(repository.partition("/")[0])]
         chosen = rotation(in_view, int(current.now.timestamp()) // 60 // self._settings.reconcile_minutes)
         self._refusals = {name: count for name, count in self._refusals.items() if name in in_view}
         looks: deque[_Look] = deque()
@@ -185,11 +210,16 @@ class Reconciler:
             look = looks.popleft()
             if self._go_on(current, look):
                 looks.append(look)
+                continue
+            for reason, jobs in look.refused.items():
+                log(logging.WARNING, result=Result.REFUSED, repository=look.repository, jobs=jobs, reason=reason)
 
     def _go_on(self, current: Pass, look: "_Look") -> bool:
         """Look into a repository with one call more; return whether there is more to do."""
         try:
             events = next(look.events, None)
+            for event in self._admitted(look, events or ()):
+                current.add_job(event)
         except GitHubRefused as error:
             self._refused(current, look, error)
             return False
@@ -199,8 +229,6 @@ class Reconciler:
         if events is None:
             self._refusals.pop(look.repository, None)
             return False
-        for event in events:
-            current.add_job(event)
         look.calls += 1
         if look.calls > CALLS_PER_REPOSITORY:
             self._leave_open(current, look, f"it takes more than {CALLS_PER_REPOSITORY} calls; the next pass goes on")
@@ -223,9 +251,19 @@ class Reconciler:
         log(logging.WARNING, result=Result.SKIPPED, repository=look.repository, reason=reason)
         current.leave_open(look.repository, look.known_event)
 
-    def _list_installed(self) -> Mapping[str, int]:
+    def _admitted(self, look: "_Look", events: Iterable[WorkflowJobEvent]) -> Iterator[WorkflowJobEvent]:
+        """Leave out the jobs that may have no runner, and take note why."""
+        for event in events:
+            admission = admit(event, self._settings)
+            refusal = self._boundary.refusal(event, admission.profile) if isinstance(admission, Admitted) else None
+            if refusal is None:
+                yield event
+            else:
+                look.refused[refusal] += 1
+
+    def _list_installed(self, rule: AccountRule) -> Mapping[str, int]:
         try:
-            return self._installed()
+            return self._installed(rule.admits)
         except UpstreamError as error:
             log(logging.WARNING, result=Result.SKIPPED, what="the App's installations", reason=str(error))
             return {}
@@ -285,6 +323,8 @@ class Reconciler:
         If the old task has started in between, it stays, and the new one is ended.
         """
         started = self._start(job.event, job.profile, replacement)
+        if started.result in (Result.REFUSED, Result.WAITS):
+            return started.result
         if self._tasks.end_waiting(task.pool, task.task_id):
             return Result.REPLACED
         self._tasks.end_waiting(started.pool, started.task_id)
@@ -300,12 +340,14 @@ class _Look:
         known_event: a job of it, if one is known.
         events: yields its queued jobs, call by call.
         calls: how many were made.
+        refused: how many of its jobs may have no runner, by the reason.
     """
 
     repository: str
     known_event: WorkflowJobEvent | None
     events: Iterator[Sequence[WorkflowJobEvent]]
     calls: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
 
 
 def _level(action: Action) -> int:

@@ -20,7 +20,7 @@ from orchestrator.runners.registration import Registration, another_name
 from orchestrator.runners.scope import Scope, ScopeAccess
 from orchestrator.runners.task import TaskState
 from tests.builders import queued_job, settings, task_state
-from tests.unit.runners.fakes import NOW, OWN, Registry, TaskList, provision, provisioner
+from tests.unit.runners.fakes import NOW, OWN, OpenBoundary, Registry, TaskList, provision, provisioner
 
 
 def test_a_task_with_all_that_the_image_reads() -> None:
@@ -64,6 +64,59 @@ def test_windows_and_no_group() -> None:
     provision(Registry(), tasks, "self-hosted", "windows-latest", installation={"id": 5})
     assert (tasks.added[0].pool, tasks.added[0].os) == ("batchWindows", "windows")
     assert "GHR_GROUP" not in tasks.added[0].environment
+
+
+@pytest.mark.parametrize(
+    ("label", "setting", "option", "kind"),
+    [
+        ("ubuntu-latest", "token", None, "token"),
+        ("ubuntu-latest", "jit", None, "jit"),
+        ("windows-latest", "token", None, "jit"),
+        ("windows-latest", "jit", None, "jit"),
+        ("ubuntu-latest", "token", "jit", "jit"),
+        ("ubuntu-latest", "jit", "token", "token"),
+        ("windows-latest", "jit", "token", "token"),
+    ],
+)
+def test_the_profile_chooses_the_registration(label: str, setting: str, option: str | None, kind: str) -> None:
+    """A Windows runner gets a JIT configuration, whatever the setting, unless its own profile asks for a token."""
+    system = label.partition("-")[0].replace("ubuntu", "linux")
+    profile = {"name": "p", "labels": [label], "os": system, "pool": "p", "image": "i"}
+    profiles = json.dumps([profile | ({"registration": option} if option else {})])
+    configured = settings(RunnerRegistration=setting, RunnerProfiles=profiles)
+    registries = {"token": Registry(), "jit": Registry(kind="jit")}
+    tasks = TaskList()
+    provision(registries["token"], tasks, "self-hosted", label, configured=configured, jit=registries["jit"])
+    assert [name for name, registry in registries.items() if registry.asked] == [kind]
+    secrets = {"GHR_TOKEN": "token", "GHR_JITCONFIG": "jit"}
+    assert [secrets[name] for name in tasks.added[0].environment if name in secrets] == [kind]
+
+
+def test_a_registration_is_withdrawn_where_it_was_made() -> None:
+    """What a Windows runner registered with is given back by JIT's registrar."""
+    tasks, jit = TaskList(OWN), Registry(kind="jit")
+    provision(token := Registry(), tasks, "self-hosted", "windows-latest", jit=jit)
+    assert (token.withdrawn, jit.withdrawn) == ([], [7])
+
+
+@pytest.mark.parametrize("registration", ["token", "jit"])
+@pytest.mark.parametrize(
+    ("changes", "scope", "group"),
+    [
+        ({}, "organization", "Prod"),
+        ({"RunnerScope": "repository"}, "organization", None),
+        ({}, "user", None),
+        ({"RunnerScope": "enterprise", "GithubEnterprise": "big"}, "user", "Prod"),
+    ],
+)
+def test_groups(registration: str, changes: dict[str, str], scope: str, group: str | None) -> None:
+    """A runner of a repository joins no group, in either registration; others join the one of the settings."""
+    registry, tasks = Registry(), TaskList()
+    configured = settings(RunnerGroup="Prod", RunnerRegistration=registration, **changes)
+    owner = {"login": "acme"} if scope == "organization" else None
+    provision(registry, tasks, configured=configured, organization=owner)
+    assert tasks.added[0].environment.get("GHR_GROUP") == group
+    assert [asked[3] for asked in registry.asked] == [group]
 
 
 def test_a_lost_answer_takes_the_other_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,6 +338,47 @@ def test_a_withdrawal_that_fails_is_no_trouble(caplog: pytest.LogCaptureFixture)
     registry.withdrawal = TransientError("GitHub is not reachable")
     assert provision(registry, tasks).result == Result.EXISTS
     assert "GitHub is not reachable" in caplog.text
+
+
+@pytest.mark.parametrize("boundary", [OpenBoundary(account="it is a stranger"), OpenBoundary(job="not in the group")])
+def test_a_job_that_may_have_no_runner(boundary: OpenBoundary) -> None:
+    """It is refused with the reason before anybody registers; GitHub and Batch are not asked."""
+    registry, tasks = Registry(), TaskList()
+    event = workflow_job_event(json.dumps(queued_job()).encode())
+    admission = admit(event, settings())
+    assert isinstance(admission, Admitted)
+    done = provisioner(registry, tasks, boundary=boundary).handle(event, admission.profile)
+    assert (done.result, done.reason) == (Result.REFUSED, boundary.account or boundary.job)
+    assert done.task_id == "runner-29679449526-1"
+    assert (registry.asked, tasks.added) == ([], [])
+
+
+def test_a_stranger_costs_no_question() -> None:
+    """An old delivery of a strange account is refused without asking GitHub after its job."""
+
+    def ask(_event: WorkflowJobEvent) -> bool:
+        raise AssertionError
+
+    old = queued_job()["workflow_job"] | {"created_at": "2026-11-25T11:00:00Z"}
+    event = workflow_job_event(json.dumps(queued_job(workflow_job=old)).encode())
+    admission = admit(event, settings())
+    assert isinstance(admission, Admitted)
+    boundary = OpenBoundary(account="it is a stranger")
+    done = provisioner(Registry(), TaskList(), asked=ask, boundary=boundary).handle(event, admission.profile)
+    assert done.result == Result.REFUSED
+
+
+def test_the_end_of_a_strangers_job() -> None:
+    """The end of a strange account's job ends no task, and Batch is not asked for any."""
+    tasks = TaskList()
+    tasks.states[OWN] = TaskState(OWN, "batchLinux", "waiting", NOW)
+    ended = queued_job()["workflow_job"] | {"conclusion": "cancelled"}
+    event = workflow_job_event(json.dumps(queued_job(action="completed", workflow_job=ended)).encode())
+    admission = admit(event, settings())
+    assert isinstance(admission, Admitted)
+    stranger = provisioner(Registry(), tasks, boundary=OpenBoundary(account="it is a stranger"))
+    done = stranger.handle(event, admission.profile)
+    assert (done.result, done.reason, tasks.ended) == (Result.LEFT, "it is a stranger", [])
 
 
 def test_secrets_do_not_show() -> None:
