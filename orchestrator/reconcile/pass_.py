@@ -1,7 +1,7 @@
 """One pass: what it has learned, scope by scope, and what it has done (pure)."""
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -59,6 +59,7 @@ class Pass:
         rule: as given.
         latest_events: the latest job of each repository that has tasks, by the repository's full name.
         scopes: the facts of each scope, by the scope's address.
+        node_slots: how many slots a node has, by pool, where that was asked.
         counts: how often each action was done; also how many of them `failed`, and how many scopes were `skipped`.
     """
 
@@ -69,6 +70,7 @@ class Pass:
         self.rule = rule
         self.latest_events: dict[str, WorkflowJobEvent] = {}
         self.scopes: dict[str, ScopeFacts] = {}
+        self.node_slots: Mapping[str, int] = {}
         self.counts: Counter[str] = Counter()
         self._open: set[str] = set()
         for task in sorted(tasks, key=lambda task: task.created_at, reverse=True):
@@ -124,6 +126,7 @@ class Pass:
             complete=facts.complete,
             period=timedelta(minutes=self._settings.reconcile_minutes),
             assumed=self._assumed(tasks, facts.jobs),
+            node_slots=self.node_slots,
         )
 
     def _assumed(self, tasks: Iterable[TaskState], known: Container[str]) -> list[WaitingJob]:
