@@ -1,10 +1,11 @@
 """One pass: what it has learned, scope by scope, and what it has done (pure)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from orchestrator.config.profiles import groups_of_others
 from orchestrator.config.settings import Settings
 from orchestrator.errors import GitHubRefused, UpstreamError
 from orchestrator.jobs.accounts import AccountRule
@@ -57,6 +58,7 @@ class Pass:
         rule: as given.
         latest_events: the latest job of each repository that has tasks, by the repository's full name.
         scopes: the facts of each scope, by the scope's address.
+        node_slots: how many slots a node has, by pool, where that was asked.
         counts: how often each action was done; also how many of them `failed`, and how many scopes were `skipped`.
     """
 
@@ -67,6 +69,7 @@ class Pass:
         self.rule = rule
         self.latest_events: dict[str, WorkflowJobEvent] = {}
         self.scopes: dict[str, ScopeFacts] = {}
+        self.node_slots: Mapping[str, int] = {}
         self.counts: Counter[str] = Counter()
         for task in sorted(tasks, key=lambda task: task.created_at, reverse=True):
             if task.notes.origin is not None and rule.refusal(task.notes.origin.event) is None:
@@ -118,6 +121,7 @@ class Pass:
             others=[task for task in elsewhere if task.job_key in facts.jobs],
             complete=facts.complete,
             period=timedelta(minutes=self._settings.reconcile_minutes),
+            node_slots=self.node_slots,
         )
 
     def summary(self) -> dict[str, object]:
@@ -148,4 +152,6 @@ def _waiting_job(event: WorkflowJobEvent, settings: Settings) -> WaitingJob | No
     admission = admit(event, settings)
     if not isinstance(admission, Admitted):
         return None
-    return WaitingJob(event, admission.profile, frozenset(label.lower() for label in event.workflow_job.labels))
+    labels = frozenset(label.lower() for label in event.workflow_job.labels)
+    closed = groups_of_others(settings.profiles, event.repository.full_name)
+    return WaitingJob(event, admission.profile, labels, closed)

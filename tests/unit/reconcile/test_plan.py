@@ -1,6 +1,7 @@
 """Demand against supply: what is missing and what is left over."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -21,7 +22,6 @@ from orchestrator.reconcile.plan import (
     DELETIONS_PER_PASS,
     PAUSES,
     REMOVALS_PER_PASS,
-    STARTS_PER_PASS,
     TAKEN_WITHOUT_PAUSE,
     WAIT_REPORTS_PER_PASS,
     clean_up,
@@ -76,7 +76,7 @@ def decided(
     *,
     others: Sequence[TaskState] = (),
     complete: bool = True,
-    start_limit: int = STARTS_PER_PASS,
+    node_slots: Mapping[str, int] | None = None,
 ) -> list[Action]:
     """Decide, five minutes between two passes."""
     view = ScopeView(
@@ -87,8 +87,9 @@ def decided(
         others=others,
         complete=complete,
         period=minutes(5),
+        node_slots=node_slots or {},
     )
-    return decide(view, NOW, start_limit)
+    return decide(view, NOW)
 
 
 def ended(count: int, number: int = 1, *, age: float, **changes: Any) -> list[TaskState]:
@@ -180,12 +181,15 @@ class TestWhatIsMissing:
         windows = job(1, "self-hosted", "windows-latest")
         assert starts(decided([windows], [task("runner-9-1")])) == [(1, 0)]
 
-    def test_starts_are_limited(self) -> None:
-        """One pass starts a limited number of runners, for the jobs that wait longest."""
-        found = starts(decided([job(number, age=number) for number in range(10, 10 + STARTS_PER_PASS + 5)], []))
-        assert len(found) == STARTS_PER_PASS
-        assert found[0] == (10 + STARTS_PER_PASS + 4, 0)
-        assert len(decided([job(1), job(2), job(3)], [], start_limit=2)) == 2
+    def test_the_oldest_first(self) -> None:
+        """Runners are started for the jobs first that wait longest."""
+        assert starts(decided([job(1, age=5), job(2, age=9), job(3, age=7)], [])) == [(2, 0), (3, 0), (1, 0)]
+
+    @pytest.mark.parametrize(("group", "supplied"), [("Other", False), ("Own", True), (None, True)])
+    def test_a_group_of_other_repositories(self, group: str | None, *, supplied: bool) -> None:
+        """A task in a runner group that is for other repositories only does not serve the job."""
+        waiting = replace(job(1), closed_groups=frozenset({"other"}))
+        assert (starts(decided([waiting], [task("runner-9-1", group=group)])) == []) == supplied
 
 
 class TestReplacements:
@@ -201,10 +205,10 @@ class TestReplacements:
         assert isinstance(later, Wait)
 
     def test_many_at_once(self) -> None:
-        """All tasks of a burst expire together and are replaced together, whatever the limit of starts."""
-        old = [task(f"runner-{n}-1", age=50, expires_at=NOW + minutes(9)) for n in range(1, STARTS_PER_PASS + 51)]
-        found = decided([job(n, age=50) for n in range(1, STARTS_PER_PASS + 52)], old, start_limit=0)
-        assert [type(action) for action in found] == [ReplaceTask] * (STARTS_PER_PASS + 50)
+        """All tasks of a burst expire together and are replaced together, before anything else is started."""
+        old = [task(f"runner-{n}-1", age=50, expires_at=NOW + minutes(9)) for n in range(1, 151)]
+        found = decided([job(n, age=50) for n in range(1, 152)], old)
+        assert [type(action) for action in found] == [ReplaceTask] * 150 + [StartRunner]
 
     def test_its_runners_were_in_another_scope(self) -> None:
         """If a job had runners in another scope before a setting changed, its next runner gets a new name."""
@@ -253,6 +257,11 @@ class TestReplacements:
             ({"exit_code": 75}, "its runner ended without a job (exit code 75)"),
             ({"exit_code": 69}, "its runner ended without a job (exit code 69)"),
             ({}, "its runner ended without a job (no exit code)"),
+            ({"exit_code": 78, "failure": "FailureExitCode"}, "its runner ended without a job (exit code 78)"),
+            (
+                {"failure": "the image cannot be pulled: ContainerInvalidImage"},
+                "its runner ended without a job (the image cannot be pulled: ContainerInvalidImage)",
+            ),
             ({"exit_code": 0}, "its runner is gone"),
             ({"ended_by_request": True}, "its runner is gone"),
         ],
@@ -294,7 +303,7 @@ class TestReplacements:
         """Many jobs whose runners fail are one line, which names one that is an alert, and they use up no start."""
         failing = [task for number in range(1, 4) for task in ended(2, number, age=1)]
         failing += ended(len(PAUSES), 4, age=1)
-        start, pause = decided([job(number) for number in range(1, 6)], failing, start_limit=1)
+        start, pause = decided([job(number) for number in range(1, 6)], failing)
         assert isinstance(start, StartRunner)
         assert start.job.job_key == "runner-5-1"
         assert isinstance(pause, Pause)
@@ -344,6 +353,20 @@ class TestWaitReports:
         assert isinstance(wait, Wait)
         assert (wait.job.job_key, wait.task.task_id, wait.reason) == ("runner-1-1", "runner-2-1", reason)
 
+    @pytest.mark.parametrize(
+        ("slots", "known", "reason"),
+        [
+            (4, {"batchLinux": 2}, "its runner needs 4 slots, and a node of batchLinux has 2"),
+            (2, {"batchLinux": 2}, "its runner waits for a free slot on batchLinux"),
+            (4, {"another": 2}, "its runner waits for a free slot on batchLinux"),
+        ],
+    )
+    def test_slots_that_no_node_has(self, slots: int, known: Mapping[str, int], reason: str) -> None:
+        """A task that fits on no node of its pool is reported as such; where nobody knows, it waits for a slot."""
+        (wait,) = decided([job(1, age=15)], [task("runner-1-1", slots=slots)], node_slots=known)
+        assert isinstance(wait, Wait)
+        assert wait.reason == reason
+
     def test_many(self) -> None:
         """Of many waiting jobs the oldest are reported, after everything that is done."""
         jobs = [job(number, age=20 + number) for number in range(1, WAIT_REPORTS_PER_PASS + 6)]
@@ -363,6 +386,13 @@ class TestWhatIsLeftOver:
         (action,) = decided([job(1)], [task("runner-2-1"), task("runner-1-1")])
         assert isinstance(action, EndTask)
         assert (action.task.task_id, action.reason) == ("runner-2-1", "more runners wait than jobs")
+
+    def test_two_tasks_of_one_id(self) -> None:
+        """Where two Batch jobs hold a task of one id, one of the two serves the job, and the other is ended."""
+        two = [task("runner-1-1", batch_job="one"), task("runner-1-1", batch_job="other")]
+        (action,) = decided([job(1)], two)
+        assert isinstance(action, EndTask)
+        assert action.task in two
 
     def test_a_new_task(self) -> None:
         """A task that was created a moment ago is left alone: its job may not have been listed yet."""
@@ -406,6 +436,49 @@ class TestWhatIsLeftOver:
         tasks = [task(f"runner-{n}-1", "finished", exit_code=0) for n in range(1, REMOVALS_PER_PASS + 5)]
         found = decided([], tasks, [runner(over.task_id, online=False) for over in tasks])
         assert len(found) == REMOVALS_PER_PASS
+
+
+class TestRunAgain:
+    """Tasks that Batch ran again after their node was lost."""
+
+    def test_an_idle_runner(self) -> None:
+        """If its job does not wait any more, its runner is removed from GitHub, which refuses if it has a job."""
+        known = runner("runner-1-1")
+        (action,) = decided([], [task("runner-1-1", "running", runs_before=1)], [known])
+        assert isinstance(action, RemoveRunner)
+        assert (action.access, action.runner) == (ACME, known)
+        assert action.reason == "Batch ran it again after its node was lost, and its job no longer waits"
+
+    @pytest.mark.parametrize(("age", "ended"), [(4.9, False), (5, True)])
+    def test_no_runner(self, age: float, *, ended: bool) -> None:
+        """A container that did not become a runner within five minutes is ended."""
+        lost = task("runner-1-1", "running", age=age, runs_before=1)
+        actions = decided([], [lost], [runner("runner-1-1", online=False)])
+        assert [action.task for action in actions if isinstance(action, EndTask)] == ([lost] if ended else [])
+        assert len(actions) == ended
+
+    @pytest.mark.parametrize(
+        ("jobs", "changes", "known", "complete"),
+        [
+            ([job(1)], {}, runner("runner-1-1"), True),
+            ([job(9)], {}, runner("runner-1-1"), True),
+            ([], {}, runner("runner-1-1", busy=True), True),
+            ([], {}, runner("runner-1-1"), False),
+            ([], {"runs_before": 0}, runner("runner-1-1"), True),
+            ([], {"started_at": None}, None, True),
+        ],
+    )
+    def test_left_alone(
+        self, jobs: list[WaitingJob], changes: dict[str, Any], known: Runner | None, *, complete: bool
+    ) -> None:
+        """A runner stays if a job waits for it, if it has one, if not all jobs are known, and if it runs once only."""
+        again = task("runner-1-1", "running", **{"runs_before": 1} | changes)
+        assert decided(jobs, [again], [known] if known else [], complete=complete) == []
+
+    def test_its_own_job_waits_elsewhere(self) -> None:
+        """A runner stays for its own job, although another runner is meant to take that one."""
+        tasks = [task("runner-1-1", "running", runs_before=1), task("runner-1-1-r1", "running", runs_before=1)]
+        assert decided([job(1)], tasks, [runner("runner-1-1"), runner("runner-1-1-r1")]) == []
 
 
 class TestCleanUp:

@@ -14,10 +14,15 @@ from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.runners.boundary import GROUPS_KEPT_FOR, OWNER_KEPT_FOR, REFUSED_BY_ANSWERS_OF, Boundary
 from orchestrator.runners.runner_group import RunnerGroup
 from orchestrator.runners.scope import Scope, ScopeAccess
-from tests.builders import queued_job, settings
+from tests.builders import private_key, queued_job, settings
 from tests.fakes import ManualClock
 from tests.logs import line, lines
 
+APP = {
+    "GithubToken": "",
+    "GithubAppId": "1",
+    "GithubAppPrivateKey": private_key(),
+}
 DEFAULT = RunnerGroup("Default", True, "all", False, False)
 BATCH = RunnerGroup("Batch", False, "selected", True, False)
 
@@ -86,7 +91,7 @@ class TestAccounts:
 
     def test_the_owner_of_the_app(self) -> None:
         """With an App only its owner's jobs are served; GitHub is asked once a day."""
-        world = World(AppOwner("account", "acme"))
+        world = World(AppOwner("account", "acme"), **APP)
         for _ in range(3):
             assert world.boundary.account_refusal(event()) is None
             assert "evil-corp" in str(world.boundary.account_refusal(event("evil-corp")))
@@ -97,14 +102,14 @@ class TestAccounts:
 
     def test_the_setting_wins(self) -> None:
         """With `AllowedOrganizations` the owner is of no interest and is not asked for."""
-        world = World(AppOwner("account", "acme"), AllowedOrganizations="mona")
+        world = World(AppOwner("account", "acme"), **APP, AllowedOrganizations="mona")
         assert world.boundary.account_refusal(event("mona")) is None
         assert "AllowedOrganizations" in str(world.boundary.account_refusal(event("acme")))
         assert world.asked == []
 
     def test_another_name(self) -> None:
         """An owner with a new name is not refused for a day: nobody is refused by an answer of some age."""
-        world = World(AppOwner("account", "acme"))
+        world = World(AppOwner("account", "acme"), **APP)
         world.boundary.account_refusal(event())
         world.owner = AppOwner("account", "acme-inc")
         world.clock.advance(REFUSED_BY_ANSWERS_OF)
@@ -115,7 +120,7 @@ class TestAccounts:
 
     def test_unknown(self) -> None:
         """While nobody knows the owner, a job is neither served nor refused."""
-        world = World(AppOwner("account", "acme"))
+        world = World(AppOwner("account", "acme"), **APP)
         world.trouble = TransientError("GitHub is not reachable")
         for account in ("acme", "evil-corp"):
             with pytest.raises(TransientError):
@@ -123,7 +128,7 @@ class TestAccounts:
 
     def test_an_enterprise(self) -> None:
         """An account is known as the enterprise's once a delivery said so, and until one says otherwise."""
-        world = World(AppOwner("enterprise", "Big"))
+        world = World(AppOwner("enterprise", "Big"), **APP)
         boundary = world.boundary
         listed, named, moved = event(), event(enterprise={"slug": "big"}), event(enterprise={"slug": "other"})
         assert "AllowedOrganizations" in str(boundary.account_refusal(listed))
@@ -134,7 +139,7 @@ class TestAccounts:
 
     def test_an_enterprise_after_a_restart(self) -> None:
         """The tasks' jobs tell a new process which accounts are the enterprise's."""
-        boundary = World(AppOwner("enterprise", "big")).boundary
+        boundary = World(AppOwner("enterprise", "big"), **APP).boundary
         assert boundary.account_rule([event(enterprise={"slug": "big"}), event("mona")]).admits("acme")
         assert not boundary.account_rule().admits("mona")
 
@@ -221,7 +226,7 @@ class TestGroups:
 
     def test_a_stranger_first(self) -> None:
         """No group is asked for an account that may have no runners: its installation is not used."""
-        world = World(AppOwner("account", "acme"))
+        world = World(AppOwner("account", "acme"), **APP)
         assert world.refusal(event("evil-corp")) is not None
         assert world.asked == ["owner"]
 
