@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sandbox.batch import Batch
 from sandbox.chaos.options import Options
+from sandbox.chaos.scenarios import STRANGER
 from sandbox.chaos.workload import ORGANIZATION, PUBLIC, REPOSITORIES
 from sandbox.github import GitHub
 from sandbox.github.model import Scope
@@ -16,6 +17,8 @@ LINUX_POOL, WINDOWS_POOL = "batchLinux", "batchWindows"
 SECRET_SETTINGS = frozenset(
     {"AzureWebJobsStorage", "BatchAccountKey", "GithubWebhookSecret", "GithubToken", "GithubAppPrivateKey"}
 )
+# `AllowedOrganizations` of the App; empty leaves it to the account that owns the App.
+ALLOWED = ""
 
 
 def set_up(options: Options, github: GitHub, batch: Batch, *, batch_url: str, storage: str) -> dict[str, str]:
@@ -50,19 +53,22 @@ def set_up(options: Options, github: GitHub, batch: Batch, *, batch_url: str, st
         # Like GitHub's own default group, and unlike the stand-in's: not for public repositories.
         github.add_runner_group(Scope("organization", ORGANIZATION), "internal", public=False)
         settings["RunnerGroup"] = "internal"
-    return settings | (_app(github, secret) if options.app else _token(github, secret))
+    return settings | (_app(options, github, secret) if options.app else _token(github, secret))
 
 
-def _app(github: GitHub, secret: str) -> dict[str, str]:
+def _app(options: Options, github: GitHub, secret: str) -> dict[str, str]:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     app = github.add_app(public.decode())
     github.install(app, ORGANIZATION)
+    if "stranger" in options.scenarios:
+        github.install(app, STRANGER)
     github.add_hook(WEBHOOK, secret, app=app)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return {"GithubAppId": str(app.id), "GithubAppPrivateKey": private.decode()}
+    allowed = {"AllowedOrganizations": ALLOWED} if ALLOWED else {}
+    return {"GithubAppId": str(app.id), "GithubAppPrivateKey": private.decode()} | allowed
 
 
 def _token(github: GitHub, secret: str) -> dict[str, str]:

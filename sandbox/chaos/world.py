@@ -19,6 +19,7 @@ from sandbox.chaos.network import Network
 from sandbox.chaos.operator_setup import LINUX_POOL, SECRET_SETTINGS, WINDOWS_POOL, set_up
 from sandbox.chaos.options import Options
 from sandbox.chaos.patches import virtual_sdk, without
+from sandbox.chaos.scenarios import more_arrivals
 from sandbox.chaos.simulated_batch import SimulatedBatch
 from sandbox.chaos.simulated_containers import SimulatedContainers
 from sandbox.chaos.simulated_host import RECONCILE, TEND_POOLS, SimulatedHost
@@ -120,10 +121,10 @@ class World:
     # The course of things --------------------------------------------------------------------------------------------
 
     async def _live(self) -> None:
-        todo = arrivals(self.options.jobs, self.options.seed)
+        todo = arrivals(self.options.jobs, self.options.seed) + more_arrivals(self.options)
         for arrival in todo:
             self.loop.call_later(60 + arrival.at, self._begin, arrival)
-        busy = 60 + todo[-1].at + TROUBLE_AFTER
+        busy = 60 + max(arrival.at for arrival in todo) + TROUBLE_AFTER
         if self.options.trouble:
             self._trouble(busy)
         await self._until(busy)

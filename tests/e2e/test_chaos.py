@@ -12,6 +12,7 @@ import orchestrator.delivery.receiver
 import orchestrator.github.session
 import orchestrator.reconcile.plan
 import orchestrator.runners.provisioning
+import sandbox.chaos.operator_setup
 import sandbox.chaos.simulated_containers
 import sandbox.chaos.world
 from orchestrator.application import Application
@@ -23,6 +24,7 @@ from orchestrator.reconcile.view import ScopeView
 from sandbox.chaos.__main__ import main
 from sandbox.chaos.options import Options
 from sandbox.chaos.report import Report, stories
+from sandbox.chaos.scenarios import STRANGER
 from sandbox.chaos.world import World, simulate
 
 # What it passes through is covered by tests that look closer; measuring it would double its time.
@@ -99,6 +101,16 @@ def test_it_repeats() -> None:
     assert first == second
 
 
+class TestScenarios:
+    """What happens beside what the seed draws."""
+
+    def test_stranger(self) -> None:
+        """An organization of somebody else's that installed the App gets no runner."""
+        world = simulate(Options(10, 6, scenarios=frozenset({"stranger"})))
+        holds(world)
+        assert any(job.repository.owner == STRANGER for job in world.github.jobs)
+
+
 class TestEachCheckCanFail:
     """A net that is switched off, or a mistake that is made on purpose, is found by its invariant."""
 
@@ -132,6 +144,12 @@ class TestEachCheckCanFail:
         """Admitting the jobs of public repositories shows."""
         monkeypatch.setattr("orchestrator.jobs.admission._refusal", lambda *_: None)
         assert NOBODY in simulate(Options(20, 24, trouble=False)).ledger.broken
+
+    def test_stranger(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Runners for an organization that may have none show."""
+        monkeypatch.setattr(sandbox.chaos.operator_setup, "ALLOWED", f"acme,{STRANGER}")
+        options = Options(5, 6, trouble=False, scenarios=frozenset({"stranger"}))
+        assert NOBODY in simulate(options).ledger.broken
 
     def test_foreign(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Removing every runner that is offline, whosever it is, shows."""
