@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from sandbox.chaos.fairness import simulate_fairness
 from sandbox.chaos.options import NETS, SCENARIOS, Options
 from sandbox.chaos.report import Report, stories
 from sandbox.chaos.world import simulate
@@ -22,9 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.jobs < 1:
         parser.error("--jobs must be at least 1")
-    options = Options(given.jobs, given.seed, frozenset(given.without), given.boost, scenarios=frozenset(given.scenario))
+    scenarios = frozenset(given.scenario)
+    greedy = "greedy" in scenarios  # two worlds are compared, and trouble would befall each at another place
+    options = Options(
+        given.jobs, given.seed, frozenset(given.without), given.boost, trouble=not greedy, scenarios=scenarios
+    )
     began = time.perf_counter()
-    world = simulate(options)
+    world = (simulate_fairness if greedy else simulate)(options)
     report = Report.of(world, time.perf_counter() - began)
     print(report.as_json() if given.json else report.as_text())
     if not report.broken:

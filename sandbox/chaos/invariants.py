@@ -28,7 +28,6 @@ CALLS_PER_LOOK = 6
 # Statuses and results of the documented answers that no delivery of GitHub's is given while the settings are right.
 _NOT_FOR_GITHUB = frozenset({400, 401, 413, 415, "misconfigured"})
 _POOLS = (LINUX_POOL, WINDOWS_POOL)
-_BATCH_JOBS = frozenset(f"github-runner-{pool}" for pool in _POOLS)
 # The Batch jobs that hold a pool's formula while a boost has switched it off.
 _BOOST_NOTES = tuple(f"github-boost-{pool}" for pool in _POOLS)
 
@@ -76,9 +75,10 @@ class Invariants:
             outages: when each total outage began and ended, in epoch seconds.
         """
         unused: dict[Key, list[str]] = {}
-        for job_id, task_id, state in self._batch.live_tasks():
-            record = self._ledger.record_of(task_id) if job_id in _BATCH_JOBS else None
-            if record is not None and (state == "active" or self._containers.unused(job_id, task_id)):
+        ours = self._batch.jobs_on(_POOLS)
+        for job, task_id, state in self._batch.live_tasks():
+            record = self._ledger.record_of(task_id) if job in ours else None
+            if record is not None and (state == "active" or self._containers.unused(job, task_id)):
                 unused.setdefault(record.key, []).append(task_id)
         now = self._loop.now()
         pardon = sum(max(0.0, min(end, now) - begin) for begin, end in outages if end > now - 7200)
@@ -104,7 +104,8 @@ class Invariants:
 
     def left_over(self) -> list[str]:
         """Name everything of ours that is still there."""
-        found = [f"task {task} is {state}" for job, task, state in self._batch.live_tasks() if job in _BATCH_JOBS]
+        ours = self._batch.jobs_on(_POOLS)
+        found = [f"task {task} is {state}" for job, task, state in self._batch.live_tasks() if job in ours]
         left_to_github = self.left_to_github()
         found += [
             f"runner {runner.name} is registered"
@@ -121,7 +122,7 @@ class Invariants:
         A process that dies between a JIT registration and its task leaves one behind, and so does a Batch job that is
         deleted while its runners are gone: nothing tells these from the runners of another installation.
         """
-        known = self._batch.known_tasks(_BATCH_JOBS)
+        known = self._batch.known_tasks(self._batch.jobs_on(_POOLS))
         return [
             runner
             for runner in self._github.runners

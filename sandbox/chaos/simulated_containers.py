@@ -45,6 +45,9 @@ class SimulatedContainers:
         seed: of delays and of what goes wrong.
         faults: counts what went wrong.
         tell: takes a line for the story of a task.
+
+    Attributes:
+        ended: when each container ended, in epoch seconds, with its pool.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class SimulatedContainers:
         self._live: dict[tuple[str, str, int], Container] = {}
         self._lost_nodes: set[str] = set()
         self.troubled = False
+        self.ended: list[tuple[float, str]] = []
         github.subscribe(self._hear)
 
     # What Batch asks for ---------------------------------------------------------------------------------------------
@@ -241,6 +245,7 @@ class SimulatedContainers:
 
     def _over(self, container: Container, why: str) -> None:
         container.stage = Stage.OVER
+        self.ended.append((self._loop.now(), container.run.pool_id))
         self._live.pop((container.run.job_id, container.run.task_id, container.run.attempt), None)
         self._tell(container.run.task_id, f"container ended: {why}")
 
