@@ -1,24 +1,16 @@
 """How the orchestrator proves to GitHub who it is: a token of somebody's, or a GitHub App."""
 
-import functools
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Protocol
 
-import jwt
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-from orchestrator.errors import GitHubRefused, SettingsError, UpstreamRefused
+from orchestrator.errors import GitHubRefused
+from orchestrator.github.app_token import AppToken
 from orchestrator.github.client import GitHubClient, expecting
 from orchestrator.github.token_cache import ExpiringToken, TokenCache
 from orchestrator.runners.scope import Scope, ScopeAccess
-
-# Seconds. GitHub docs, "Generating a JSON Web Token": dated a minute back, in case GitHub's clock is behind ours; it
-# expires after ten minutes at most.
-JWT_DATED_BACK = 60
-JWT_LIFE = 540
 
 
 class Credential(Protocol):
@@ -31,7 +23,7 @@ class Credential(Protocol):
             access: the scope that the call is about; None for what concerns the GitHub App itself.
         """
 
-    def rejected(self, access: ScopeAccess | None, authorization: str) -> bool:
+    def rejected(self, access: ScopeAccess | None, authorization: str, error: GitHubRefused) -> bool:
         """Take note of a 401; return whether the call should be made once more."""
 
 
@@ -45,7 +37,7 @@ class PersonalToken:
         """Return the token, whatever the call is about."""
         return self._authorization
 
-    def rejected(self, access: ScopeAccess | None, authorization: str) -> bool:  # noqa: ARG002 - see above
+    def rejected(self, access: ScopeAccess | None, authorization: str, error: GitHubRefused) -> bool:  # noqa: ARG002
         """Return False: there is no other token to try."""
         return False
 
@@ -68,12 +60,10 @@ class AppCredential:
         *,
         lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
     ) -> None:
-        self._client = client
         self._app_id = app_id
-        self._pem = private_key
+        self._own = AppToken(client, app_id, private_key)
         self._installations: dict[Scope, int] = {}
         self._tokens = TokenCache(self._new_token, client.clock, lock=lock)
-        self._jwt = (0, "")
 
     def authorization(self, access: ScopeAccess | None) -> str:
         """Return the token of the scope's installation; for the App itself, its JSON Web Token.
@@ -82,44 +72,21 @@ class AppCredential:
             UpstreamError: The App is not installed there, GitHub refuses its key, or GitHub does not answer.
         """
         if access is None:
-            return self._own_authorization()
+            return self._own.authorization()
         return f"Bearer {self._tokens.get(self._installation_of(access)).value}"
 
-    def rejected(self, access: ScopeAccess | None, authorization: str) -> bool:
-        """Forget the installation's token, so that the next call fetches a new one; return whether that may help."""
+    def rejected(self, access: ScopeAccess | None, authorization: str, error: GitHubRefused) -> bool:
+        """Forget the refused token, so that the next call is made with a new one; return whether that may help."""
         if access is None:
-            return False
+            return self._own.corrected(authorization, error)
         self._tokens.drop(self._installation_of(access), authorization.removeprefix("Bearer "))
         return True
-
-    def _own_authorization(self) -> str:
-        """Return the header for calls that the App makes as itself: a JSON Web Token that lasts nine minutes.
-
-        It stays the same for half that time, so that `Budget` counts these calls together.
-        """
-        now = int(self._client.clock().timestamp())
-        since, authorization = self._jwt
-        if not 0 <= now - since < JWT_LIFE // 2:
-            claims = {"iat": now - JWT_DATED_BACK, "exp": now + JWT_LIFE, "iss": self._app_id}
-            authorization = f"Bearer {jwt.encode(claims, self._key, algorithm='RS256')}"
-            self._jwt = (now, authorization)
-        return authorization
-
-    @functools.cached_property
-    def _key(self) -> Any:
-        # Reading a key takes a hundred times as long as signing with it.
-        try:
-            return load_pem_private_key(self._pem.encode(), password=None)
-        except (ValueError, TypeError):
-            raise SettingsError.of("GithubAppPrivateKey", "is not a usable RSA private key") from None
 
     def _new_token(self, installation: int) -> ExpiringToken:
         path = f"/app/installations/{installation}/access_tokens"
         try:
-            response = self._client.call("POST", path, authorization=self._own_authorization())
+            response = self._own.call("POST", path)
         except GitHubRefused as error:
-            if error.status == HTTPStatus.UNAUTHORIZED:
-                raise UpstreamRefused(f"{error}: do GithubAppId and GithubAppPrivateKey belong together?") from None
             if error.status == HTTPStatus.NOT_FOUND:  # when the App is installed again, it gets another id
                 self._installations = {of: known for of, known in self._installations.items() if known != installation}
             raise
@@ -133,7 +100,7 @@ class AppCredential:
             return known
         try:
             path = f"{scope.api_path}/installation"
-            response = self._client.call("GET", path, authorization=self._own_authorization())
+            response = self._own.call("GET", path)
         except GitHubRefused as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 reason = f"the GitHub App {self._app_id} is not installed for {scope}"

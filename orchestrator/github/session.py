@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from requests.utils import parse_header_links
 
 from orchestrator.errors import GitHubRefused, TransientError
+from orchestrator.github.app_token import what_to_look_at
 from orchestrator.github.client import GitHubClient, Response, array, expecting
 from orchestrator.github.credentials import Credential
 from orchestrator.runners.scope import ScopeAccess
@@ -114,7 +115,7 @@ class GitHubSession:
         try:
             return call(authorization)
         except GitHubRefused as error:
-            again = error.status == HTTPStatus.UNAUTHORIZED and self._credential.rejected(access, authorization)
+            again = error.status == HTTPStatus.UNAUTHORIZED and self._credential.rejected(access, authorization, error)
             if last_try or not again:
                 raise _explained(error, access) from None
         return self._authorized(access, call, last_try=True)
@@ -235,7 +236,8 @@ def _next_link(response: Response) -> str | None:
 def _explained(error: GitHubRefused, access: ScopeAccess | None) -> GitHubRefused:
     """Add what an operator should look at."""
     if access is None:
-        return error
+        unbelieved = error.status == HTTPStatus.UNAUTHORIZED
+        return GitHubRefused(f"{error}: {what_to_look_at(error)}", error.status) if unbelieved else error
     hints: dict[int, str] = {
         HTTPStatus.UNAUTHORIZED: "has GithubToken expired?",
         HTTPStatus.FORBIDDEN: f"may the credentials do that for {access.scope}?",

@@ -1,6 +1,7 @@
 """The use case behind the timer: a pass finds and corrects what deliveries and the queue have missed.
 
-    list the tasks on Batch -> redeliver failed deliveries -> compare demand with supply -> report given-up requests
+    list the tasks on Batch -> redeliver failed deliveries -> compare demand with supply -> look at the boundary
+        -> report given-up requests
 
 No step depends on another: if one fails, the log says why, and the others go on.
 """
@@ -34,6 +35,7 @@ class ControlLoop:
         pools: the pools where they run.
         redeliver: has failed deliveries sent again; see `Redelivery`.
         reconcile: compares demand with supply; see `Reconciler`.
+        watch_boundary: reports who could use the runners against the settings; see `BoundaryWatch`.
         given_up: yields given-up requests that were not reported yet.
         clock: tells the time.
     """
@@ -45,6 +47,7 @@ class ControlLoop:
         *,
         redeliver: Step,
         reconcile: Step,
+        watch_boundary: Step,
         given_up: Callable[[], Iterable[bytes]],
         clock: Clock,
     ) -> None:
@@ -52,6 +55,7 @@ class ControlLoop:
         self._pools = pools
         self._redeliver = redeliver
         self._reconcile = reconcile
+        self._watch_boundary = watch_boundary
         self._given_up = given_up
         self._clock = clock
 
@@ -67,7 +71,7 @@ class ControlLoop:
             steps: list[Callable[[], None]] = [lambda: self._redeliver(tasks or (), now)]
             if tasks is not None:
                 steps.append(lambda: self._reconcile(tasks, now))
-            steps.append(self._report_given_up)
+            steps += [lambda: self._watch_boundary(tasks or (), now), self._report_given_up]
             errors: list[Exception] = []
             for step in steps:
                 try:

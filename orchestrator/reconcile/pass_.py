@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from orchestrator.config.settings import Settings
 from orchestrator.errors import GitHubRefused, UpstreamError
+from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile.view import ScopeView, WaitingJob
@@ -42,30 +43,33 @@ class ScopeFacts:
 
 
 class Pass:
-    """What a pass knows; it begins with the scopes of all tasks.
+    """What a pass knows; it begins with the scopes of all tasks whose accounts may have runners.
 
     Args:
         settings: the app settings.
         tasks: all runner tasks.
         now: the time.
+        rule: which accounts may have runners; nothing is asked about the others.
 
     Attributes:
         tasks: as given.
         now: as given.
+        rule: as given.
         latest_events: the latest job of each repository that has tasks, by the repository's full name.
         scopes: the facts of each scope, by the scope's address.
         counts: how often each action was done; also how many of them `failed`, and how many scopes were `skipped`.
     """
 
-    def __init__(self, settings: Settings, tasks: Sequence[TaskState], now: datetime) -> None:
+    def __init__(self, settings: Settings, tasks: Sequence[TaskState], now: datetime, rule: AccountRule) -> None:
         self._settings = settings
         self.tasks = tasks
         self.now = now
+        self.rule = rule
         self.latest_events: dict[str, WorkflowJobEvent] = {}
         self.scopes: dict[str, ScopeFacts] = {}
         self.counts: Counter[str] = Counter()
         for task in sorted(tasks, key=lambda task: task.created_at, reverse=True):
-            if task.notes.origin is not None:
+            if task.notes.origin is not None and rule.refusal(task.notes.origin.event) is None:
                 event = task.notes.origin.event
                 self.latest_events.setdefault(event.repository.full_name, event)
                 self.scope_of(event)

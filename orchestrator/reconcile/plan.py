@@ -9,13 +9,13 @@ possible are matched with what could serve them, and only the jobs and tasks tha
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from orchestrator.reconcile.action import (
     Action,
     DeleteTask,
     EndTask,
-    GiveUp,
+    Pause,
     RemoveRunner,
     ReplaceTask,
     StartRunner,
@@ -37,12 +37,14 @@ REPORT_WAIT_AFTER = timedelta(minutes=15)
 TASK_SEEN_AFTER = timedelta(minutes=5)
 # Batch should end a task at its time limit. If the task still runs this long after, we end it.
 TIME_LIMIT_GRACE = timedelta(minutes=15)
-# How many of a job's runners are replaced after they ended without running a job.
-FAILURES_REPLACED = 3
-# How many runners a job gets in all, where other jobs take them.
-RUNNERS_PER_JOB = 10
-# A job that gets no more runners is reported for this long after the last one ended, so that a few passes may fail.
-GIVE_UP_REPORTED_FOR = timedelta(minutes=15)
+# How long after the end of its last runner a job gets the next one: after its first runner that ended without a job,
+# after its second, and so on. The last pause is repeated for as long as GitHub lists the job as queued, because an
+# outage may have been the reason.
+PAUSES = (timedelta(0), timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=30))
+# So many runners of a job that other jobs take are replaced at once; each further one counts like one without a job.
+TAKEN_WITHOUT_PAUSE = 6
+# A job's first longest pause is an alert for so long, so that a few passes may fail.
+ALERT_FOR = timedelta(minutes=15)
 # What one pass does at most, so that it ends, and so that a mistake stays small.
 STARTS_PER_PASS = 100
 # More than starts: the tasks of one burst share a registration token, so they all expire together.
@@ -50,6 +52,8 @@ REPLACEMENTS_PER_PASS = 500
 DELETIONS_PER_PASS = 200
 REMOVALS_PER_PASS = 60
 WAIT_REPORTS_PER_PASS = 10
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def decide(view: ScopeView, now: datetime, start_limit: int = STARTS_PER_PASS) -> list[Action]:
@@ -79,12 +83,18 @@ def decide(view: ScopeView, now: datetime, start_limit: int = STARTS_PER_PASS) -
     history = _History([*view.tasks, *view.others])
     replacements: list[Action] = []
     starts: list[Action] = []
+    pauses: list[tuple[WaitingJob, _Attempts]] = []
     wait_reports: list[Action] = []
     for index, job in enumerate(jobs):
         supply = assigned.get(index)
         if supply is None:
-            if job.age(now) >= DELIVERY_EXPECTED_WITHIN:
-                starts += _start(job, history, now)
+            if job.age(now) < DELIVERY_EXPECTED_WITHIN:
+                continue
+            attempts = _Attempts(history.of(job))
+            if now >= attempts.next_at:
+                starts.append(StartRunner(job, history.next_replacement(job), attempts.why_another))
+            else:
+                pauses.append((job, attempts))
         elif isinstance(supply.source, Runner):
             continue
         elif supply.expiring:
@@ -103,6 +113,7 @@ def decide(view: ScopeView, now: datetime, start_limit: int = STARTS_PER_PASS) -
             if view.complete and task.task_id not in needed and now - task.created_at >= TASK_SEEN_AFTER
         ),
         *_removals(view, now),
+        *_report(pauses, now),
         *wait_reports[:WAIT_REPORTS_PER_PASS],
     ]
 
@@ -242,25 +253,57 @@ class _History:
         return max((replacement_of(task.task_id) + 1 for task in self.of(job)), default=0)
 
 
-def _start(job: WaitingJob, history: _History, now: datetime) -> list[Action]:
-    """Start a runner for a job that nothing will serve, unless that was tried often enough."""
-    tasks = history.of(job)
-    failed = [task for task in tasks if task.failed]
-    used = [task for task in tasks if task.failed or task.ran_a_job]
-    if len(failed) > FAILURES_REPLACED or len(used) >= RUNNERS_PER_JOB:
-        last_ended_at = max((task.ended_at for task in used if task.ended_at is not None), default=now)
-        return [GiveUp(job, _given_up(failed, len(used)))] if now - last_ended_at < GIVE_UP_REPORTED_FOR else []
-    reason = "no runner was started for it"
-    if failed:
-        reason = f"its runner ended without a job ({_exit_code(failed[-1])})"
-    elif tasks:
-        reason = "its runner is gone"
-    return [StartRunner(job, history.next_replacement(job), reason)]
+class _Attempts:
+    """The runners that one job has had, none of which serves it.
+
+    Args:
+        tasks: those that were started for it.
+    """
+
+    def __init__(self, tasks: Sequence[TaskState]) -> None:
+        self._tasks = tasks
+        self._failed = sorted((task for task in tasks if task.failed), key=_end)
+        taken = sum(task.ran_a_job for task in tasks)
+        self._unsuccessful = len(self._failed) + max(0, taken - TAKEN_WITHOUT_PAUSE)
+        used = [_end(task) for task in tasks if task.failed or task.ran_a_job]
+        self._last_end = max(used, default=_LONG_AGO)
+
+    @property
+    def next_at(self) -> datetime:
+        """When the job gets its next runner."""
+        pause = PAUSES[min(self._unsuccessful, len(PAUSES)) - 1] if self._unsuccessful else timedelta(0)
+        return self._last_end + pause
+
+    @property
+    def why_another(self) -> str:
+        """Why the job gets another runner."""
+        if self._failed:
+            return f"its runner ended without a job ({_exit_code(self._failed[-1])})"
+        return "its runner is gone" if self._tasks else "no runner was started for it"
+
+    @property
+    def summary(self) -> str:
+        """What became of the job's runners, and when the next one is started."""
+        last = f", the last one with {_exit_code(self._failed[-1])}" if self._failed else ""
+        used = sum(task.failed or task.ran_a_job for task in self._tasks)
+        return (
+            f"{used} runners were started for it, {len(self._failed)} ended without a job{last}; "
+            f"the next one is started at {self.next_at.astimezone(UTC):%H:%M} UTC or soon after"
+        )
+
+    def is_alert(self, now: datetime) -> bool:
+        """Whether the job has just come to its longest pause."""
+        return self._unsuccessful == len(PAUSES) and now - self._last_end < ALERT_FOR
 
 
-def _given_up(failed: Sequence[TaskState], used: int) -> str:
-    last = f", the last one with {_exit_code(failed[-1])}" if failed else ""
-    return f"{used} runners were started for it, {len(failed)} ended without a job{last}"
+def _report(pauses: Sequence[tuple[WaitingJob, _Attempts]], now: datetime) -> list[Action]:
+    """Return one report for all jobs whose next runner is started later, about one that is an alert if there is any."""
+    ordered = sorted(pauses, key=lambda pause: not pause[1].is_alert(now))
+    return [Pause([job for job, _ in ordered], attempts.is_alert(now), attempts.summary) for _, attempts in ordered[:1]]
+
+
+def _end(task: TaskState) -> datetime:
+    return task.ended_at or task.created_at
 
 
 def _waits_for(task: TaskState) -> str:

@@ -44,9 +44,8 @@ def cancel(tasks: TasksById, event: WorkflowJobEvent, profile: Profile) -> Outco
     """
     for replacement in range(MOST_REPLACEMENTS + 1):
         name = task_id(event.workflow_job, replacement)
-        state = tasks.state(profile.pool, name)
-        if state is None:
-            break
-        if state.state == "waiting" and tasks.end_waiting(profile.pool, name):
+        if tasks.end_waiting(profile.pool, name):
             return Outcome(Result.REMOVED, name, profile)
+        if tasks.state(profile.pool, name) is None:
+            break
     return Outcome(Result.LEFT, task_id(event.workflow_job), profile)

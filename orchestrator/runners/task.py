@@ -7,7 +7,7 @@ Batch answers that the task exists already. `orchestrator.runners.notes` has wha
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
@@ -18,6 +18,14 @@ from orchestrator.runners.notes import TaskNotes
 _TASK_ID = re.compile(r"(runner-(\d+)-(\d+))(?:-r(\d+))?")
 _RUNNER_NAME = re.compile(r"(runner-\d+-\d+(?:-r\d+)?)(?:-[0-9a-f]{4})?")
 
+# The image's exit codes after a job had begun: the job ended, or was broken off.
+AFTER_A_JOB = frozenset({0, 71})
+# Its exit codes where none had: a refused version, no job in time, not registered, wrong settings.
+BEFORE_A_JOB = frozenset({7, 69, 75, 78})
+# The image's own default of the idle limit.
+_IDLE_MINUTES = 10.0
+# How long a task without a job lasts beside its idle limit, at most: to pull the image, to register and to leave.
+_LASTS_BESIDE_IDLING = timedelta(minutes=20)
 
 _SAYS_NOTHING = TaskNotes()
 
@@ -91,12 +99,25 @@ class TaskState:
 
     @property
     def ran_a_job(self) -> bool:
-        """Whether its runner did what it was started for."""
-        return self.state == "finished" and self.exit_code == 0
+        """Whether a job began in it, perhaps another one than that it was started for.
+
+        Where the exit code does not tell (the node was lost, no memory, an older image), a task that lasted for longer
+        than a runner waits had a job.
+        """
+        if self.state != "finished" or self.exit_code in BEFORE_A_JOB:
+            return False
+        return self.exit_code in AFTER_A_JOB or self._outlasted_its_idle_limit
+
+    @property
+    def _outlasted_its_idle_limit(self) -> bool:
+        if self.started_at is None or self.ended_at is None:
+            return False
+        idle = timedelta(minutes=_IDLE_MINUTES if self.notes.idle_minutes is None else self.notes.idle_minutes)
+        return self.ended_at - self.started_at > idle + _LASTS_BESIDE_IDLING
 
     @property
     def failed(self) -> bool:
-        """Whether it was started and yet no job ran in it."""
+        """Whether it ended by itself and no job had begun in it."""
         return self.state == "finished" and not self.ran_a_job and not self.ended_by_request
 
 

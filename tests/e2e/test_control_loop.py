@@ -1,8 +1,6 @@
 """The nets behind the webhook, on the deployed shape: passes of the timer function mend what deliveries missed."""
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -10,7 +8,7 @@ from sandbox.batch.model import Pool
 from sandbox.deployment import REPOSITORY, Deployment
 from sandbox.faults import Fault
 from sandbox.github.model import Job
-from tests.e2e.helpers import all_done, answers
+from tests.e2e.helpers import all_done, answers, lines, pass_over
 from tests.waiting import until
 
 LABELS = ("self-hosted", "ubuntu-latest")
@@ -29,24 +27,6 @@ def deployment() -> Iterator[Deployment]:
 def full() -> list[Pool]:
     """Return pools without a machine, where every task waits."""
     return [Pool("batchLinux", "linux", scale="fixed"), Pool("batchWindows", "windows", scale="fixed")]
-
-
-def lines(deployment: Deployment, kind: str = "reconciliation") -> list[dict[str, Any]]:
-    """Return what the passes have logged."""
-    found = []
-    for line in deployment.host.logs.splitlines():
-        start = line.find('{"pass"')
-        if start >= 0:
-            found.append(json.loads(line[start:]))
-    return [line for line in found if line["pass"] == kind]
-
-
-def pass_over(deployment: Deployment) -> list[dict[str, Any]]:
-    """Make a pass, as the timer does; return what it logged."""
-    before = len(lines(deployment))
-    deployment.host.run("Reconcile")
-    until(lambda: [line for line in lines(deployment)[before:] if line.get("result") in ("done", "skipped")])
-    return lines(deployment)[before:]
 
 
 def silently(deployment: Deployment) -> Job:

@@ -103,6 +103,19 @@ def test_the_same_delivery_twice_makes_one_task(deployment: Deployment) -> None:
     assert len(deployment.batch.task_bodies()) == 1
 
 
+def test_a_redelivery_after_the_runner_died(deployment: Deployment) -> None:
+    """If the job's task ended without a job, a redelivery by hand starts the next one, and its answer says why."""
+    deployment.github.faults.add(Fault("status", "POST /_runner/register", status=503))
+    job = deployment.github.queue_job(REPOSITORY, ("self-hosted",))
+    until(lambda: {task["state"] for task in deployment.batch.task_bodies().values()} == {"completed"})
+    queued = next(d for d in deployment.github.deliveries if d.action == "queued")
+    deployment.github.redeliver(queued)
+    until(lambda: all_done(deployment))
+    code, body = answers(deployment)[0]
+    assert (code, body["result"], body["task"]) == (201, "created", f"runner-{job.id}-1-r1")
+    assert body["reason"] == f"runner-{job.id}-1 ended without a job: exit code 75"
+
+
 def test_github_down(deployment: Deployment) -> None:
     """While GitHub's API fails the job is kept with 202, and its runner appears when GitHub is back."""
     deployment.github.faults.add(Fault("status", REGISTRATION, times=None, status=503))
@@ -179,7 +192,8 @@ def test_cancelled_before_pick_up() -> None:
         )
         deployment.github.redeliver(queued)
         until(lambda: len(answers(deployment)) == 3)
-        assert answers(deployment)[0][1]["result"] == "exists"
+        assert answers(deployment)[0][1]["result"] == "ignored"
+        assert len(deployment.batch.task_bodies()) == 2
 
 
 def test_a_batch_job_that_somebody_ended(deployment: Deployment) -> None:

@@ -10,18 +10,19 @@ from orchestrator.reconcile.action import (
     Action,
     DeleteTask,
     EndTask,
-    GiveUp,
+    Pause,
     RemoveRunner,
     ReplaceTask,
     StartRunner,
     Wait,
 )
 from orchestrator.reconcile.plan import (
+    ALERT_FOR,
     DELETIONS_PER_PASS,
-    FAILURES_REPLACED,
+    PAUSES,
     REMOVALS_PER_PASS,
-    RUNNERS_PER_JOB,
     STARTS_PER_PASS,
+    TAKEN_WITHOUT_PAUSE,
     WAIT_REPORTS_PER_PASS,
     clean_up,
     decide,
@@ -88,6 +89,12 @@ def decided(
         period=minutes(5),
     )
     return decide(view, NOW, start_limit)
+
+
+def ended(count: int, number: int = 1, *, age: float, **changes: Any) -> list[TaskState]:
+    """Return tasks of one job that have ended, the last one some minutes ago."""
+    names = [f"runner-{number}-1-r{n}" if n else f"runner-{number}-1" for n in range(count)]
+    return [task(name, "finished", age=age + count - 1 - n, **changes) for n, name in enumerate(names)]
 
 
 def starts(actions: list[Action]) -> list[tuple[int, int]]:
@@ -256,29 +263,64 @@ class TestReplacements:
         assert isinstance(action, StartRunner)
         assert (action.replacement, action.reason) == (1, reason)
 
-    def test_repeated_failures(self) -> None:
-        """After a number of failures the job gets no further runner, and that is reported for a while."""
-        failed = [task("runner-1-1", "finished", exit_code=75, age=14)]
-        failed += [task(f"runner-1-1-r{n}", "finished", exit_code=75, age=14 - n) for n in range(1, FAILURES_REPLACED)]
-        assert starts(decided([job(1)], failed)) == [(1, FAILURES_REPLACED)]
-        failed.append(task(f"runner-1-1-r{FAILURES_REPLACED}", "finished", exit_code=78))
-        (action,) = decided([job(1)], failed)
-        assert isinstance(action, GiveUp)
-        assert action.reason == (
-            f"{FAILURES_REPLACED + 1} runners were started for it, "
-            f"{FAILURES_REPLACED + 1} ended without a job, the last one with exit code 78"
-        )
-        assert decided([job(1)], [task(earlier.task_id, "finished", exit_code=75, age=20) for earlier in failed]) == []
+    @pytest.mark.parametrize(("failures", "pause"), [(1, 0), (2, 5), (3, 15), (4, 30), (5, 30), (9, 30), (48, 30)])
+    def test_repeated_failures(self, failures: int, pause: float) -> None:
+        """A job whose runners fail gets the next one after pauses that grow to half an hour, and that never end."""
+        failed = ended(failures, age=pause, exit_code=75)
+        assert starts(decided([job(1)], failed)) == [(1, failures)]
+        if pause:
+            assert starts(decided([job(1)], ended(failures, age=pause - 0.1, exit_code=75))) == []
+
+    def test_the_last_end_counts(self) -> None:
+        """A pause is counted from the end of the job's last runner, in whatever order Batch lists the tasks."""
+        failed = [task("runner-1-1-r1", "finished", exit_code=78, age=4), task("runner-1-1", "finished", age=50)]
+        for tasks in (failed, failed[::-1]):
+            (pause,) = decided([job(1)], tasks)
+            assert isinstance(pause, Pause)
+            assert pause.reason == (
+                "2 runners were started for it, 2 ended without a job, the last one with exit code 78; "
+                "the next one is started at 12:01 UTC or soon after"
+            )
+
+    @pytest.mark.parametrize(("failures", "age", "alert"), [(3, 1, False), (4, 1, True), (4, 15, False), (5, 1, False)])
+    def test_an_alert(self, failures: int, age: float, *, alert: bool) -> None:
+        """When a job comes to its longest pause, a person is told for some passes; all later pauses are warnings."""
+        assert minutes(15) == ALERT_FOR
+        (pause,) = decided([job(1)], ended(failures, age=age, exit_code=75))
+        assert isinstance(pause, Pause)
+        assert pause.alert is alert
+
+    def test_many_failing_jobs(self) -> None:
+        """Many jobs whose runners fail are one line, which names one that is an alert, and they use up no start."""
+        failing = [task for number in range(1, 4) for task in ended(2, number, age=1)]
+        failing += ended(len(PAUSES), 4, age=1)
+        start, pause = decided([job(number) for number in range(1, 6)], failing, start_limit=1)
+        assert isinstance(start, StartRunner)
+        assert start.job.job_key == "runner-5-1"
+        assert isinstance(pause, Pause)
+        assert pause.ids == {"job": 4, "repository": "acme/app", "jobs": 4}
+        assert pause.alert
 
     def test_runners_that_others_take(self) -> None:
-        """A job whose runners are taken by other jobs gets more of them, up to a limit."""
-        taken = [
-            task(f"runner-1-1-r{n}" if n else "runner-1-1", "finished", exit_code=0) for n in range(RUNNERS_PER_JOB)
-        ]
-        assert starts(decided([job(1)], taken[:-1])) == [(1, RUNNERS_PER_JOB - 1)]
-        (action,) = decided([job(1)], taken)
-        assert isinstance(action, GiveUp)
-        assert action.reason == f"{RUNNERS_PER_JOB} runners were started for it, 0 ended without a job"
+        """A job whose runners are taken by other jobs gets more of them at once, later after pauses, without an end."""
+        taken = ended(TAKEN_WITHOUT_PAUSE + 1, age=1, exit_code=0)
+        assert starts(decided([job(1)], taken)) == [(1, TAKEN_WITHOUT_PAUSE + 1)]
+        taken = ended(TAKEN_WITHOUT_PAUSE + len(PAUSES), age=1, exit_code=0)
+        (pause,) = decided([job(1)], taken)
+        assert isinstance(pause, Pause)
+        assert pause.alert
+        assert pause.reason.startswith("10 runners were started for it, 0 ended without a job; the next one")
+        taken = ended(TAKEN_WITHOUT_PAUSE + len(PAUSES), age=30, exit_code=0)
+        assert starts(decided([job(1)], taken)) == [(1, TAKEN_WITHOUT_PAUSE + len(PAUSES))]
+
+    def test_containers_that_jobs_end(self) -> None:
+        """Runners that other jobs took and broke off are not counted as failures of the job."""
+        assert starts(decided([job(1)], ended(5, age=1, exit_code=71))) == [(1, 5)]
+
+    def test_after_an_outage(self) -> None:
+        """A job with many failures in an outage gets its runner within the longest pause after the last of them."""
+        outage = ended(7, age=300, exit_code=75)
+        assert starts(decided([job(1, age=400)], outage)) == [(1, 7)]
 
 
 class TestWaitReports:

@@ -12,17 +12,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from orchestrator.reconcile.action import (
     Action,
     EndTask,
-    GiveUp,
+    Pause,
     RemoveRunner,
     ReplaceTask,
     StartRunner,
 )
 from orchestrator.reconcile.plan import (
-    FAILURES_REPLACED,
-    GIVE_UP_REPORTED_FOR,
     IDLE_RUNNER_TRUSTED_FOR,
+    PAUSES,
     RUNNER_START_LIMIT,
-    RUNNERS_PER_JOB,
+    TAKEN_WITHOUT_PAUSE,
     TASK_SEEN_AFTER,
     decide,
 )
@@ -160,7 +159,7 @@ class ScopeStory(RuleBasedStateMachine):
             self.next_minute()
 
     def teardown(self) -> None:
-        """In the end everything works: then each job is served or given up, and nothing is left over."""
+        """In the end everything works: then each job is served, and nothing is left over."""
         self.complete, self.passes_to_fail = True, 0
         for _ in range(150):
             if self.is_over():
@@ -181,8 +180,7 @@ class ScopeStory(RuleBasedStateMachine):
 
     def is_over(self) -> bool:
         """Whether there is nothing to do."""
-        served = all(self.is_exhausted(job) for job in self.jobs.values())
-        return served and not self.with_state("waiting", "running") and set(self.runners) <= set(FOREIGN)
+        return not self.jobs and not self.with_state("waiting", "running") and set(self.runners) <= set(FOREIGN)
 
     # A pass
 
@@ -204,9 +202,9 @@ class ScopeStory(RuleBasedStateMachine):
         self.check_what_is_left()
         repeated = decide(self.view(), self.clock())
         assert not [action for action in repeated if isinstance(action, ReplaceTask | EndTask | RemoveRunner)]
-        # A job that gets no more runners still counts as demand: it may take what was started for another job.
+        # A job whose next runner comes later still counts as demand: it may take what was started for another job.
         starts = [action for action in repeated if isinstance(action, StartRunner)]
-        assert len(starts) <= sum(self.is_exhausted(job) for job in self.jobs.values())
+        assert len(starts) <= sum(self.has_to_pause(job) for job in self.jobs.values())
 
     def view(self) -> ScopeView:
         """Return what GitHub and Batch say."""
@@ -229,13 +227,13 @@ class ScopeStory(RuleBasedStateMachine):
             if isinstance(action, EndTask | ReplaceTask):
                 assert action.task.state == "waiting"
             if isinstance(action, StartRunner):
-                assert not self.is_exhausted(action.job)
+                assert not self.has_to_pause(action.job)
             if isinstance(action, RemoveRunner):
                 assert action.runner.name not in FOREIGN
                 assert self.tasks[action.runner.name].state == "finished"
                 assert not action.runner.online
-            if isinstance(action, GiveUp):
-                assert self.is_exhausted(action.job)
+            if isinstance(action, Pause):
+                assert all(self.has_to_pause(job) for job in action.jobs)
         ended = [action.task for action in actions if isinstance(action, EndTask)]
         assert self.complete or not any(self.is_usable(task) for task in ended)
         for kind in KINDS:
@@ -250,16 +248,15 @@ class ScopeStory(RuleBasedStateMachine):
             kept: the tasks that are not ended.
         """
         starts = [a for a in actions if isinstance(a, StartRunner) and kind in a.job.labels]
-        reports = [a for a in actions if isinstance(a, GiveUp) and kind in a.job.labels]
+        reported = [job for a in actions if isinstance(a, Pause) for job in a.jobs if kind in job.labels]
         lacking = self.lacking(kind, self.tasks.values())
         # Never more starts than jobs without supply; nothing that a job needs is ended.
         assert len(starts) <= lacking
         assert self.lacking(kind, kept) == lacking
-        # A job without supply is left to its delivery, or given up with words, or was given up some time ago.
+        # A job without supply is left to its delivery, or its pause is reported.
         jobs = [job for job in self.jobs.values() if kind in job.labels]
         in_flight = [job for job in jobs if job.age(self.clock()) < DELIVERY_EXPECTED_WITHIN]
-        given_up = [job for job in jobs if self.is_exhausted(job) and not self.ended_lately(job)]
-        assert lacking - len(starts) <= len(in_flight) + len(reports) + len(given_up)
+        assert lacking - len(starts) <= len(in_flight) + len(reported)
 
     def check_what_is_left(self) -> None:
         """Check the tasks that wait when a decision was carried out."""
@@ -350,14 +347,13 @@ class ScopeStory(RuleBasedStateMachine):
         tasks = [task for task in self.tasks.values() if task.job_key == job.job_key]
         return [task for task in tasks if task.failed or task.ran_a_job]
 
-    def is_exhausted(self, job: WaitingJob) -> bool:
-        """Whether a job gets no more runners."""
+    def has_to_pause(self, job: WaitingJob) -> bool:
+        """Whether the last runner of a job ended less than its pause ago."""
         used = self.used(job)
-        return len(used) >= RUNNERS_PER_JOB or sum(task.failed for task in used) > FAILURES_REPLACED
-
-    def ended_lately(self, job: WaitingJob) -> bool:
-        """Whether a runner of the job ended so lately that giving it up is still reported."""
-        return any(task.ended_at and self.clock() - task.ended_at < GIVE_UP_REPORTED_FOR for task in self.used(job))
+        failed = sum(task.failed for task in used)
+        unsuccessful = failed + max(0, len(used) - failed - TAKEN_WITHOUT_PAUSE)
+        pause = PAUSES[min(unsuccessful, len(PAUSES)) - 1] if unsuccessful else timedelta(0)
+        return any(task.ended_at and self.clock() - task.ended_at < pause for task in used)
 
     # How it changes
 

@@ -52,9 +52,7 @@ def test_its_replacement(before: tuple[str, dict[str, Any]]) -> None:
     "own", [None, ("running", {}), ("finished", {"exit_code": 0}), ("finished", {"exit_code": 75})]
 )
 def test_no_task_of_others(own: tuple[str, dict[str, Any]] | None) -> None:
-@pytest.mark.parametrize(
-    "own", [None, ("running", {}), ("finished", {"exit_code": 0}), ("finished", {"exit_code": 75})]
-)
+    """Where no task of the job waits, tasks of other jobs are left to the control loop, however often it is told."""
     known = [] if own is None else [state(OWN, own[0], **own[1])]
     tasks, done = cancel(state("runner-1-1"), state("runner-2-1"), *known, times=5)
     assert [(found.result, found.task_id) for found in done] == [(Result.LEFT, OWN)] * 5
