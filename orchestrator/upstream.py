@@ -57,7 +57,7 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
     account = batch_credential(
         settings.batch_account_name, settings.batch_account_key, settings.azure_web_jobs_storage.client_id
     )
-    tasks = RunnerTasks(settings.batch_account_url, account)
+    tasks = RunnerTasks(settings.batch_account_url, account, runtime.clock, lock=runtime.lock)
     boost = PoolBoost(
         PoolClient(settings.batch_account_url, account),
         runtime.clock,

@@ -42,6 +42,7 @@ type PoolId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=50)]
 type System = Literal["linux", "windows"]
 type Architecture = Literal["x64", "arm64"]
 type Launch = Literal["batch", "docker"]
+type Priority = Literal["low", "normal", "high"]
 type SelfHosted = Literal["required", "optional"]
 # How a runner gets its registration: it registers itself with a token, or it is registered beforehand (JIT).
 type RegistrationKind = Literal["token", "jit"]
@@ -65,6 +66,7 @@ class ProfileSetting(BaseModel):
             for `WindowsLaunch` on Windows and `batch` on Linux.
         run_options: options for creating the container, beside `--rm`.
         slots: task slots that one runner takes on its node.
+        priority: `high` runners start before the others that wait for the pool, `low` ones after them.
         max_hours: wall-clock limit of one runner; None for `JobMaxHours`.
         idle_minutes: how long a runner waits for a job; None for `RunnerIdleMinutes`.
         runner_group: None for `RunnerGroup`.
@@ -86,6 +88,7 @@ class ProfileSetting(BaseModel):
     launch: Launch | None = None
     run_options: Annotated[str, Field(max_length=1000)] = ""
     slots: Annotated[int, Field(ge=1, le=256)] = 1
+    priority: Priority = "normal"
     max_hours: Annotated[float, Field(gt=0, le=120)] | None = None
     idle_minutes: Annotated[float, Field(gt=0, le=1440)] | None = None
     runner_group: GroupName | None = None
@@ -123,6 +126,7 @@ class Profile:
         launch: who starts the container: `batch`, on a pool made for containers, or the task itself with `docker`.
         run_options: options for creating the container, beside `--rm`.
         slots: task slots that one runner takes on its node.
+        priority: `high` runners start before the others that wait for the pool, `low` ones after them.
         max_hours: wall-clock limit of one runner.
         idle_minutes: how long a runner waits for a job.
         runner_group: the runner group's name; None for GitHub's default group.
@@ -144,6 +148,7 @@ class Profile:
     idle_minutes: float
     runner_group: str | None
     runner_version: str
+    priority: Priority = "normal"
 
     @property
     def offered(self) -> tuple[str, ...]:

@@ -294,6 +294,7 @@ class Settings(BaseModel):
             launch=written.launch or (self.windows_launch if written.os == "windows" else "batch"),
             run_options=written.run_options,
             slots=written.slots,
+            priority=written.priority,
             max_hours=written.max_hours or self.job_max_hours,
             idle_minutes=written.idle_minutes or self.runner_idle_minutes,
             runner_group=written.runner_group or self.runner_group,

@@ -189,8 +189,8 @@ class GitHubSession:
         *,
         remembered: bool,
     ) -> _Page:
-        # The same path can return different data per installation, so the name includes it.
-        name: tuple[object, ...] = (access, path, *query.values())
+        # The same path can return different data per installation, and each reader keeps other things of it.
+        name: tuple[object, ...] = (access, path, *query.values(), read)
         with self._lock:
             known = self._pages.get(name)
         headers = {"If-None-Match": known.etag} if known else None

@@ -85,7 +85,7 @@ class ControlLoop:
         """Return the tasks, each once; None if Batch does not list them."""
         try:
             # A task that changes its state while it is listed is seen twice; the later state counts.
-            return list({(task.pool, task.task_id): task for task in self._list_tasks(self._pools, now)}.values())
+            return list({task.key: task for task in self._list_tasks(self._pools, now)}.values())
         except UpstreamError as error:
             log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
             return None

@@ -1,7 +1,7 @@
 """One pass: what it has learned, scope by scope, and what it has done (pure)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -57,6 +57,7 @@ class Pass:
         rule: as given.
         latest_events: the latest job of each repository that has tasks, by the repository's full name.
         scopes: the facts of each scope, by the scope's address.
+        node_slots: how many slots a node has, by pool, where that was asked.
         counts: how often each action was done; also how many of them `failed`, and how many scopes were `skipped`.
     """
 
@@ -67,6 +68,7 @@ class Pass:
         self.rule = rule
         self.latest_events: dict[str, WorkflowJobEvent] = {}
         self.scopes: dict[str, ScopeFacts] = {}
+        self.node_slots: Mapping[str, int] = {}
         self.counts: Counter[str] = Counter()
         for task in sorted(tasks, key=lambda task: task.created_at, reverse=True):
             if task.notes.origin is not None and rule.refusal(task.notes.origin.event) is None:
@@ -118,6 +120,7 @@ class Pass:
             others=[task for task in elsewhere if task.job_key in facts.jobs],
             complete=facts.complete,
             period=timedelta(minutes=self._settings.reconcile_minutes),
+            node_slots=self.node_slots,
         )
 
     def summary(self) -> dict[str, object]:

@@ -7,7 +7,7 @@ Runners are counted, not bound: GitHub gives a job to any idle runner that has a
 possible are matched with what could serve them, and only the jobs and tasks that stay unmatched are acted upon.
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -22,7 +22,7 @@ from orchestrator.reconcile.action import (
     Wait,
 )
 from orchestrator.reconcile.matching import assign
-from orchestrator.reconcile.view import DELIVERY_EXPECTED_WITHIN, ScopeView, WaitingJob
+from orchestrator.reconcile.view import DELIVERY_EXPECTED_WITHIN, REPORT_WAIT_AFTER, ScopeView, WaitingJob
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.task import TaskState, replacement_of, task_of_runner
 
@@ -31,8 +31,6 @@ RUNNER_START_LIMIT = timedelta(minutes=10)
 # If a job has waited this long beside an idle runner that we did not start, that runner may not take it: the job's
 # repository may not be in the runner's group.
 IDLE_RUNNER_TRUSTED_FOR = timedelta(minutes=15)
-# A cold pool has a node by then. A job that waits longer is reported, with what it waits for.
-REPORT_WAIT_AFTER = timedelta(minutes=15)
 # Only tasks older than this are ended as surplus: GitHub's list of jobs was read after they were created.
 TASK_SEEN_AFTER = timedelta(minutes=5)
 # Batch should end a task at its time limit. If the task still runs this long after, we end it.
@@ -101,8 +99,8 @@ def decide(view: ScopeView, now: datetime, start_limit: int = STARTS_PER_PASS) -
             number = history.next_replacement(job)
             replacements.append(ReplaceTask(supply.source, job, number, "its registration is about to expire"))
         elif job.age(now) >= REPORT_WAIT_AFTER:
-            wait_reports.append(Wait(job, supply.source, _waits_for(supply.source)))
-    needed = {supply.task_id for supply in assigned.values()}
+            wait_reports.append(Wait(job, supply.source, _waits_for(supply.source, view.node_slots)))
+    needed = {supply.task_key for supply in assigned.values()}
     return [
         *replacements[:REPLACEMENTS_PER_PASS],
         *starts[:start_limit],
@@ -110,8 +108,9 @@ def decide(view: ScopeView, now: datetime, start_limit: int = STARTS_PER_PASS) -
         *(
             EndTask(task, "more runners wait than jobs")
             for task in (*valid, *expiring)
-            if view.complete and task.task_id not in needed and now - task.created_at >= TASK_SEEN_AFTER
+            if view.complete and task.key not in needed and now - task.created_at >= TASK_SEEN_AFTER
         ),
+        *_run_again(view, [task for task in starting if task.key not in needed], runners, now),
         *_removals(view, now),
         *_report(pauses, now),
         *wait_reports[:WAIT_REPORTS_PER_PASS],
@@ -160,9 +159,9 @@ class _Supply:
         return self.source.job_key if isinstance(self.source, TaskState) else None
 
     @property
-    def task_id(self) -> str | None:
-        """The id of a task."""
-        return self.source.task_id if isinstance(self.source, TaskState) else None
+    def task_key(self) -> tuple[str, str, str] | None:
+        """Tells a task from all others."""
+        return self.source.key if isinstance(self.source, TaskState) else None
 
 
 @dataclass(frozen=True)
@@ -216,12 +215,17 @@ class _RunnerIndex:
             elif runner.online and not runner.busy:
                 self.foreign.append(runner)
 
+    def online(self, task: TaskState) -> Runner | None:
+        """The task's runner, if it is online."""
+        runner = self._by_task.get(task.task_id)
+        return runner if runner is not None and runner.online else None
+
     def may_serve(self, task: TaskState) -> bool:
         """Whether a running task is a runner without a job, or may yet become one."""
         if task.state != "running":
             return False
-        runner = self._by_task.get(task.task_id)
-        if runner is not None and runner.online:
+        runner = self.online(task)
+        if runner is not None:
             return not runner.busy
         return task.started_at is None or self._now - task.started_at < RUNNER_START_LIMIT
 
@@ -278,13 +282,13 @@ class _Attempts:
     def why_another(self) -> str:
         """Why the job gets another runner."""
         if self._failed:
-            return f"its runner ended without a job ({_exit_code(self._failed[-1])})"
+            return f"its runner ended without a job ({self._failed[-1].ending})"
         return "its runner is gone" if self._tasks else "no runner was started for it"
 
     @property
     def summary(self) -> str:
         """What became of the job's runners, and when the next one is started."""
-        last = f", the last one with {_exit_code(self._failed[-1])}" if self._failed else ""
+        last = f", the last one with {self._failed[-1].ending}" if self._failed else ""
         used = sum(task.failed or task.ran_a_job for task in self._tasks)
         return (
             f"{used} runners were started for it, {len(self._failed)} ended without a job{last}; "
@@ -306,14 +310,32 @@ def _end(task: TaskState) -> datetime:
     return task.ended_at or task.created_at
 
 
-def _waits_for(task: TaskState) -> str:
-    if task.state == "waiting":
-        return f"its runner waits for a free slot on {task.pool}"
-    return "its runner has started, and has not taken it yet"
+def _waits_for(task: TaskState, node_slots: Mapping[str, int]) -> str:
+    if task.state != "waiting":
+        return "its runner has started, and has not taken it yet"
+    slots = node_slots.get(task.pool, task.slots)
+    if task.slots > slots:
+        return f"its runner needs {task.slots} slots, and a node of {task.pool} has {slots}"
+    return f"its runner waits for a free slot on {task.pool}"
 
 
-def _exit_code(task: TaskState) -> str:
-    return f"exit code {task.exit_code}" if task.exit_code is not None else "no exit code"
+def _run_again(view: ScopeView, spare: Iterable[TaskState], runners: _RunnerIndex, now: datetime) -> Iterator[Action]:
+    """End the spare tasks that Batch ran again after their node was lost, and whose job does not wait any more.
+
+    The runner may get a job at this moment. So it is removed from GitHub, which refuses if it has one; its container
+    then ends by itself. Only a task whose runner has had time to come online, and has not, is ended.
+    """
+    if not view.complete:
+        return
+    queued = {job.job_key for job in view.jobs}
+    reason = "Batch ran it again after its node was lost, and its job no longer waits"
+    for task in spare:
+        if task.runs_before and task.job_key not in queued:
+            runner = runners.online(task)
+            if runner is not None:
+                yield RemoveRunner(view.access, runner, reason)
+            elif task.started_at is not None and now - task.started_at >= TASK_SEEN_AFTER:
+                yield EndTask(task, reason)
 
 
 def _removals(view: ScopeView, now: datetime) -> list[Action]:

@@ -28,6 +28,7 @@ from orchestrator.reconcile.action import (
     StartRunner,
     Wait,
 )
+from orchestrator.reconcile.node_slots import node_slots
 from orchestrator.reconcile.pass_ import Pass, ScopeFacts
 from orchestrator.reconcile.plan import STARTS_PER_PASS, clean_up, decide
 from orchestrator.reconcile.view import WaitingJob
@@ -58,14 +59,17 @@ type RunnerStart = Callable[[WorkflowJobEvent, Profile, int], Outcome]
 class TaskControl(Protocol):
     """The runner tasks on Batch."""
 
-    def end_waiting(self, pool: str, task_id: str) -> bool:
+    def end_waiting(self, pool: str, task_id: str, batch_job: str | None = None) -> bool:
         """End a task that still waits; return False if there is none that does."""
 
-    def end(self, pool: str, task_id: str) -> None:
+    def end(self, pool: str, task_id: str, batch_job: str | None = None) -> None:
         """End a task, whatever it does."""
 
-    def delete(self, pool: str, task_id: str) -> None:
+    def delete(self, pool: str, task_id: str, batch_job: str | None = None) -> None:
         """Delete a task."""
+
+    def slots_per_node(self, pool: str) -> int:
+        """Return how many slots a node of the pool has."""
 
 
 class RunnerRegistry(Protocol):
@@ -143,6 +147,7 @@ class Reconciler:
             for facts in current.scopes.values():
                 self._list_runners(facts)
             self._list_jobs(current, known_events)
+            current.node_slots = node_slots(tasks, now, self._tasks.slots_per_node)
             for facts in current.scopes.values():
                 self._reconcile(current, facts)
             for action in clean_up(tasks, current.scopes, now, self._retention):
@@ -257,12 +262,12 @@ class Reconciler:
             case ReplaceTask(task, job, replacement):
                 return self._replace(task, job, replacement)
             case EndTask(task) if task.state == "waiting":
-                return Result.ENDED if self._tasks.end_waiting(task.pool, task.task_id) else Result.LEFT
+                return Result.ENDED if self._tasks.end_waiting(*_place(task)) else Result.LEFT
             case EndTask(task):
-                self._tasks.end(task.pool, task.task_id)
+                self._tasks.end(*_place(task))
                 return Result.ENDED
             case DeleteTask(task):
-                self._tasks.delete(task.pool, task.task_id)
+                self._tasks.delete(*_place(task))
                 return Result.DELETED
             case RemoveRunner(access, runner):
                 self._runners.remove(access, runner.id)
@@ -282,7 +287,7 @@ class Reconciler:
         started = self._start(job.event, job.profile, replacement)
         if started.result in (Result.REFUSED, Result.WAITS):
             return started.result
-        if self._tasks.end_waiting(task.pool, task.task_id):
+        if self._tasks.end_waiting(*_place(task)):
             return Result.REPLACED
         self._tasks.end_waiting(started.pool, started.task_id)
         return Result.LEFT
@@ -293,6 +298,11 @@ def _level(action: Action) -> int:
     if isinstance(action, Pause):
         return logging.CRITICAL if action.alert else logging.WARNING
     return logging.WARNING if isinstance(action, Wait) else logging.INFO
+
+
+def _place(task: TaskState) -> tuple[str, str, str | None]:
+    """Return what a task is found by."""
+    return task.pool, task.task_id, task.batch_job or None
 
 
 def rotation(repositories: Sequence[str], turn: int) -> frozenset[str]:

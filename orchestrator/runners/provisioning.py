@@ -222,6 +222,7 @@ def _runner_task(
     return RunnerTask(
         task_id=name,
         pool=profile.pool,
+        account=event.repository.owner.login,
         display_name=f"{event.repository.full_name} run {job.run_id} job {job.id} attempt {job.run_attempt}",
         image=profile.image,
         os=profile.os,
@@ -230,4 +231,6 @@ def _runner_task(
         max_hours=profile.max_hours,
         environment=notes.environment(registration.secret),
         launch=profile.launch,
+        priority=profile.priority,
+        queued_at=job.created_at,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from orchestrator.azure.batch_jobs import note_id
 from orchestrator.azure.request_queue import POISON, REQUESTS
 from orchestrator.delivery.answer import Answer
 from orchestrator.runners.task import task_of_runner
@@ -20,16 +21,17 @@ from sandbox.storage_queue import QueueService
 # Seconds between two looks at the runners that have no job.
 LOOK_EVERY = 30.0
 # Calls to GitHub, Batch and the queue that are enough. A job needs one or two, three if it is cancelled. A pass asks
-# Batch eight times, GitHub three times per repository and once per scope and hook, and once more for each unfinished
+# Batch nine times, GitHub three times per repository and once per scope and hook, and once more for each unfinished
 # run (counted apart). What fails is tried again from the beginning.
 CALLS_PER_JOB, CALLS_PER_PASS, CALLS_PER_FAULT = 4, 30, 4
-# The same of a look at a pool that may be boosted: the pool, its tasks, the note, autoscale, its tasks again, its size.
-CALLS_PER_LOOK = 6
+# The same of a look at a pool that may be boosted: the pool, its Batch jobs and their tasks, the note, autoscale, Batch
+# jobs and tasks again, its size.
+CALLS_PER_LOOK = 8
 # Statuses and results of the documented answers that no delivery of GitHub's is given while the settings are right.
 _NOT_FOR_GITHUB = frozenset({400, 401, 413, 415, "misconfigured"})
 _POOLS = (LINUX_POOL, WINDOWS_POOL)
 # The Batch jobs that hold a pool's formula while a boost has switched it off.
-_BOOST_NOTES = tuple(f"github-boost-{pool}" for pool in _POOLS)
+_BOOST_NOTES = tuple(note_id(pool) for pool in _POOLS)
 
 
 class Invariants:

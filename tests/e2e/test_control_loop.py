@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from orchestrator.azure.batch_jobs import job_id
 from sandbox.batch.model import Pool
 from sandbox.deployment import REPOSITORY, Deployment
 from sandbox.faults import Fault
@@ -83,7 +84,7 @@ def test_the_batch_job_is_gone() -> None:
     with Deployment(settings=IN_VIEW, pools=full(), lag=LAG) as deployment:
         job = deployment.github.queue_job(REPOSITORY, LABELS)
         until(deployment.batch.task_bodies)
-        deployment.batch.end_job("github-runner-batchLinux", delete_after=0.1)
+        deployment.batch.end_job(job_id("batchLinux", "acme", "normal"), delete_after=0.1)
         until(lambda: not deployment.batch.task_bodies())
         pass_over(deployment)
         assert list(deployment.batch.task_bodies()) == [f"runner-{job.id}-1"]

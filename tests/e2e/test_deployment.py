@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 
+from orchestrator.azure.batch_jobs import job_id
 from sandbox.batch.model import Pool
 from sandbox.deployment import GITHUB_ADDRESS, REPOSITORY, Deployment
 from sandbox.faults import Fault
@@ -22,7 +23,8 @@ from tests.schemas import validate_workflow_job
 from tests.waiting import until
 
 REGISTRATION = "POST /orgs/acme/actions/runners/registration-token"
-ADD_TASK = "POST /jobs/github-runner-batchLinux/tasks"
+BATCH_JOB = job_id("batchLinux", "acme", "normal")
+ADD_TASK = f"POST /jobs/{BATCH_JOB}/tasks"
 
 
 def rest_calls(deployment: Deployment) -> list[str]:
@@ -200,7 +202,7 @@ def test_a_batch_job_that_somebody_ended(deployment: Deployment) -> None:
     """A Batch job that was ended from outside is made anew, and the requests that came meanwhile get their runners."""
     deployment.github.queue_job(REPOSITORY, ("self-hosted",))
     until(lambda: all_done(deployment))
-    deployment.batch.end_job("github-runner-batchLinux")
+    deployment.batch.end_job(BATCH_JOB)
     deployment.github.queue_job(REPOSITORY, ("self-hosted",))
     until(lambda: len(answers(deployment)) == 2)
     assert (answers(deployment)[0][0], "made anew" in answers(deployment)[0][1]["reason"]) == (202, True)

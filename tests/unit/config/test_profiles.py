@@ -64,6 +64,14 @@ def test_labels_that_nobody_offers(labels: tuple[str, ...]) -> None:
     assert profile_for(DEFAULTS, labels) is None
 
 
+def test_priority() -> None:
+    """A profile ranks as it says, and normally if it does not say; another word is refused."""
+    assert [profile().priority, profile(priority="low").priority] == ["normal", "low"]
+    assert {one.priority for one in DEFAULTS} == {"normal"}
+    with pytest.raises(ValidationError):
+        written(priority="urgent")
+
+
 def test_only_configured_pools_have_profiles() -> None:
     """Without a Windows pool there is no Windows profile, and the other way round."""
     assert {p.os for p in default_profiles("linux-pool", None)} == {"linux"}

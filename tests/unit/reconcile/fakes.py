@@ -34,6 +34,8 @@ class FakeUpstream:
         asked: the repositories asked about, with the installation.
         listed_for: the scopes whose runners were listed.
         done: what was done, as words.
+        batch_jobs: in which Batch job each task was ended or deleted.
+        asked_slots: the pools whose slots were asked for.
         starting: ids of tasks that start before they can be ended.
     """
 
@@ -49,6 +51,8 @@ class FakeUpstream:
         self.asked: list[tuple[str, int | None]] = []
         self.listed_for: list[ScopeAccess] = []
         self.done: list[str] = []
+        self.batch_jobs: list[str | None] = []
+        self.asked_slots: list[str] = []
         self.starting: set[str] = set()
 
     def queued(self, repository: str, installation: int | None) -> Sequence[WorkflowJobEvent]:
@@ -93,19 +97,28 @@ class FakeUpstream:
         self.done.append(f"start {name}")
         return Outcome(self.not_started.get(name, Result.CREATED), name, profile)
 
-    def end_waiting(self, pool: str, task_id: str) -> bool:
+    def end_waiting(self, pool: str, task_id: str, batch_job: str | None = None) -> bool:
         """End a task, unless it starts before that."""
+        self.batch_jobs.append(batch_job)
         assert pool == "batchLinux"
         self.done.append(f"end {task_id}")
         return task_id not in self.starting
 
-    def end(self, pool: str, task_id: str) -> None:
+    def end(self, pool: str, task_id: str, batch_job: str | None = None) -> None:
         """End a task that runs."""
+        self.batch_jobs.append(batch_job)
         assert pool == "batchLinux"
         self.done.append(f"end running {task_id}")
 
-    def delete(self, pool: str, task_id: str) -> None:
+    def slots_per_node(self, pool: str) -> int:
+        """Return how many slots a node has."""
+        self._fail(pool)
+        self.asked_slots.append(pool)
+        return 2
+
+    def delete(self, pool: str, task_id: str, batch_job: str | None = None) -> None:
         """Delete a task."""
+        self.batch_jobs.append(batch_job)
         assert pool == "batchLinux"
         self.done.append(f"delete {task_id}")
 

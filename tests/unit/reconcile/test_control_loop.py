@@ -76,6 +76,13 @@ def test_a_pass(steps: FakeSteps, log_lines: Lines) -> None:
     assert log_lines == [("CRITICAL", fields)]
 
 
+def test_two_tasks_of_one_id(steps: FakeSteps) -> None:
+    """Tasks of one id in two Batch jobs are two tasks: a pass sees both, and can end one."""
+    steps.tasks = [TaskState("runner-1-1", "batchLinux", "waiting", NOW, batch_job=job) for job in ("one", "other")]
+    steps.run_pass()
+    assert steps.calls[1] == ("reconciliation", steps.tasks, NOW)
+
+
 def test_batch_does_not_answer(steps: FakeSteps, log_lines: Lines) -> None:
     """Without the tasks nothing is compared, but failed deliveries are still redelivered; the log says why."""
     steps.tasks = [TaskState("runner-1-1", "batchLinux", "waiting", NOW)]

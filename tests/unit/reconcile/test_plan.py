@@ -1,6 +1,6 @@
 """Demand against supply: what is missing and what is left over."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -77,6 +77,7 @@ def decided(
     others: Sequence[TaskState] = (),
     complete: bool = True,
     start_limit: int = STARTS_PER_PASS,
+    node_slots: Mapping[str, int] | None = None,
 ) -> list[Action]:
     """Decide, five minutes between two passes."""
     view = ScopeView(
@@ -87,6 +88,7 @@ def decided(
         others=others,
         complete=complete,
         period=minutes(5),
+        node_slots=node_slots or {},
     )
     return decide(view, NOW, start_limit)
 
@@ -253,6 +255,11 @@ class TestReplacements:
             ({"exit_code": 75}, "its runner ended without a job (exit code 75)"),
             ({"exit_code": 69}, "its runner ended without a job (exit code 69)"),
             ({}, "its runner ended without a job (no exit code)"),
+            ({"exit_code": 78, "failure": "FailureExitCode"}, "its runner ended without a job (exit code 78)"),
+            (
+                {"failure": "the image cannot be pulled: ContainerInvalidImage"},
+                "its runner ended without a job (the image cannot be pulled: ContainerInvalidImage)",
+            ),
             ({"exit_code": 0}, "its runner is gone"),
             ({"ended_by_request": True}, "its runner is gone"),
         ],
@@ -344,6 +351,20 @@ class TestWaitReports:
         assert isinstance(wait, Wait)
         assert (wait.job.job_key, wait.task.task_id, wait.reason) == ("runner-1-1", "runner-2-1", reason)
 
+    @pytest.mark.parametrize(
+        ("slots", "known", "reason"),
+        [
+            (4, {"batchLinux": 2}, "its runner needs 4 slots, and a node of batchLinux has 2"),
+            (2, {"batchLinux": 2}, "its runner waits for a free slot on batchLinux"),
+            (4, {"another": 2}, "its runner waits for a free slot on batchLinux"),
+        ],
+    )
+    def test_slots_that_no_node_has(self, slots: int, known: Mapping[str, int], reason: str) -> None:
+        """A task that fits on no node of its pool is reported as such; where nobody knows, it waits for a slot."""
+        (wait,) = decided([job(1, age=15)], [task("runner-1-1", slots=slots)], node_slots=known)
+        assert isinstance(wait, Wait)
+        assert wait.reason == reason
+
     def test_many(self) -> None:
         """Of many waiting jobs the oldest are reported, after everything that is done."""
         jobs = [job(number, age=20 + number) for number in range(1, WAIT_REPORTS_PER_PASS + 6)]
@@ -363,6 +384,13 @@ class TestWhatIsLeftOver:
         (action,) = decided([job(1)], [task("runner-2-1"), task("runner-1-1")])
         assert isinstance(action, EndTask)
         assert (action.task.task_id, action.reason) == ("runner-2-1", "more runners wait than jobs")
+
+    def test_two_tasks_of_one_id(self) -> None:
+        """Where two Batch jobs hold a task of one id, one of the two serves the job, and the other is ended."""
+        two = [task("runner-1-1", batch_job="one"), task("runner-1-1", batch_job="other")]
+        (action,) = decided([job(1)], two)
+        assert isinstance(action, EndTask)
+        assert action.task in two
 
     def test_a_new_task(self) -> None:
         """A task that was created a moment ago is left alone: its job may not have been listed yet."""
@@ -406,6 +434,49 @@ class TestWhatIsLeftOver:
         tasks = [task(f"runner-{n}-1", "finished", exit_code=0) for n in range(1, REMOVALS_PER_PASS + 5)]
         found = decided([], tasks, [runner(over.task_id, online=False) for over in tasks])
         assert len(found) == REMOVALS_PER_PASS
+
+
+class TestRunAgain:
+    """Tasks that Batch ran again after their node was lost."""
+
+    def test_an_idle_runner(self) -> None:
+        """If its job does not wait any more, its runner is removed from GitHub, which refuses if it has a job."""
+        known = runner("runner-1-1")
+        (action,) = decided([], [task("runner-1-1", "running", runs_before=1)], [known])
+        assert isinstance(action, RemoveRunner)
+        assert (action.access, action.runner) == (ACME, known)
+        assert action.reason == "Batch ran it again after its node was lost, and its job no longer waits"
+
+    @pytest.mark.parametrize(("age", "ended"), [(4.9, False), (5, True)])
+    def test_no_runner(self, age: float, *, ended: bool) -> None:
+        """A container that did not become a runner within five minutes is ended."""
+        lost = task("runner-1-1", "running", age=age, runs_before=1)
+        actions = decided([], [lost], [runner("runner-1-1", online=False)])
+        assert [action.task for action in actions if isinstance(action, EndTask)] == ([lost] if ended else [])
+        assert len(actions) == ended
+
+    @pytest.mark.parametrize(
+        ("jobs", "changes", "known", "complete"),
+        [
+            ([job(1)], {}, runner("runner-1-1"), True),
+            ([job(9)], {}, runner("runner-1-1"), True),
+            ([], {}, runner("runner-1-1", busy=True), True),
+            ([], {}, runner("runner-1-1"), False),
+            ([], {"runs_before": 0}, runner("runner-1-1"), True),
+            ([], {"started_at": None}, None, True),
+        ],
+    )
+    def test_left_alone(
+        self, jobs: list[WaitingJob], changes: dict[str, Any], known: Runner | None, *, complete: bool
+    ) -> None:
+        """A runner stays if a job waits for it, if it has one, if not all jobs are known, and if it runs once only."""
+        again = task("runner-1-1", "running", **{"runs_before": 1} | changes)
+        assert decided(jobs, [again], [known] if known else [], complete=complete) == []
+
+    def test_its_own_job_waits_elsewhere(self) -> None:
+        """A runner stays for its own job, although another runner is meant to take that one."""
+        tasks = [task("runner-1-1", "running", runs_before=1), task("runner-1-1-r1", "running", runs_before=1)]
+        assert decided([job(1)], tasks, [runner("runner-1-1"), runner("runner-1-1-r1")]) == []
 
 
 class TestCleanUp:

@@ -1,6 +1,7 @@
 """One pass: what is asked, what is left alone if an answer is missing, and what is done and logged."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -377,6 +378,26 @@ class TestActions:
         found, line = log_lines[0]
         assert (found, line["result"], line["action"], line["job"], line["jobs"]) == (level, "paused", "pause", 1, 2)
         assert line["reason"].startswith(f"{failures} runners were started for it, {failures} ended without a job")
+
+    def test_slots_that_no_node_has(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
+        """For a job whose runner fits on no node, the warning says so; the pool is asked once in a pass."""
+        upstream.jobs["acme/app"] = [event(1, queued_at="2026-11-25T11:40:00Z")]
+        long_ago = NOW - timedelta(minutes=20)
+        passes.run(replace(task(1, expires_at=NOW + timedelta(hours=1)), slots=4, created_at=long_ago))
+        assert log_lines[0][1]["reason"] == "its runner needs 4 slots, and a node of batchLinux has 2"
+        assert upstream.asked_slots == ["batchLinux"]
+
+    @pytest.mark.parametrize(("known", "told"), [("github-runner-x", "github-runner-x"), ("", None)])
+    def test_the_batch_job(self, passes: FakePasses, upstream: FakeUpstream, known: str, told: str | None) -> None:
+        """A task is ended and deleted in the Batch job where it was listed."""
+        weeks = NOW - timedelta(days=8)
+        passes.run(
+            replace(task(1), batch_job=known),
+            replace(task(2, "finished", ended_at=weeks), batch_job=known),
+            replace(task(3, "running", started_at=weeks, max_hours=1), batch_job=known),
+        )
+        assert sorted(upstream.done) == ["delete runner-2-1", "end runner-1-1", "end running runner-3-1"]
+        assert upstream.batch_jobs == [told] * 3
 
     def test_wait(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
         """For a job that waits long, a warning says what it waits for, and nothing is done."""

@@ -58,6 +58,19 @@ def test_a_task_with_all_that_the_image_reads() -> None:
     ]
 
 
+def test_whose_turn_it_is() -> None:
+    """The task says which account it is for, how its profile ranks, and since when the job waits."""
+    written = [{"name": "p", "pool": "batchLinux", "image": "image:x", "priority": "high"}]
+    configured = settings(RunnerProfiles=json.dumps(written))
+    tasks = TaskList()
+    for job in ({}, {"created_at": "2026-11-25T11:59:00Z"}):
+        tasks.existing.clear()
+        about = queued_job()["workflow_job"] | job
+        provision(Registry(), tasks, configured=configured, workflow_job=about | {"labels": ["self-hosted"]})
+    told = [(task.account, task.priority, task.queued_at) for task in tasks.added]
+    assert told == [("acme", "high", None), ("acme", "high", NOW - timedelta(minutes=1))]
+
+
 def test_windows_and_no_group() -> None:
     """A Windows job goes to the Windows pool; without a group nothing is said about one."""
     tasks = TaskList()

@@ -1,6 +1,7 @@
 """A task's id, and how it ended."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import contract
 import pytest
@@ -95,3 +96,16 @@ def test_exit_codes_of_the_image() -> None:
     """The exit codes that say whether a job had begun are those of the image's contract."""
     assert {contract.JOB_RAN, contract.JOB_BROKEN_OFF} == AFTER_A_JOB
     assert {contract.VERSION_REFUSED, contract.NO_JOB, contract.NOT_REGISTERED, contract.BAD_SETTINGS} == BEFORE_A_JOB
+
+
+@pytest.mark.parametrize(
+    ("values", "ending"),
+    [
+        ({"exit_code": 75, "failure": "FailureExitCode: it failed"}, "exit code 75"),
+        ({"failure": "DiskFull: no space"}, "DiskFull: no space"),
+        ({}, "no exit code"),
+    ],
+)
+def test_ending(values: dict[str, Any], ending: str) -> None:
+    """The image's exit code says how a task ended; where there is none, Batch does."""
+    assert TaskState("runner-1-1", "p", "finished", datetime.now(UTC), **values).ending == ending
