@@ -51,7 +51,7 @@ def set_up(options: Options, github: GitHub, batch: Batch, *, batch_url: str, st
         github.add_repository(name, private=name != PUBLIC)
     if not options.per_repository:
         # Like GitHub's own default group, and unlike the stand-in's: not for public repositories.
-        for organization in (ORGANIZATION, GREEDY):
+        for organization in (ORGANIZATION, *([GREEDY] if "greedy" in options.scenarios else [])):
             github.add_runner_group(Scope("organization", organization), "internal", public=False)
         settings["RunnerGroup"] = "internal"
     return settings | (_app(options, github, secret) if options.app else _token(github, secret))

@@ -8,7 +8,7 @@ SETTLES_IN = 2 * 3600.0
 # What `Options.without` can switch off.
 NETS = ("control loop", "reconciliation", "redelivery", "queue")
 # What `Options.scenarios` can add; see `sandbox.chaos.scenarios`.
-SCENARIOS = ("stranger", "greedy")
+SCENARIOS = ("stranger", "greedy", "cancels", "outage", "registry", "evictions", "clock")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Options:
     @property
     def app(self) -> bool:
         """Whether a GitHub App is used instead of a token."""
-        return bool(self.seed & 4) or not self.scenarios.isdisjoint(("stranger", "greedy"))
+        return bool(self.seed & 4) or not self.scenarios.isdisjoint(("stranger", "greedy", "clock"))
 
     @property
     def instances(self) -> int:

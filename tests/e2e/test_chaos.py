@@ -115,10 +115,25 @@ class TestScenarios:
         holds(world)
         assert any(job.repository.owner == STRANGER for job in world.github.jobs)
 
+    @pytest.mark.parametrize(
+        ("scenario", "seed", "fault"),
+        [
+            ("outage", 4, "batch: outage errors"),
+            ("cancels", 0, "cancelled while queued"),
+            ("registry", 0, "image cannot be pulled"),
+            ("evictions", 1, "node evicted"),
+            ("clock", 4, None),
+        ],
+    )
+    def test_nothing_is_lost(self, scenario: str, seed: int, fault: str | None) -> None:
+        """Whatever a scenario takes away, every job that GitHub lists as queued is served and nothing is left over."""
+        world = simulate(Options(6, seed, trouble=False, scenarios=frozenset({scenario})))
+        holds(world)
+        assert fault is None or world.faults[fault] > 0
 
     def test_greedy(self) -> None:
         """An organization that queues far more than fits costs another one the time of two slots at most."""
-        world = simulate_fairness(Options(20, 4, trouble=False, scenarios=frozenset({"greedy"})))
+        world = simulate_fairness(Options(20, 7, trouble=False, scenarios=frozenset({"greedy"})))
         holds(world)
         assert len(world.ledger.of_owner(GREEDY)) > len(world.ledger.of_owner(ORGANIZATION)) > 0
 
@@ -166,7 +181,7 @@ class TestEachCheckCanFail:
     def test_fairness(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """One Batch job for all organizations lets a modest one wait behind a greedy one."""
         monkeypatch.setattr(orchestrator.azure.tasks, "job_id", lambda pool, *_: former_job_id(pool))
-        options = Options(20, 4, trouble=False, scenarios=frozenset({"greedy"}))
+        options = Options(20, 7, trouble=False, scenarios=frozenset({"greedy"}))
         assert FAIRNESS in simulate_fairness(options).ledger.broken
 
     def test_foreign(self, monkeypatch: pytest.MonkeyPatch) -> None:
