@@ -1,4 +1,4 @@
-"""`python -m sandbox.chaos --jobs N --seed S [--boost] [--scenario NAME] [--json]`: exit code 1 if an invariant breaks."""
+"""`python -m sandbox.chaos --jobs N --seed S [--boost] [--scenario NAME]`: exit code 1 if an invariant breaks."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""What happens beside what the seed draws. Each scenario is switched on by its name, and leaves the draws as they are."""
+"""What happens beside what the seed draws: each scenario is switched on by its name, and leaves the draws alone."""
 
 from collections.abc import Sequence
 from dataclasses import replace

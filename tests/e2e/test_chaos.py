@@ -127,7 +127,7 @@ class TestScenarios:
     )
     def test_nothing_is_lost(self, scenario: str, seed: int, fault: str | None) -> None:
         """Whatever a scenario takes away, every job that GitHub lists as queued is served and nothing is left over."""
-        world = simulate(Options(6, seed, trouble=False, scenarios=frozenset({scenario})))
+        world = simulate(Options(12, seed, trouble=False, scenarios=frozenset({scenario})))
         holds(world)
         assert fault is None or world.faults[fault] > 0
 
