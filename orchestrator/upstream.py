@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 from orchestrator.azure.identity import batch_credential
 from orchestrator.azure.pools import PoolClient
@@ -108,7 +109,7 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         account_refusal=boundary.account_refusal,
         handle=provisioner.handle,
         start=provisioner.start,
-        queued_jobs=jobs.queued,
+        queued_jobs=lambda repository, installation: list(chain.from_iterable(jobs.queued(repository, installation))),
         start_timer=runtime.start_timer,
         lock=runtime.lock,
     )

@@ -162,10 +162,9 @@ class RunnerTasks:
         Raises:
             UpstreamError: Batch does not tell, or not all.
         """
-        with translating("list the Batch jobs"):
-            jobs = self._jobs.of(pool, LISTED_WITHIN)
         # A task that starts meanwhile is listed twice. The other order could miss it.
-        found = [task for job in jobs for clause in (WAITING, RUNNING) for task in self._list(pool, job, clause)]
+        jobs = self._jobs.known(pool)
+        found = [task for clause in (WAITING, RUNNING) for job in jobs for task in self._list(pool, job, clause)]
         return {task.task_id: task for task in found}.values()
 
     def end_waiting(self, pool: str, task_id: str, batch_job: str | None = None) -> bool:

@@ -3,9 +3,10 @@
 Source: GitHub REST API, "Workflow runs" and "Workflow jobs".
 """
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.github.client import expecting
@@ -18,6 +19,8 @@ from orchestrator.runners.scope import Scope, ScopeAccess
 UNFINISHED_STATUSES = ("queued", "in_progress", "waiting")
 # GitHub lists no more runs of one status than this, and does not say that there are others.
 MOST_RUNS_LISTED = 1000
+# Of so many runs that only wait for an approval it is remembered that they have no queued job.
+REMEMBERED_RUNS = 10_000
 
 
 class WorkflowJobs:
@@ -26,14 +29,29 @@ class WorkflowJobs:
     Args:
         session: makes the calls.
         most_runs: a list of so many runs may not be complete.
+        remembered_runs: see `REMEMBERED_RUNS`.
     """
 
-    def __init__(self, session: GitHubSession, *, most_runs: int = MOST_RUNS_LISTED) -> None:
+    def __init__(
+        self,
+        session: GitHubSession,
+        *,
+        most_runs: int = MOST_RUNS_LISTED,
+        remembered_runs: int = REMEMBERED_RUNS,
+    ) -> None:
         self._session = session
         self._most_runs = most_runs
+        self._remembered_runs = remembered_runs
+        # Where the last look into a repository that was not finished had come to: the run's id.
+        self._reached: dict[str, int] = {}
+        # The runs that wait for an approval and have no queued job, each with the `updated_at` of that time.
+        self._without_queued: OrderedDict[int, str] = OrderedDict()
 
-    def queued(self, repository: str, installation: int | None) -> list[WorkflowJobEvent]:
-        """Return the queued jobs of a repository's unfinished runs, each as the event that its webhook delivers.
+    def queued(self, repository: str, installation: int | None) -> Iterator[Sequence[WorkflowJobEvent]]:
+        """Yield the queued jobs of a repository's unfinished runs, each as the event that its webhook delivers.
+
+        Each step is one call to GitHub. Whoever takes the steps may stop after any of them: the next look then begins
+        with the run after the one where this one had come to. It does so after an error, too.
 
         Args:
             repository: `owner/name`.
@@ -43,14 +61,42 @@ class WorkflowJobs:
             UpstreamError: GitHub does not list them, or not all of them.
         """
         access = ScopeAccess(Scope("repository", repository), installation)
+        path = f"/repos/{repository}/actions/runs"
         runs: dict[int, _Run] = {}
+        is_cut_off = False
         for status in UNFINISHED_STATUSES:
-            path = f"/repos/{repository}/actions/runs"
-            found = dict(self._session.listing(path, access, "workflow_runs", _run, params={"status": status}))
-            if len(found) >= self._most_runs:
-                raise TransientError(f"{repository} has more unfinished runs than GitHub lists")
+            found: dict[int, _Run] = {}
+            pages = self._session.pages(
+                path, access, _run, key="workflow_runs", params={"status": status}, remembered=True
+            )
+            for page in pages:
+                found |= page
+                yield ()
+            is_cut_off = is_cut_off or len(found) >= self._most_runs
             runs |= found
-        return [event for number, run in runs.items() for event in self._queued_of(access, number, run)]
+        for number in self._in_turn(repository, runs):
+            self._reached[repository] = number
+            has_queued = False
+            for events in self._queued_of(access, number, runs[number]):
+                has_queued = has_queued or bool(events)
+                yield events
+            if runs[number].waits and not has_queued:
+                self._remember(number, runs[number])
+        self._reached.pop(repository, None)
+        if is_cut_off:
+            raise TransientError(f"{repository} has more unfinished runs than GitHub lists")
+
+    def _in_turn(self, repository: str, runs: "Mapping[int, _Run]") -> Iterable[int]:
+        """Return the runs to look into, the oldest first, but begin after the one that the last look had come to."""
+        reached = self._reached.get(repository, 0)
+        unknown = [n for n, run in runs.items() if not run.waits or self._without_queued.get(n) != run.updated_at]
+        return sorted(unknown, key=lambda number: (number <= reached, number))
+
+    def _remember(self, number: int, run: "_Run") -> None:
+        self._without_queued.pop(number, None)
+        self._without_queued[number] = run.updated_at
+        if len(self._without_queued) > self._remembered_runs:
+            self._without_queued.popitem(last=False)
 
     def is_queued(self, event: WorkflowJobEvent) -> bool | None:
         """Return whether an event's job waits for a runner now; None if the credentials may not see the job.
@@ -76,29 +122,46 @@ class WorkflowJobs:
         with expecting(f"GitHub's answer to GET {path} has no status"):
             return str(response.json["status"])
 
-    def _queued_of(self, access: ScopeAccess, run: int, about: "_Run") -> Iterator[WorkflowJobEvent]:
-        path = f"{access.scope.api_path}/actions/runs/{run}/jobs"
-        repository, organization = about
+    def _queued_of(self, access: ScopeAccess, number: int, run: "_Run") -> Iterator[list[WorkflowJobEvent]]:
+        path = f"{access.scope.api_path}/actions/runs/{number}/jobs"
         installation = Installation(id=access.installation) if access.installation else None
-        for job in self._session.listing(path, access, "jobs", _job, params={"filter": "latest"}):
-            if job is not None:
-                yield WorkflowJobEvent(
+        for page in self._session.pages(path, access, _job, key="jobs", params={"filter": "latest"}, remembered=True):
+            yield [
+                WorkflowJobEvent(
                     action="queued",
                     workflow_job=job,
-                    repository=repository,
-                    organization=organization,
+                    repository=run.repository,
+                    organization=run.organization,
                     installation=installation,
                 )
+                for job in page
+                if job is not None
+            ]
 
 
-type _Run = tuple[Repository, Owner | None]
+class _Run(NamedTuple):
+    """What is read of a run.
+
+    Attributes:
+        repository: its repository.
+        organization: the repository's owner, if that is one.
+        waits: whether it waits for an approval.
+        updated_at: when it changed last, as GitHub writes it; empty where GitHub does not say.
+    """
+
+    repository: Repository
+    organization: Owner | None
+    waits: bool
+    updated_at: str
 
 
 def _run(entry: Any) -> tuple[int, _Run]:
     repository = entry["repository"]
     owner = repository["owner"]
     organization = Owner(login=owner["login"]) if owner.get("type") == "Organization" else None
-    return int(entry["id"]), (Repository.model_validate(repository), organization)
+    updated_at = str(entry.get("updated_at") or "")
+    waits = entry.get("status") == "waiting" and updated_at != ""
+    return int(entry["id"]), _Run(Repository.model_validate(repository), organization, waits, updated_at)
 
 
 def _job(entry: Any) -> WorkflowJob | None:

@@ -1,13 +1,12 @@
 """One pass: what it has learned, scope by scope, and what it has done (pure)."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from orchestrator.config.profiles import groups_of_others
 from orchestrator.config.settings import Settings
-from orchestrator.errors import GitHubRefused, UpstreamError
 from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
@@ -15,6 +14,9 @@ from orchestrator.reconcile.view import ScopeView, WaitingJob
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import Scope, ScopeAccess, runner_scope
 from orchestrator.runners.task import TaskState
+
+# GitHub lets no job wait longer for a runner.
+QUEUED_AT_MOST = timedelta(hours=24)
 
 
 @dataclass
@@ -27,7 +29,7 @@ class ScopeFacts:
         jobs: its queued jobs, by job key.
         runners: those registered there; None while they are not listed.
         complete: whether every repository that has tasks here was looked at.
-        problem: why nothing can be decided here, if so.
+        problem: why nothing can be decided here, if so: the runners are unknown.
     """
 
     scope: Scope
@@ -71,6 +73,7 @@ class Pass:
         self.scopes: dict[str, ScopeFacts] = {}
         self.node_slots: Mapping[str, int] = {}
         self.counts: Counter[str] = Counter()
+        self._open: set[str] = set()
         for task in sorted(tasks, key=lambda task: task.created_at, reverse=True):
             if task.notes.origin is not None and rule.refusal(task.notes.origin.event) is None:
                 event = task.notes.origin.event
@@ -91,38 +94,53 @@ class Pass:
         if job is not None:
             self.scope_of(event).jobs[job.job_key] = job
 
-    def add_problem(self, repository: str, known_event: WorkflowJobEvent | None, error: UpstreamError) -> None:
-        """Take note that the queued jobs of a repository are unknown.
+    def leave_open(
+        self, repository: str, known_event: WorkflowJobEvent | None, *, may_need_others: bool = True
+    ) -> None:
+        """Take note that not all queued jobs of a repository are known.
 
-        If GitHub does not answer, nothing is decided in the scope of the repository's runners. If GitHub refuses (404,
-        403), the other repositories of the scope go on, but no task there is ended as surplus, because this repository
-        might need it.
+        The tasks that were started for its jobs stay. The other repositories of the scope go on.
 
         Args:
             repository: its full name.
             known_event: a job of the repository; without it, every scope that may be the repository's is affected.
-            error: what went wrong.
+            may_need_others: whether no task of the scope is to be ended as surplus, because this repository might need
+                it.
         """
-        affected = [self.scope_of(known_event)] if known_event is not None else self._possible_scopes(repository)
-        for facts in affected:
-            facts.complete = False
-            if not isinstance(error, GitHubRefused):
-                facts.problem = f"{repository}: {error}"
+        self._open.add(repository.lower())
+        if may_need_others:
+            affected = [self.scope_of(known_event)] if known_event is not None else self._possible_scopes(repository)
+            for facts in affected:
+                facts.complete = False
 
     def view(self, facts: ScopeFacts, runners: Sequence[Runner]) -> ScopeView:
         """Return what is known of a scope, for the decision."""
         url = self._url(facts.scope)
         elsewhere = (task for task in self.tasks if task.notes.url != url) if facts.jobs else ()
+        tasks = [task for task in self.tasks if task.notes.url == url]
         return ScopeView(
             access=facts.access,
             jobs=list(facts.jobs.values()),
             runners=runners,
-            tasks=[task for task in self.tasks if task.notes.url == url],
+            tasks=tasks,
             others=[task for task in elsewhere if task.job_key in facts.jobs],
             complete=facts.complete,
             period=timedelta(minutes=self._settings.reconcile_minutes),
+            assumed=self._assumed(tasks, facts.jobs),
             node_slots=self.node_slots,
         )
+
+    def _assumed(self, tasks: Iterable[TaskState], known: Container[str]) -> list[WaitingJob]:
+        """Return the jobs of living tasks that may be queued in a repository that was left open."""
+        assumed: dict[str, WaitingJob] = {}
+        for task in tasks:
+            event = task.notes.origin.event if task.notes.origin is not None and task.state != "finished" else None
+            if event is None or task.job_key in known or event.repository.full_name.lower() not in self._open:
+                continue
+            job = _waiting_job(event, self._settings)
+            if job is not None and job.age(self.now) < QUEUED_AT_MOST:
+                assumed[job.job_key] = job
+        return list(assumed.values())
 
     def summary(self) -> dict[str, object]:
         """Return what the pass saw and did, for the log."""

@@ -51,6 +51,7 @@ DELETIONS_PER_PASS = 200
 REMOVALS_PER_PASS = 60
 WAIT_REPORTS_PER_PASS = 10
 
+_MAY_WAIT = "its registration is about to expire, and its job may still wait"
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -72,11 +73,17 @@ def decide(view: ScopeView, now: datetime) -> list[Action]:
     expired = [task for task, remaining in waiting if remaining <= timedelta(0)]
 
     jobs = sorted(view.jobs, key=lambda job: job.age(now), reverse=True)
+    # What may be queued keeps its own task, so that no other job counts on it, but gets nothing new.
+    unserved_keys = {task.job_key for task in (*valid, *starting, *expiring, *expired)}
+    assumed = [job for job in view.assumed if job.job_key in unserved_keys]
     # Match waiting tasks before idle runners. A runner that has just taken a job still looks idle. If another job were
     # matched with it, the waiting task that this other job needs would be ended.
     sources: list[TaskState | Runner] = [*valid, *starting, *runners.foreign]
     assigned = assign(
-        [_Demand(job, may_use_idle=job.age(now) < IDLE_RUNNER_TRUSTED_FOR) for job in jobs],
+        [
+            *(_Demand(job, may_use_idle=job.age(now) < IDLE_RUNNER_TRUSTED_FOR) for job in jobs),
+            *(_Demand(job, may_use_idle=False) for job in assumed),
+        ],
         [[_Supply(source) for source in sources], [_Supply(task, expiring=True) for task in expiring]],
     )
     history = _History([*view.tasks, *view.others])
@@ -101,11 +108,14 @@ def decide(view: ScopeView, now: datetime) -> list[Action]:
             replacements.append(ReplaceTask(supply.source, job, number, "its registration is about to expire"))
         elif job.age(now) >= REPORT_WAIT_AFTER:
             wait_reports.append(Wait(job, supply.source, _waits_for(supply.source, view.node_slots)))
+    assumed_supplies = [assigned.get(len(jobs) + index) for index in range(len(assumed))]
+    renewed = {task.key: (task, job) for task, job in _to_renew(assumed, assumed_supplies, expired)}
+    replacements += (ReplaceTask(task, job, history.next_replacement(job), _MAY_WAIT) for task, job in renewed.values())
     needed = {supply.task_key for supply in assigned.values()}
     return [
         *replacements,
         *starts,
-        *(EndTask(task, "its registration has expired") for task in expired),
+        *(EndTask(task, "its registration has expired") for task in expired if task.key not in renewed),
         *(
             EndTask(task, "more runners wait than jobs")
             for task in (*valid, *expiring)
@@ -258,6 +268,17 @@ class _History:
     def next_replacement(self, job: WaitingJob) -> int:
         """The number of the job's next task, see `task_id`."""
         return max((replacement_of(task.task_id) + 1 for task in self.of(job)), default=0)
+
+
+def _to_renew(
+    assumed: Sequence[WaitingJob], supplies: Sequence[_Supply | None], expired: Sequence[TaskState]
+) -> Iterator[tuple[TaskState, WaitingJob]]:
+    """Yield the tasks to replace for jobs that may be queued: their registration is about to expire, or has expired."""
+    expired_of = {task.job_key: task for task in expired}
+    for job, supply in zip(assumed, supplies, strict=True):
+        task = expired_of.get(job.job_key) if supply is None else supply.source if supply.expiring else None
+        if isinstance(task, TaskState):
+            yield task, job
 
 
 class _Attempts:

@@ -1,19 +1,21 @@
 """The comparison of demand with supply: ask GitHub, decide scope by scope, act.
 
-What to do is decided in `orchestrator.reconcile.plan`. This module asks, and carries out what was decided. If something
-could not be asked, nothing is decided: that scope is left for the next pass, and the log says so.
+What to do is decided in `orchestrator.reconcile.plan`. This module asks, and carries out what was decided. If the
+runners of a scope could not be listed, nothing is decided there. If the jobs of a repository could not, or not all, the
+other repositories go on, and the tasks of that one stay. The log says so.
 """
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, assert_never
 
 from orchestrator.clock import Clock
 from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
-from orchestrator.errors import OrchestratorError, TransientError, UpstreamError
+from orchestrator.errors import GitHubRefused, OrchestratorError, TransientError, UpstreamError
 from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
@@ -47,11 +49,16 @@ log = Log(__name__)
 REPOSITORIES_PER_PASS = 60
 # How many of these are chosen in rotation, if there are more repositories than that.
 ROTATED_PER_PASS = 20
+# With so many calls a pass looks into one repository. What is left is looked into by the next passes.
+CALLS_PER_REPOSITORY = 60
+# After so many refusals in a row (404, 403) a repository no longer keeps tasks of others from being ended as surplus.
+# That is an hour with the default period.
+REFUSALS_HEEDED = 12
 # How long a repository is looked at after its last task has disappeared.
 REPOSITORY_REMEMBERED_FOR = timedelta(hours=24)
 
-# Returns the queued jobs of a repository; takes its full name and the GitHub App's installation.
-type QueuedJobs = Callable[[str, int | None], Sequence[WorkflowJobEvent]]
+# Yields the queued jobs of a repository, call by call; takes its full name and the GitHub App's installation.
+type QueuedJobs = Callable[[str, int | None], Iterator[Sequence[WorkflowJobEvent]]]
 # Returns the repositories that the credentials give access to, each with the GitHub App's installation. Takes
 # what tells by its login whether an account is asked after.
 type InstalledRepositories = Callable[[Callable[[str], bool]], Mapping[str, int]]
@@ -143,6 +150,7 @@ class Reconciler:
         self._within_quota = within_quota
         self._held = held
         self._remembered: dict[str, tuple[WorkflowJobEvent, datetime]] = {}
+        self._refusals: dict[str, int] = {}
 
     def run(self, tasks: Sequence[TaskState], now: datetime) -> None:
         """Make one pass; what fails is reported and left for the next.
@@ -199,43 +207,78 @@ class Reconciler:
             facts.problem = str(error)
 
     def _list_jobs(self, current: Pass, known_events: Mapping[str, WorkflowJobEvent]) -> None:
-        """Ask GitHub for the queued jobs of the repositories in view."""
+        """Ask GitHub for the queued jobs of the repositories in view, with one call each in turn.
+
+        So a repository with many runs takes no calls from the others.
+        """
         installed = self._list_installed(current.rule)
         named = dict.fromkeys([*known_events, *self._settings.reconcile_repositories, *installed])
         in_view = [repository for repository in named if current.rule.admits(repository.partition("/")[0])]
         chosen = rotation(in_view, int(current.now.timestamp()) // 60 // self._settings.reconcile_minutes)
+        self._refusals = {name: count for name, count in self._refusals.items() if name in in_view}
+        looks: deque[_Look] = deque()
         for repository in in_view:
             known_event = known_events.get(repository)
-            if repository not in chosen:
-                if known_event is not None:
-                    current.scope_of(known_event).complete = False
+            if repository in chosen:
+                installation = known_event.installation_id if known_event else None
+                events = self._queued_jobs(repository, installation or installed.get(repository))
+                looks.append(_Look(repository, known_event, events))
+            elif known_event is not None:
+                current.leave_open(repository, known_event)
+        while looks:
+            look = looks.popleft()
+            if self._go_on(current, look):
+                looks.append(look)
                 continue
-            installation = known_event.installation_id if known_event else None
-            try:
-                events = self._admitted(
-                    repository, self._queued_jobs(repository, installation or installed.get(repository))
-                )
-            except UpstreamError as error:
-                log(logging.WARNING, result=Result.SKIPPED, repository=repository, reason=str(error))
-                current.add_problem(repository, known_event, error)
-                continue
-            for event in events:
-                current.add_job(event)
+            for reason, jobs in look.refused.items():
+                log(logging.WARNING, result=Result.REFUSED, repository=look.repository, jobs=jobs, reason=reason)
 
-    def _admitted(self, repository: str, events: Iterable[WorkflowJobEvent]) -> list[WorkflowJobEvent]:
-        """Leave out the jobs that may have no runner, and log why."""
-        admitted: list[WorkflowJobEvent] = []
-        refused: Counter[str] = Counter()
+    def _go_on(self, current: Pass, look: "_Look") -> bool:
+        """Look into a repository with one call more; return whether there is more to do."""
+        try:
+            events = next(look.events, None)
+            for event in self._admitted(look, events or ()):
+                current.add_job(event)
+        except GitHubRefused as error:
+            self._refused(current, look, error)
+            return False
+        except UpstreamError as error:
+            self._leave_open(current, look, str(error))
+            return False
+        if events is None:
+            self._refusals.pop(look.repository, None)
+            return False
+        look.calls += 1
+        if look.calls > CALLS_PER_REPOSITORY:
+            self._leave_open(current, look, f"it takes more than {CALLS_PER_REPOSITORY} calls; the next pass goes on")
+            return False
+        return True
+
+    def _refused(self, current: Pass, look: "_Look", error: GitHubRefused) -> None:
+        """Take note of a refusal. It may be for good: the repository is gone, or the credentials do not reach it."""
+        count = self._refusals.get(look.repository, 0) + 1
+        self._refusals[look.repository] = count
+        if count < REFUSALS_HEEDED:
+            self._leave_open(current, look, str(error))
+            return
+        if count == REFUSALS_HEEDED:
+            reason = f"{error}; after {count} refusals it holds up no other repository any more"
+            log(logging.WARNING, result=Result.SKIPPED, repository=look.repository, reason=reason)
+        current.leave_open(look.repository, look.known_event, may_need_others=False)
+
+    def _leave_open(self, current: Pass, look: "_Look", reason: str) -> None:
+        log(logging.WARNING, result=Result.SKIPPED, repository=look.repository, reason=reason)
+        current.leave_open(look.repository, look.known_event)
+
+    def _admitted(self, look: "_Look", events: Iterable[WorkflowJobEvent]) -> Iterator[WorkflowJobEvent]:
+        """Leave out the jobs that may have no runner, and take note why."""
         for event in events:
             admission = admit(event, self._settings)
             refusal = self._boundary.refusal(event, admission.profile) if isinstance(admission, Admitted) else None
             if refusal is None:
-                admitted.append(event)
+                yield event
             else:
-                refused[refusal] += 1
-        for reason, jobs in refused.items():
-            log(logging.WARNING, result=Result.REFUSED, repository=repository, jobs=jobs, reason=reason)
-        return admitted
+                look.refused[refusal] += 1
 
     def _list_installed(self, rule: AccountRule) -> Mapping[str, int]:
         try:
@@ -317,6 +360,25 @@ class Reconciler:
             return Result.REPLACED
         self._tasks.end_waiting(started.pool, started.task_id)
         return Result.LEFT
+
+
+@dataclass
+class _Look:
+    """A repository that a pass looks into.
+
+    Attributes:
+        repository: its full name.
+        known_event: a job of it, if one is known.
+        events: yields its queued jobs, call by call.
+        calls: how many were made.
+        refused: how many of its jobs may have no runner, by the reason.
+    """
+
+    repository: str
+    known_event: WorkflowJobEvent | None
+    events: Iterator[Sequence[WorkflowJobEvent]]
+    calls: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
 
 
 def _level(action: Action) -> int:

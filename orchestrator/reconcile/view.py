@@ -61,6 +61,8 @@ class ScopeView:
         complete: whether every repository that has tasks here was looked at. If not, a task that seems surplus may be
             needed.
         period: the time between two passes.
+        assumed: jobs that are not known to be queued, but may be: tasks were started for them, and their repositories
+            were not looked at completely.
         node_slots: how many slots a node has, by pool, where that was asked.
     """
 
@@ -71,4 +73,5 @@ class ScopeView:
     others: Sequence[TaskState]
     complete: bool
     period: timedelta
+    assumed: Sequence[WaitingJob] = ()
     node_slots: Mapping[str, int] = field(default_factory=dict)

@@ -68,5 +68,4 @@ def _became(task: TaskState) -> str:
         return "ran a job; if it was another one, a pass starts a runner for this one"
     if task.ended_by_request:
         return "was ended on request"
-    code = "no exit code" if task.exit_code is None else f"exit code {task.exit_code}"
-    return f"ended without a job: {code}"
+    return f"ended without a job: {task.ending}"

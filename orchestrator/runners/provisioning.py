@@ -163,7 +163,8 @@ class Provisioner:
             return replace(known, result=Result.GONE)
         if still_queued is None and earlier.last.ended_by_request:  # probably because the job was cancelled
             return known
-        return replace(self._start_once(event, profile, earlier.next_number), reason=earlier.story)
+        another = self._start_once(event, profile, earlier.next_number)
+        return replace(another, reason=another.reason or earlier.story)
 
     def _start_once(self, event: WorkflowJobEvent, profile: Profile, replacement: int) -> Outcome:
         """Start a runner for a queued job unless there is a task of its id, or the job may have no runner."""

@@ -1,11 +1,12 @@
-"""`python -m sandbox.chaos --jobs N --seed S [--boost] [--json]`: exit code 1 if an invariant breaks."""
+"""`python -m sandbox.chaos --jobs N --seed S [--boost] [--scenario NAME]`: exit code 1 if an invariant breaks."""
 
 import argparse
 import sys
 import time
 from collections.abc import Sequence
 
-from sandbox.chaos.options import NETS, Options
+from sandbox.chaos.fairness import simulate_fairness
+from sandbox.chaos.options import NETS, SCENARIOS, Options
 from sandbox.chaos.report import Report, stories
 from sandbox.chaos.world import simulate
 
@@ -18,12 +19,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--boost", action="store_true", help="with PoolBoost=resize")
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     parser.add_argument("--without", action="append", default=[], choices=NETS, help="switch a net off")
+    parser.add_argument("--scenario", action="append", default=[], choices=SCENARIOS, help="what happens as well")
     given = parser.parse_args(arguments)
     if given.jobs < 1:
         parser.error("--jobs must be at least 1")
-    options = Options(given.jobs, given.seed, frozenset(given.without), given.boost)
+    scenarios = frozenset(given.scenario)
+    greedy = "greedy" in scenarios  # two worlds are compared, and trouble would befall each at another place
+    options = Options(
+        given.jobs, given.seed, frozenset(given.without), given.boost, trouble=not greedy, scenarios=scenarios
+    )
     began = time.perf_counter()
-    world = simulate(options)
+    world = (simulate_fairness if greedy else simulate)(options)
     report = Report.of(world, time.perf_counter() - began)
     print(report.as_json() if given.json else report.as_text())
     if not report.broken:

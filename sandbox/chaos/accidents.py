@@ -59,13 +59,14 @@ class Accidents:
         self._random = random.Random(f"{seed}-accidents")  # noqa: S311 - a simulation
         self._faults = faults
         self._over = False
+        self._down_until: dict[str, float] = {}
         self.outages: list[tuple[float, float]] = []
 
     def begin(self, seconds: float) -> None:
         """Draw what happens within so many seconds."""
         draw = self._random
         for service in self._victims.weathers:
-            self._outage(service, draw.uniform(0.1, 0.9) * seconds, draw.uniform(180, 600), draw.choice(KINDS))
+            self.outage(service, draw.uniform(0.1, 0.9) * seconds, draw.uniform(180, 600), draw.choice(KINDS))
         hours = seconds / 3600
         for action, per_hour in (
             (self._storm, 2.0),
@@ -88,16 +89,20 @@ class Accidents:
         if not self._over:
             action()
 
-    def _outage(self, service: str, at: float, seconds: float, kind: str) -> None:
+    def outage(self, service: str, at: float, seconds: float, kind: str) -> None:
+        """Let a service fail altogether, some time from now and for some time."""
         weather = self._victims.weathers[service]
 
         def begin() -> None:
             self._faults[f"{service}: total outage ({kind})"] += 1
             self.outages.append((self._loop.now(), self._loop.now() + seconds))
+            self._down_until[service] = max(self._down_until.get(service, 0.0), at + seconds)
             weather.outage = kind
             self._victims.network.set_down(service, down=kind == "refused")
 
         def end() -> None:
+            if self._down_until.get(service, 0.0) > at + seconds:
+                return  # a longer one goes on
             weather.outage = None
             self._victims.network.set_down(service, down=False)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from orchestrator.azure.batch_jobs import job_id, note_id
+from orchestrator.azure.batch_jobs import note_id
 from orchestrator.azure.request_queue import POISON, REQUESTS
 from orchestrator.delivery.answer import Answer
 from orchestrator.runners.task import task_of_runner
@@ -14,7 +14,6 @@ from sandbox.chaos.simulated_batch import SimulatedBatch
 from sandbox.chaos.simulated_containers import SimulatedContainers
 from sandbox.chaos.simulated_host import RECONCILE, TEND_POOLS, TimerTrigger
 from sandbox.chaos.virtual_time import VirtualLoop
-from sandbox.chaos.workload import ORGANIZATION
 from sandbox.github import GitHub
 from sandbox.github.model import Runner
 from sandbox.storage_queue import QueueService
@@ -31,7 +30,6 @@ CALLS_PER_LOOK = 8
 # Statuses and results of the documented answers that no delivery of GitHub's is given while the settings are right.
 _NOT_FOR_GITHUB = frozenset({400, 401, 413, 415, "misconfigured"})
 _POOLS = (LINUX_POOL, WINDOWS_POOL)
-_BATCH_JOBS = frozenset(job_id(pool, ORGANIZATION, "normal") for pool in _POOLS)
 # The Batch jobs that hold a pool's formula while a boost has switched it off.
 _BOOST_NOTES = tuple(note_id(pool) for pool in _POOLS)
 
@@ -79,8 +77,9 @@ class Invariants:
             outages: when each total outage began and ended, in epoch seconds.
         """
         unused: dict[Key, list[str]] = {}
+        ours = self._batch.jobs_on(_POOLS)
         for job, task_id, state in self._batch.live_tasks():
-            record = self._ledger.record_of(task_id) if job in _BATCH_JOBS else None
+            record = self._ledger.record_of(task_id) if job in ours else None
             if record is not None and (state == "active" or self._containers.unused(job, task_id)):
                 unused.setdefault(record.key, []).append(task_id)
         now = self._loop.now()
@@ -107,7 +106,8 @@ class Invariants:
 
     def left_over(self) -> list[str]:
         """Name everything of ours that is still there."""
-        found = [f"task {task} is {state}" for job, task, state in self._batch.live_tasks() if job in _BATCH_JOBS]
+        ours = self._batch.jobs_on(_POOLS)
+        found = [f"task {task} is {state}" for job, task, state in self._batch.live_tasks() if job in ours]
         left_to_github = self.left_to_github()
         found += [
             f"runner {runner.name} is registered"
@@ -124,7 +124,7 @@ class Invariants:
         A process that dies between a JIT registration and its task leaves one behind, and so does a Batch job that is
         deleted while its runners are gone: nothing tells these from the runners of another installation.
         """
-        known = self._batch.known_tasks(_BATCH_JOBS)
+        known = self._batch.known_tasks(self._batch.jobs_on(_POOLS))
         return [
             runner
             for runner in self._github.runners

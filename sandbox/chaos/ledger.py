@@ -188,6 +188,14 @@ class Ledger:
         """The jobs that wait for a runner of ours."""
         return [record for record in self.records.values() if record.waits]
 
+    def of_owner(self, owner: str) -> list[Record]:
+        """Return the jobs of an account that a runner has taken."""
+        return [
+            record
+            for record in self.records.values()
+            if record.taken_at is not None and record.key[0].partition("/")[0] == owner
+        ]
+
     def waits_for_task(self) -> list[float]:
         """Return the seconds from queued to the job's task (or to a runner made for another job), ascending."""
         found = []

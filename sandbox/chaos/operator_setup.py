@@ -7,7 +7,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sandbox.batch import Batch
 from sandbox.chaos.options import Options
-from sandbox.chaos.workload import ORGANIZATION, PUBLIC, REPOSITORIES
+from sandbox.chaos.scenarios import STRANGER
+from sandbox.chaos.workload import GREEDY, ORGANIZATION, PUBLIC, REPOSITORIES
 from sandbox.github import GitHub
 from sandbox.github.model import Scope
 
@@ -16,6 +17,8 @@ LINUX_POOL, WINDOWS_POOL = "batchLinux", "batchWindows"
 SECRET_SETTINGS = frozenset(
     {"AzureWebJobsStorage", "BatchAccountKey", "GithubWebhookSecret", "GithubToken", "GithubAppPrivateKey"}
 )
+# What the scenarios make of `AllowedOrganizations`. Without the setting, the account that owns the App is served.
+ALLOWED = {"greedy": f"{ORGANIZATION},{GREEDY}"}
 
 
 def set_up(options: Options, github: GitHub, batch: Batch, *, batch_url: str, storage: str) -> dict[str, str]:
@@ -48,21 +51,28 @@ def set_up(options: Options, github: GitHub, batch: Batch, *, batch_url: str, st
         github.add_repository(name, private=name != PUBLIC)
     if not options.per_repository:
         # Like GitHub's own default group, and unlike the stand-in's: not for public repositories.
-        github.add_runner_group(Scope("organization", ORGANIZATION), "internal", public=False)
+        for organization in (ORGANIZATION, *([GREEDY] if "greedy" in options.scenarios else [])):
+            github.add_runner_group(Scope("organization", organization), "internal", public=False)
         settings["RunnerGroup"] = "internal"
-    return settings | (_app(github, secret) if options.app else _token(github, secret))
+    return settings | (_app(options, github, secret) if options.app else _token(github, secret))
 
 
-def _app(github: GitHub, secret: str) -> dict[str, str]:
+def _app(options: Options, github: GitHub, secret: str) -> dict[str, str]:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     app = github.add_app(public.decode())
     github.install(app, ORGANIZATION)
+    for scenario, organization in (("stranger", STRANGER), ("greedy", GREEDY)):
+        if scenario in options.scenarios:
+            github.install(app, organization)
     github.add_hook(WEBHOOK, secret, app=app)
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return {"GithubAppId": str(app.id), "GithubAppPrivateKey": private.decode()}
+    settings = {"GithubAppId": str(app.id), "GithubAppPrivateKey": private.decode()}
+    for scenario in options.scenarios & ALLOWED.keys():
+        settings["AllowedOrganizations"] = ALLOWED[scenario]
+    return settings
 
 
 def _token(github: GitHub, secret: str) -> dict[str, str]:

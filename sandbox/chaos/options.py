@@ -7,6 +7,8 @@ from dataclasses import dataclass
 SETTLES_IN = 2 * 3600.0
 # What `Options.without` can switch off.
 NETS = ("control loop", "reconciliation", "redelivery", "queue")
+# What `Options.scenarios` can add; see `sandbox.chaos.scenarios`.
+SCENARIOS = ("stranger", "greedy", "cancels", "outage", "registry", "evictions", "clock")
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Options:
         boost: whether pools are enlarged at once (`PoolBoost=resize`); of no influence on what is drawn.
         trouble: whether anything goes wrong at all.
         settles_in: seconds after the last trouble in which every job must be served.
+        scenarios: what happens beside what is drawn, see `SCENARIOS`; of no influence on what is drawn.
     """
 
     jobs: int
@@ -28,11 +31,13 @@ class Options:
     boost: bool = False
     trouble: bool = True
     settles_in: float = SETTLES_IN
+    scenarios: frozenset[str] = frozenset()
 
     @property
     def command(self) -> str:
         """The command line that simulates the same."""
         parts = [f"python -m sandbox.chaos --jobs {self.jobs} --seed {self.seed}", *(["--boost"] if self.boost else [])]
+        parts += [f"--scenario {scenario}" for scenario in sorted(self.scenarios)]
         return " ".join(parts + [f"--without {net!r}" for net in sorted(self.without)])
 
     @property
@@ -48,7 +53,7 @@ class Options:
     @property
     def app(self) -> bool:
         """Whether a GitHub App is used instead of a token."""
-        return bool(self.seed & 4)
+        return bool(self.seed & 4) or not self.scenarios.isdisjoint(("stranger", "greedy", "clock"))
 
     @property
     def instances(self) -> int:

@@ -39,7 +39,7 @@ def virtual_sdk(threads: Threads) -> Iterator[None]:
 
         @classmethod
         def utcnow(cls) -> Self:
-            return cls.fromtimestamp(loop.now(), dt.UTC).replace(tzinfo=None)
+            return cls.fromtimestamp(loop.now() + threads.clock_off, dt.UTC).replace(tzinfo=None)
 
     class Thread:
         """What the SDK takes for a `threading.Thread`."""

@@ -79,8 +79,8 @@ class Report:
             passes=world.host.fired[RECONCILE],
             restarts=world.host.restarts,
             resizes=world.batch.resizes,
-            p50_s=_quantile(waits, 0.5),
-            p95_s=_quantile(waits, 0.95),
+            p50_s=quantile(waits, 0.5),
+            p95_s=quantile(waits, 0.95),
             settled_s=round(world.settled_after, 1),
             clean_s=round(world.clean_after, 1),
             virtual_s=round(world.loop.time(), 1),
@@ -125,7 +125,8 @@ def stories(violations: list[Violation]) -> str:
     return "\n".join(lines)
 
 
-def _quantile(ascending: list[float], share: float) -> float:
+def quantile(ascending: list[float], share: float) -> float:
+    """Return the number that a share of the numbers does not exceed, 0 if there are none."""
     return round(ascending[min(len(ascending) - 1, int(share * len(ascending)))], 1) if ascending else 0.0
 
 

@@ -54,6 +54,10 @@ class SimulatedBatch(Batch):
         """Return the ids of all tasks of these jobs, whatever their state."""
         return {task.id for job in self._state.jobs.values() if job.id in jobs for task in job.tasks.values()}
 
+    def jobs_on(self, pools: Collection[str]) -> set[str]:
+        """Return the ids of all jobs whose tasks run on these pools."""
+        return {job.id for job in self._state.jobs.values() if job.pool_id in pools}
+
     def has_job(self, job: str) -> bool:
         """Whether there is such a job, in whatever state."""
         return job.lower() in self._state.jobs

@@ -45,6 +45,11 @@ class SimulatedContainers:
         seed: of delays and of what goes wrong.
         faults: counts what went wrong.
         tell: takes a line for the story of a task.
+
+    Attributes:
+        registry_down: whether no image can be pulled.
+        fail: ends a task that could not be started, with a code and a message.
+        ended: when each container ended, in epoch seconds, with its pool.
     """
 
     def __init__(
@@ -63,6 +68,9 @@ class SimulatedContainers:
         self._live: dict[tuple[str, str, int], Container] = {}
         self._lost_nodes: set[str] = set()
         self.troubled = False
+        self.registry_down = False
+        self.fail: Callable[[str, str, str, str], None] = lambda *_: None
+        self.ended: list[tuple[float, str]] = []
         github.subscribe(self._hear)
 
     # What Batch asks for ---------------------------------------------------------------------------------------------
@@ -74,6 +82,8 @@ class SimulatedContainers:
         self._tell(run.task_id, f"container starts on {run.node_id}")
         if "GHR_URL" not in run.environment:  # not a runner: somebody else's task
             self._later(container, 300.0, self._exit, container, JOB_RAN)
+        elif self.registry_down:
+            self._later(container, 20.0, self._no_image, container)
         elif self._bad_luck("container never starts", NEVER_STARTS):
             self._later(container, self._random.uniform(5, 60), self._exit, container, BROKEN)
         else:
@@ -115,6 +125,12 @@ class SimulatedContainers:
         return [(job, task) for (job, task, _), container in self._live.items() if container.run.node_id == node_id]
 
     # What the image does ---------------------------------------------------------------------------------------------
+
+    def _no_image(self, container: Container) -> None:
+        self._faults["image cannot be pulled"] += 1
+        self._over(container, "its image cannot be pulled")
+        run = container.run
+        self.fail(run.job_id, run.task_id, "ContainerInvalidImage", "The container image is invalid.")
 
     def _register(self, container: Container) -> None:
         given = container.run.environment
@@ -241,6 +257,7 @@ class SimulatedContainers:
 
     def _over(self, container: Container, why: str) -> None:
         container.stage = Stage.OVER
+        self.ended.append((self._loop.now(), container.run.pool_id))
         self._live.pop((container.run.job_id, container.run.task_id, container.run.attempt), None)
         self._tell(container.run.task_id, f"container ended: {why}")
 

@@ -129,12 +129,16 @@ class Threads(Executor):
 
     Args:
         loop: decides whose turn it is; it runs where this is made.
+
+    Attributes:
+        clock_off: seconds by which the clock of every process is ahead.
     """
 
     def __init__(self, loop: VirtualLoop) -> None:
         self.loop = loop
         self.hub = greenlet.getcurrent()
         self.closed = False
+        self.clock_off = 0.0
         self.working: set[Worker] = set()
         self._number = 0
 
@@ -151,7 +155,7 @@ class Threads(Executor):
     def runtime(self) -> Runtime:
         """What an application takes for its process's clock, threads, locks and timers."""
         return Runtime(
-            clock=lambda: datetime.fromtimestamp(self.loop.now(), UTC),
+            clock=lambda: datetime.fromtimestamp(self.loop.now() + self.clock_off, UTC),
             lock=self.lock,
             start_timer=self.later,
             upstream_threads=self,

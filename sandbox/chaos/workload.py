@@ -11,6 +11,8 @@ ORGANIZATION = "acme"
 REPOSITORIES = tuple(f"{ORGANIZATION}/{name}" for name in ("app", "web", "infra", "data"))
 # A repository that may have no runners (`AllowPublicRepositories` is off).
 PUBLIC = f"{ORGANIZATION}/open-source"
+# Another organization, which may have runners too.
+GREEDY = "globex"
 JOBS_PER_HOUR = 900
 
 LINUX, OLD_LINUX, WINDOWS = ("ubuntu-latest",), ("ubuntu-22.04",), ("windows-latest",)
@@ -38,7 +40,8 @@ class Arrival:
 
 def is_served(repository: str, labels: Sequence[str]) -> bool:
     """Whether a job shall have a runner."""
-    return repository != PUBLIC and labels[0] == "self-hosted" and tuple(labels[1:]) in (LINUX, OLD_LINUX, WINDOWS)
+    known = repository.partition("/")[0] in (ORGANIZATION, GREEDY) and repository != PUBLIC
+    return known and labels[0] == "self-hosted" and tuple(labels[1:]) in (LINUX, OLD_LINUX, WINDOWS)
 
 
 def arrivals(jobs: int, seed: int) -> list[Arrival]:

@@ -19,6 +19,7 @@ from sandbox.chaos.network import Network
 from sandbox.chaos.operator_setup import LINUX_POOL, SECRET_SETTINGS, WINDOWS_POOL, set_up
 from sandbox.chaos.options import Options
 from sandbox.chaos.patches import virtual_sdk, without
+from sandbox.chaos.scenarios import CLOCK_OFF, EVICTION_EVERY, OUTAGE, REGISTRY_OUTAGE, least_duration, more_arrivals
 from sandbox.chaos.simulated_batch import SimulatedBatch
 from sandbox.chaos.simulated_containers import SimulatedContainers
 from sandbox.chaos.simulated_host import RECONCILE, TEND_POOLS, SimulatedHost
@@ -62,6 +63,7 @@ class World:
         self._dirty = True
         self._expected = 0
         self.threads = Threads(loop)
+        self.threads.clock_off = CLOCK_OFF if "clock" in options.scenarios else 0.0
         self.network = Network(loop, seed)
         self.deliveries = Deliveries(self.threads, self.ledger, seed=seed, faults=self.faults, post=self._post)
         self.github = GitHub(
@@ -72,6 +74,7 @@ class World:
         self.batch = SimulatedBatch(
             pools(options), executor=self.containers, clock=loop.now, changed=self._task_changed, soon=loop.call_soon
         )
+        self.containers.fail = self.batch.fail_task
         self.queue = QueueService(clock=loop.now)
         self.weathers: dict[str, Weather] = {}
         services: dict[Api, GitHub | SimulatedBatch | QueueService] = {
@@ -120,12 +123,14 @@ class World:
     # The course of things --------------------------------------------------------------------------------------------
 
     async def _live(self) -> None:
-        todo = arrivals(self.options.jobs, self.options.seed)
+        todo = arrivals(self.options.jobs, self.options.seed) + more_arrivals(self.options)
         for arrival in todo:
             self.loop.call_later(60 + arrival.at, self._begin, arrival)
-        busy = 60 + todo[-1].at + TROUBLE_AFTER
+        busy = 60 + max(arrival.at for arrival in todo) + TROUBLE_AFTER
+        busy = max(busy, least_duration(self.options))
         if self.options.trouble:
             self._trouble(busy)
+        self._scenarios(busy)
         await self._until(busy)
         self._calm()
         calm_at = self.loop.time()
@@ -167,6 +172,26 @@ class World:
             weather.share = RARE
         self.deliveries.troubled = self.containers.troubled = self.steps.deadly = True
         self.accidents.begin(seconds)
+
+    def _scenarios(self, seconds: float) -> None:
+        scenarios = self.options.scenarios
+        if "outage" in scenarios:
+            for service in ("github", "batch"):
+                self.accidents.outage(service, OUTAGE[0], OUTAGE[1] - OUTAGE[0], "errors")
+        if "registry" in scenarios:
+            for at, down in zip(REGISTRY_OUTAGE, (True, False), strict=True):
+                self.loop.call_later(at, setattr, self.containers, "registry_down", down)
+        if "evictions" in scenarios:
+            for number in range(1, int(seconds / EVICTION_EVERY)):
+                self.loop.call_later(number * EVICTION_EVERY, self._evict)
+
+    def _evict(self) -> None:
+        """Lose the first node that runs something."""
+        nodes = [node for pool in (LINUX_POOL, WINDOWS_POOL) for node in self.batch.node_ids(pool)]
+        busy = next((node for node in nodes if self.containers.on_node(node)), None)
+        if busy is not None:
+            self.faults["node evicted"] += 1
+            self._lose_node(busy)
 
     def _calm(self) -> None:
         self.deliveries.troubled = self.containers.troubled = self.steps.deadly = False

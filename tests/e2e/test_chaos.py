@@ -8,21 +8,27 @@ from typing import Any
 
 import pytest
 
+import orchestrator.azure.tasks
 import orchestrator.delivery.receiver
 import orchestrator.github.session
 import orchestrator.reconcile.plan
 import orchestrator.runners.provisioning
+import sandbox.chaos.operator_setup
 import sandbox.chaos.simulated_containers
 import sandbox.chaos.world
 from orchestrator.application import Application
+from orchestrator.azure.batch_jobs import former_job_id
 from orchestrator.azure.pools import PoolClient
 from orchestrator.delivery.answer import Answer
 from orchestrator.github.client import GitHubClient
 from orchestrator.reconcile.action import RemoveRunner
 from orchestrator.reconcile.view import ScopeView
 from sandbox.chaos.__main__ import main
+from sandbox.chaos.fairness import simulate_fairness
 from sandbox.chaos.options import Options
 from sandbox.chaos.report import Report, stories
+from sandbox.chaos.scenarios import STRANGER
+from sandbox.chaos.workload import GREEDY, ORGANIZATION
 from sandbox.chaos.world import World, simulate
 
 # What it passes through is covered by tests that look closer; measuring it would double its time.
@@ -32,6 +38,7 @@ SERVED = "every queued job is served"
 SURPLUS = "no more runners than jobs"
 LEFT_OVER = "nothing is left over"
 NOBODY = "nothing for nobody"
+FAIRNESS = "a modest organization has its turn"
 FOREIGN = "nothing foreign is touched"
 CALLS = "calls stay within the budget"
 SECRETS = "no secret in the log"
@@ -99,6 +106,38 @@ def test_it_repeats() -> None:
     assert first == second
 
 
+class TestScenarios:
+    """What happens beside what the seed draws."""
+
+    def test_stranger(self) -> None:
+        """An organization of somebody else's that installed the App gets no runner."""
+        world = simulate(Options(10, 6, scenarios=frozenset({"stranger"})))
+        holds(world)
+        assert any(job.repository.owner == STRANGER for job in world.github.jobs)
+
+    @pytest.mark.parametrize(
+        ("scenario", "seed", "fault"),
+        [
+            ("outage", 4, "batch: outage errors"),
+            ("cancels", 0, "cancelled while queued"),
+            ("registry", 0, "image cannot be pulled"),
+            ("evictions", 1, "node evicted"),
+            ("clock", 4, None),
+        ],
+    )
+    def test_nothing_is_lost(self, scenario: str, seed: int, fault: str | None) -> None:
+        """Whatever a scenario takes away, every job that GitHub lists as queued is served and nothing is left over."""
+        world = simulate(Options(12, seed, trouble=False, scenarios=frozenset({scenario})))
+        holds(world)
+        assert fault is None or world.faults[fault] > 0
+
+    def test_greedy(self) -> None:
+        """An organization that queues far more than fits costs another one the time of two slots at most."""
+        world = simulate_fairness(Options(20, 7, trouble=False, scenarios=frozenset({"greedy"})))
+        holds(world)
+        assert len(world.ledger.of_owner(GREEDY)) > len(world.ledger.of_owner(ORGANIZATION)) > 0
+
+
 class TestEachCheckCanFail:
     """A net that is switched off, or a mistake that is made on purpose, is found by its invariant."""
 
@@ -132,6 +171,18 @@ class TestEachCheckCanFail:
         """Admitting the jobs of public repositories shows."""
         monkeypatch.setattr("orchestrator.jobs.admission._refusal", lambda *_: None)
         assert NOBODY in simulate(Options(20, 24, trouble=False)).ledger.broken
+
+    def test_stranger(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Runners for an organization that may have none show."""
+        monkeypatch.setattr(sandbox.chaos.operator_setup, "ALLOWED", {"stranger": f"acme,{STRANGER}"})
+        options = Options(5, 6, trouble=False, scenarios=frozenset({"stranger"}))
+        assert NOBODY in simulate(options).ledger.broken
+
+    def test_fairness(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One Batch job for all organizations lets a modest one wait behind a greedy one."""
+        monkeypatch.setattr(orchestrator.azure.tasks, "job_id", lambda pool, *_: former_job_id(pool))
+        options = Options(20, 7, trouble=False, scenarios=frozenset({"greedy"}))
+        assert FAIRNESS in simulate_fairness(options).ledger.broken
 
     def test_foreign(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Removing every runner that is offline, whosever it is, shows."""

@@ -91,7 +91,7 @@ def test_github_control_loop(github: GitHub, github_url: str, app_keys: tuple[st
         listed = RunnerGroups(session).listed(ScopeAccess(Scope("organization", "acme"), None), name)
         assert [group.name for group in listed] == ["Default", "Batch"]
     for _ in range(2):
-        events = WorkflowJobs(session).queued(REPOSITORY, None)
+        events = [event for page in WorkflowJobs(session).queued(REPOSITORY, None) for event in page]
     assert len(events) == 102
     assert WorkflowJobs(session).is_queued(events[0])
     assert len(github.recorder.calls) > 2 * 101

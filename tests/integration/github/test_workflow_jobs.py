@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -29,6 +30,18 @@ def jobs(session: GitHubSession) -> WorkflowJobs:
     return WorkflowJobs(session)
 
 
+def queued(jobs: WorkflowJobs, repository: str = REPOSITORY, installation: int | None = None) -> list[WorkflowJobEvent]:
+    """Return the queued jobs of all steps."""
+    return [event for events in jobs.queued(repository, installation) for event in events]
+
+
+def looked_into(github: GitHub) -> list[int]:
+    """Return the runs whose jobs were asked for since the last time, and forget the calls."""
+    calls = [call.split()[1].split("/") for call in github.recorder.calls]
+    github.recorder.clear()
+    return [int(parts[6]) for parts in calls if parts[-1].partition("?")[0] == "jobs"]
+
+
 def event_of(job: Job, **changes: Any) -> WorkflowJobEvent:
     """Return the delivery of a job."""
     about = {"id": job.id, "run_id": job.run_id, "labels": list(job.labels)}
@@ -40,7 +53,7 @@ class TestQueuedJobs:
 
     def test_of_unfinished_runs(self, github: GitHub, jobs: WorkflowJobs) -> None:
         """Queued jobs are found in runs that are queued, in progress, or waiting for an approval; no others."""
-        queued = github.queue_job(REPOSITORY, LABELS)
+        alone = github.queue_job(REPOSITORY, LABELS)
         started = github.queue_run(REPOSITORY, [JobPlan(LABELS, name="done"), JobPlan(LABELS, name="open")])
         github.cancel_job(started.jobs[0].id)
         held = github.queue_run(
@@ -49,8 +62,8 @@ class TestQueuedJobs:
         github.queue_job(REPOSITORY, LABELS, environment="production")
         github.cancel_job(github.queue_job(REPOSITORY, LABELS).id)
         github.queue_job("acme/other", LABELS)
-        found = {event.workflow_job.id for event in jobs.queued(REPOSITORY, None)}
-        assert found == {queued.id, started.jobs[1].id, held.jobs[1].id}
+        found = {event.workflow_job.id for event in queued(jobs)}
+        assert found == {alone.id, started.jobs[1].id, held.jobs[1].id}
 
     def test_beside_one_that_waits(self, github: GitHub, jobs: WorkflowJobs) -> None:
         """A queued job of a run that GitHub calls waiting is found."""
@@ -60,7 +73,7 @@ class TestQueuedJobs:
             Fault("status", "GET */actions/runs", times=2, status=200, body='{"total_count": 0, "workflow_runs": []}'),
             Fault("status", "GET */actions/runs", status=200, body=whole),
         )
-        assert len(jobs.queued(REPOSITORY, None)) == 2
+        assert len(queued(jobs)) == 2
         assert [e["url"].rpartition("status=")[2].partition("&")[0] for e in github.recorder.exchanges[:3]] == [
             "queued",
             "in_progress",
@@ -70,7 +83,7 @@ class TestQueuedJobs:
     def test_as_the_webhook_tells(self, github: GitHub, jobs: WorkflowJobs) -> None:
         """An event from the list holds what the delivery of the same job holds."""
         job = github.queue_job(REPOSITORY, LABELS, name="build (1)")
-        (event,) = jobs.queued(REPOSITORY, 77)
+        (event,) = queued(jobs, installation=77)
         assert (event.action, event.workflow_job.id, event.workflow_job.run_attempt) == ("queued", job.id, 1)
         assert (event.workflow_job.name, event.workflow_job.labels) == ("build (1)", LABELS)
         assert event.workflow_job.created_at is not None
@@ -84,34 +97,34 @@ class TestQueuedJobs:
         """A user's repository has no organization, and one that is public is told as such."""
         github.add_repository("mona/app", owner_type="User", private=False)
         github.queue_job("mona/app", LABELS)
-        (event,) = jobs.queued("mona/app", None)
+        (event,) = queued(jobs, "mona/app")
         assert (event.organization, event.installation, event.repository.is_public) == (None, None, True)
 
     def test_many_runs(self, github: GitHub, jobs: WorkflowJobs) -> None:
         """Runs are read over all pages, each run's jobs once."""
         for _ in range(120):
             github.queue_job(REPOSITORY, LABELS)
-        assert len(jobs.queued(REPOSITORY, None)) == 120
+        assert len(queued(jobs)) == 120
         assert len(github.recorder.calls) == 2 + 1 + 1 + 120
 
     def test_many_jobs(self, github: GitHub, jobs: WorkflowJobs) -> None:
         """A run's jobs are read over all pages."""
         github.queue_run(REPOSITORY, [JobPlan(LABELS, name=f"build ({number})") for number in range(250)])
-        assert len(jobs.queued(REPOSITORY, None)) == 250
+        assert len(queued(jobs)) == 250
 
     def test_latest_attempt(self, github: GitHub, jobs: WorkflowJobs) -> None:
         """Of a run that was started again only the last attempt counts."""
         job = github.queue_job(REPOSITORY, LABELS)
         github.cancel_job(job.id)
         again = github.rerun(job.run_id)
-        (event,) = jobs.queued(REPOSITORY, None)
+        (event,) = queued(jobs)
         assert (event.workflow_job.id, event.workflow_job.run_attempt) == (again.latest[0].id, 2)
 
     def test_zombie(self, github: GitHub, jobs: WorkflowJobs) -> None:
         """A job that still says queued in a run that has ended is not demand, wherever it is asked about."""
         job = zombie(github)
         assert github.job(job.id).status == "queued"
-        assert jobs.queued(REPOSITORY, None) == []
+        assert queued(jobs) == []
         assert jobs.is_queued(event_of(job)) is False
 
     def test_trouble_with_one_run(self, github: GitHub, jobs: WorkflowJobs) -> None:
@@ -120,13 +133,13 @@ class TestQueuedJobs:
             github.queue_job(REPOSITORY, LABELS)
         github.faults.add(Fault("status", "GET */jobs", skip=1, status=502))
         with pytest.raises(TransientError, match="502"):
-            jobs.queued(REPOSITORY, None)
+            queued(jobs)
 
     def test_endless_names(self, github: GitHub, jobs: WorkflowJobs) -> None:
         """Neither a long name nor odd labels leave a job out, or hide the others."""
         odd = [("self-hosted", "x" * 300), LABELS, [f"label-{number}" for number in range(150)], LABELS]
-        queued = [github.queue_job(REPOSITORY, labels, name="x" * 2000) for labels in odd]
-        assert {event.workflow_job.id for event in jobs.queued(REPOSITORY, None)} == {job.id for job in queued}
+        made = [github.queue_job(REPOSITORY, labels, name="x" * 2000) for labels in odd]
+        assert {event.workflow_job.id for event in queued(jobs)} == {job.id for job in made}
 
     @pytest.mark.parametrize("labels", ["null", "[null, 7]", '["self-hosted", "\\ud800"]'])
     def test_odd_labels(self, github: GitHub, jobs: WorkflowJobs, labels: str) -> None:
@@ -134,7 +147,7 @@ class TestQueuedJobs:
         github.queue_job(REPOSITORY, LABELS)
         entry = f'{{"status": "queued", "id": 1, "run_id": 1, "labels": {labels}}}'
         github.faults.add(Fault("status", "GET */jobs", status=200, body=f'{{"jobs": [{entry}]}}'))
-        (event,) = jobs.queued(REPOSITORY, None)
+        (event,) = queued(jobs)
         assert isinstance(admit(event, settings()), Ignored)
 
     @pytest.mark.parametrize(
@@ -145,7 +158,7 @@ class TestQueuedJobs:
         github.queue_job(REPOSITORY, LABELS)
         github.faults.add(Fault("status", "GET */jobs", status=200, body=f'{{"jobs": [{entry}]}}'))
         with pytest.raises(TransientError, match="holds no jobs"):
-            jobs.queued(REPOSITORY, None)
+            queued(jobs)
 
     @pytest.mark.parametrize("permissions", [{}, {"metadata": "read"}])
     def test_no_permission(self, github: GitHub, github_url: str, permissions: dict[str, str]) -> None:
@@ -153,17 +166,87 @@ class TestQueuedJobs:
         github.add_token("ghp_few", permissions=permissions)
         session = GitHubSession(GitHubClient(github_url), PersonalToken("ghp_few"))
         with pytest.raises(GitHubRefused, match="may the credentials do that for repository acme/app"):
-            WorkflowJobs(session).queued(REPOSITORY, None)
+            queued(WorkflowJobs(session))
         assert github.recorder.statuses == [403]
 
     def test_more_than_github_lists(self, github: GitHub, session: GitHubSession) -> None:
-        """A list that GitHub may have cut off is no truth to decide by."""
+        """Where GitHub may have cut off its list, the jobs of the listed runs are told, and then the trouble."""
         jobs = WorkflowJobs(session, most_runs=2)
         github.queue_job(REPOSITORY, LABELS)
-        assert len(jobs.queued(REPOSITORY, None)) == 1
+        assert len(queued(jobs)) == 1
         github.queue_job(REPOSITORY, LABELS)
+        steps = jobs.queued(REPOSITORY, None)
+        assert [len(next(steps)) for _ in range(5)] == [0, 0, 0, 1, 1]
         with pytest.raises(TransientError, match="more unfinished runs than GitHub lists"):
-            jobs.queued(REPOSITORY, None)
+            next(steps)
+
+    def test_each_step_is_one_call(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """Whoever counts the steps counts the calls, pages included."""
+        github.queue_run(REPOSITORY, [JobPlan(LABELS, name=f"build ({number})") for number in range(150)])
+        for number, _ in enumerate(jobs.queued(REPOSITORY, None), start=1):
+            assert len(github.recorder.calls) == number
+        assert len(github.recorder.calls) == 5
+
+    def test_looks_that_are_not_finished(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """A look begins after the run that the last one had come to; after a whole look it begins with the oldest."""
+        runs = [github.queue_job(REPOSITORY, LABELS).run_id for _ in range(5)]
+        for expected in (runs[:2], runs[2:4], [runs[4], runs[0]]):
+            assert len(list(islice(jobs.queued(REPOSITORY, None), 3 + 2))) == 5
+            assert looked_into(github) == expected
+        assert len(queued(jobs)) == 5
+        assert looked_into(github) == [*runs[1:], runs[0]]
+        assert len(queued(jobs)) == 5
+        assert looked_into(github) == runs
+
+    def test_trouble_moves_on(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """A run that cannot be read is not the first one of the next look."""
+        runs = [github.queue_job(REPOSITORY, LABELS).run_id for _ in range(2)]
+        github.faults.add(Fault("status", "GET */jobs", status=502))
+        with pytest.raises(TransientError):
+            queued(jobs)
+        assert looked_into(github) == runs[:1]
+        assert len(queued(jobs)) == 2
+        assert looked_into(github) == [runs[1], runs[0]]
+
+    def test_runs_that_wait_for_an_approval(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """A run that only waits for an approval is looked into once, and again when it has changed."""
+        held = [github.queue_job(REPOSITORY, LABELS, environment="production") for _ in range(3)]
+        assert queued(jobs) == []
+        assert looked_into(github) == [job.run_id for job in held]
+        github.approve(held[1].id)
+        assert [event.workflow_job.id for event in queued(jobs)] == [held[1].id]
+        assert looked_into(github) == [held[1].run_id]
+
+    def test_a_change_of_a_run_that_waits(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """A run that GitHub still calls waiting is looked into when `updated_at` is another, or is not there."""
+        job = github.queue_job(REPOSITORY, LABELS, environment="production")
+        queued(jobs)
+        run = github.payloads.run(github.state.run(job.run_id))
+        nothing = Fault("status", "GET */actions/runs", times=2, status=200, body='{"workflow_runs": []}')
+        for updated_at, looks in (("2026-11-25T12:00:00Z", 1), ("2026-11-25T12:00:00Z", 0), (None, 1), (None, 1)):
+            body = json.dumps({"workflow_runs": [run | {"updated_at": updated_at}]})
+            github.faults.add(replace(nothing), Fault("status", "GET */actions/runs", status=200, body=body))
+            looked_into(github)
+            queued(jobs)
+            assert looked_into(github) == [job.run_id] * looks
+
+    def test_a_run_that_waits_beside_a_queued_job(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """A run that GitHub calls waiting is looked into in each pass for as long as it has a queued job."""
+        run = github.queue_run(REPOSITORY, [JobPlan(LABELS, name="a"), JobPlan(LABELS, name="b")])
+        whole = json.dumps({"workflow_runs": [github.payloads.run(run) | {"status": "waiting"}]})
+        for _ in range(2):
+            github.faults.add(Fault("status", "GET */actions/runs", times=2, status=200, body='{"workflow_runs": []}'),
+                              Fault("status", "GET */actions/runs", status=200, body=whole))  # fmt: skip
+            assert len(queued(jobs)) == 2
+
+    def test_memory_of_waiting_runs(self, github: GitHub, session: GitHubSession) -> None:
+        """Of more runs than may be remembered, those that were looked into long ago are forgotten."""
+        jobs = WorkflowJobs(session, remembered_runs=2)
+        held = [github.queue_job(REPOSITORY, LABELS, environment="production").run_id for _ in range(3)]
+        queued(jobs)
+        looked_into(github)
+        queued(jobs)
+        assert looked_into(github) == held[:1]
 
 
 class TestIsQueued:

@@ -23,14 +23,16 @@ class FakeUpstream:
         clock: moves on by 250 ms when a repository is asked about.
 
     Attributes:
-        jobs: the queued jobs of each repository.
+        jobs: the queued jobs of each repository, which its first call tells.
+        further_calls: how many more calls a look into a repository takes; none if it is not named.
+        order: the repository of each call.
         runners: those of every scope.
         installed: what the App is installed for.
         rule: which accounts may have runners.
         refused: why no job of a repository may have a runner.
         not_started: what becomes of tasks that are to start, and do not.
-        errors: raised where this is asked for: a repository, a scope, a task, `installations`, `account rule`, or
-            `refusal` with a repository.
+        errors: raised where this is asked for: a repository, `the end of` one, a scope, a task, `installations`,
+            `account rule`, or `refusal` with a repository.
         asked: the repositories asked about, with the installation.
         listed_for: the scopes whose runners were listed.
         done: what was done, as words.
@@ -42,6 +44,8 @@ class FakeUpstream:
     def __init__(self, clock: ManualClock) -> None:
         self._clock = clock
         self.jobs: dict[str, list[WorkflowJobEvent]] = {}
+        self.further_calls: dict[str, int] = {}
+        self.order: list[str] = []
         self.runners: list[Runner] = []
         self.installed: Mapping[str, int] = {}
         self.rule = AccountRule(None)
@@ -55,12 +59,17 @@ class FakeUpstream:
         self.asked_slots: list[str] = []
         self.starting: set[str] = set()
 
-    def queued(self, repository: str, installation: int | None) -> Sequence[WorkflowJobEvent]:
-        """Return the queued jobs of a repository."""
+    def queued(self, repository: str, installation: int | None) -> Iterator[Sequence[WorkflowJobEvent]]:
+        """Yield the queued jobs of a repository."""
         self.asked.append((repository, installation))
         self._clock.advance(timedelta(milliseconds=250))
         self._fail(repository)
-        return self.jobs.get(repository, [])
+        self.order.append(repository)
+        yield self.jobs.get(repository, [])
+        for _ in range(self.further_calls.get(repository, 0)):
+            self.order.append(repository)
+            yield []
+        self._fail(f"the end of {repository}")
 
     def installations(self, admits: Callable[[str], bool]) -> Mapping[str, int]:
         """Return what the App is installed for, on accounts that are asked after."""

@@ -76,6 +76,7 @@ def decided(
     *,
     others: Sequence[TaskState] = (),
     complete: bool = True,
+    assumed: Sequence[WaitingJob] = (),
     node_slots: Mapping[str, int] | None = None,
 ) -> list[Action]:
     """Decide, five minutes between two passes."""
@@ -87,6 +88,7 @@ def decided(
         others=others,
         complete=complete,
         period=minutes(5),
+        assumed=assumed,
         node_slots=node_slots or {},
     )
     return decide(view, NOW)
@@ -330,6 +332,50 @@ class TestReplacements:
         """A job with many failures in an outage gets its runner within the longest pause after the last of them."""
         outage = ended(7, age=300, exit_code=75)
         assert starts(decided([job(1, age=400)], outage)) == [(1, 7)]
+
+
+class TestJobsThatMayBeQueued:
+    """Jobs of repositories that were not looked at completely."""
+
+    def test_nothing_new(self) -> None:
+        """They get no runner, and no report says that they wait."""
+        assert decided([], [], complete=False, assumed=[job(1)]) == []
+        assert decided([], [task("runner-1-1", age=30)], complete=False, assumed=[job(1, age=30)]) == []
+
+    @pytest.mark.parametrize("left", [11, 0, -5])
+    def test_a_registration_about_to_expire(self, left: float) -> None:
+        """Their waiting tasks are replaced before the registration expires, or after it if no pass came before."""
+        old = task("runner-1-1", age=55, expires_at=NOW + minutes(left))
+        (action,) = decided([], [old], complete=False, assumed=[job(1, age=55)])
+        assert isinstance(action, ReplaceTask)
+        assert (action.task, action.job.job_key, action.replacement) == (old, "runner-1-1", 1)
+        assert action.reason == "its registration is about to expire, and its job may still wait"
+        assert decided([], [task("runner-1-1", age=55)], complete=False, assumed=[job(1, age=55)]) == []
+
+    @pytest.mark.parametrize("state", ["waiting", "running"])
+    def test_their_tasks_serve_no_other_job(self, state: Any) -> None:
+        """A task that was started for one of them is not counted for another job."""
+        own = task("runner-1-1", state, age=8)
+        assert starts(decided([job(2)], [own], complete=False, assumed=[job(1)])) == [(2, 0)]
+        assert starts(decided([job(2)], [own], complete=False)) == []
+
+    def test_they_take_nothing_else(self) -> None:
+        """A job whose runner is busy is not assumed to wait: no task of another job is renewed for it."""
+        tasks = [task("runner-1-1", "running", age=30), task("runner-9-1", expires_at=NOW + minutes(5))]
+        known = [runner("runner-1-1", busy=True)]
+        assert decided([], tasks, known, complete=False, assumed=[job(1)]) == []
+
+    def test_an_idle_runner_of_others(self) -> None:
+        """An idle runner that we did not start is no reason to let their tasks expire."""
+        old = task("runner-1-1", expires_at=NOW + minutes(5))
+        (action,) = decided([], [old], [runner("their-vm")], complete=False, assumed=[job(1)])
+        assert isinstance(action, ReplaceTask)
+
+    def test_their_tasks_are_no_surplus(self) -> None:
+        """Where all other repositories are known, only tasks of other jobs are ended as surplus."""
+        (action,) = decided([], [task("runner-1-1"), task("runner-2-1")], assumed=[job(1)])
+        assert isinstance(action, EndTask)
+        assert action.task.task_id == "runner-2-1"
 
 
 class TestWaitReports:

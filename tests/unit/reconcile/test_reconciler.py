@@ -14,7 +14,14 @@ from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile import selection
-from orchestrator.reconcile.reconciler import REPOSITORIES_PER_PASS, ROTATED_PER_PASS, Reconciler, rotation
+from orchestrator.reconcile.reconciler import (
+    CALLS_PER_REPOSITORY,
+    REFUSALS_HEEDED,
+    REPOSITORIES_PER_PASS,
+    ROTATED_PER_PASS,
+    Reconciler,
+    rotation,
+)
 from orchestrator.result import Result
 from orchestrator.runners.notes import Origin
 from orchestrator.runners.outcome import Outcome, OutcomeResult
@@ -229,15 +236,83 @@ class TestInView:
 class TestTrouble:
     """If something could not be asked."""
 
-    def test_github_does_not_answer(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
-        """If one repository's jobs are unknown, nothing is decided for its organization; other organizations go on."""
+    def test_of_one_repository(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
+        """If one repository's jobs are unknown, the others of its organization are served, and a line says so."""
         upstream.jobs = {"acme/app": [event(1)], "other/app": [event(2, "other/app")]}
         upstream.errors["acme/lib"] = TransientError("GitHub answered 502")
         passes.run(task(8, "finished"), task(9, repository="acme/lib"), task(7, "finished", "other/app"))
-        assert upstream.done == ["start runner-2-1"]
+        assert sorted(upstream.done) == ["start runner-1-1", "start runner-2-1"]
         skipped = [line for _, line in log_lines if line["result"] == "skipped"]
-        assert {"pass": "reconciliation", "result": "skipped", "scope": "organization acme",
-                "reason": "acme/lib: GitHub answered 502"} in skipped  # fmt: skip
+        assert skipped == [{"pass": "reconciliation", "result": "skipped", "repository": "acme/lib",
+                            "reason": "GitHub answered 502"}]  # fmt: skip
+
+    def test_what_expires(self, passes: FakePasses, upstream: FakeUpstream) -> None:
+        """What expires is replaced although the jobs of its repository are unknown, for as long as a job may wait."""
+        upstream.errors["acme/lib"] = TransientError("GitHub answered 502")
+        soon = NOW + timedelta(minutes=5)
+        two_days_old = Origin(event=event(2, "Acme/lib", "2026-11-23T11:50:00Z"), profile="p")
+        public = Origin(event=event(3, "acme/lib", repository=event(3, "acme/lib").repository.model_dump()
+                                    | {"private": False, "visibility": "public"}), profile="p")  # fmt: skip
+        passes.run(
+            task(1, repository="acme/lib", expires_at=soon),
+            task(2, repository="acme/lib", expires_at=soon, origin=two_days_old),
+            task(3, repository="acme/lib", expires_at=soon, origin=public),
+            task(4, "finished", repository="acme/lib"),
+            task(5, repository="acme/app", expires_at=soon),
+            task(6, expires_at=soon, origin=None),
+        )
+        assert upstream.done == ["start runner-1-1-r1", "end runner-1-1"]
+
+    def test_many_runs_of_one_repository(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
+        """A repository with many runs takes its share of the calls, by turns with the others, and ends nothing."""
+        upstream.further_calls = {"acme/evil": 500, "acme/app": 2}
+        upstream.jobs = {"acme/app": [event(1)], "acme/evil": [event(2, "acme/evil")]}
+        passes.run(task(8, "finished", "acme/evil"), task(9, "finished"), task(7, labels=("x",)))
+        assert sorted(upstream.done) == ["start runner-1-1", "start runner-2-1"]
+        assert upstream.order.count("acme/evil") == CALLS_PER_REPOSITORY + 1
+        assert upstream.order[:6] == ["acme/evil", "acme/app"] * 3
+        (skipped,) = [line for _, line in log_lines if line["result"] == "skipped"]
+        assert skipped["repository"] == "acme/evil"
+        assert skipped["reason"] == f"it takes more than {CALLS_PER_REPOSITORY} calls; the next pass goes on"
+
+    def test_exactly_its_share(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
+        """A repository that takes exactly its share is complete: what is left over is ended."""
+        upstream.further_calls = {"acme/app": CALLS_PER_REPOSITORY - 1}
+        passes.run(task(7))
+        assert upstream.done == ["end runner-7-1"]
+        assert [line["result"] for _, line in log_lines] == ["ended", "done"]
+
+    def test_too_many_runs(self, passes: FakePasses, upstream: FakeUpstream) -> None:
+        """If GitHub does not list all runs of a repository, the jobs that are known are served all the same."""
+        upstream.jobs["acme/app"] = [event(1)]
+        upstream.errors["the end of acme/app"] = TransientError("more unfinished runs than GitHub lists")
+        passes.run(task(8, "finished"), task(9, labels=("x",)))
+        assert upstream.done == ["start runner-1-1"]
+
+    def test_refused_for_good(self, log_lines: Lines) -> None:
+        """A repository that is refused for long holds up no other one; that is said once, and its own tasks stay."""
+        passes = FakePasses(settings(ReconcileRepositories="acme/gone"))
+        upstream = passes.upstream
+        upstream.errors["acme/gone"] = GitHubRefused("GitHub refused it: 404", 404)
+        own, surplus = task(1, repository="acme/gone"), task(2)
+        for _ in range(REFUSALS_HEEDED - 1):
+            passes.run(own, surplus)
+        assert upstream.done == []
+        assert len([line for _, line in log_lines if line["result"] == "skipped"]) == REFUSALS_HEEDED - 1
+        for _ in range(3):
+            passes.run(own, surplus)
+        assert upstream.done == ["end runner-2-1"] * 3
+        *_, last = [line for _, line in log_lines if line["result"] == "skipped"]
+        assert last["reason"] == (
+            f"GitHub refused it: 404; after {REFUSALS_HEEDED} refusals it holds up no other repository any more"
+        )
+        assert len([line for _, line in log_lines if line["result"] == "skipped"]) == REFUSALS_HEEDED
+        del upstream.errors["acme/gone"]  # it is there again, and may be refused again
+        passes.run(own, surplus)
+        upstream.errors["acme/gone"] = GitHubRefused("GitHub refused it: 404", 404)
+        upstream.done.clear()
+        passes.run(own, surplus)
+        assert upstream.done == []
 
     def test_a_repository_that_is_gone(self, passes: FakePasses, upstream: FakeUpstream) -> None:
         """If GitHub refuses to list a repository's jobs, others get their runners; only no waiting task is ended."""
@@ -258,7 +333,7 @@ class TestTrouble:
         ]  # fmt: skip
 
     def test_of_an_enterprise(self, log_lines: Lines) -> None:
-        """Runners of an enterprise may serve any repository: if one cannot be asked about, nothing is decided."""
+        """Runners of an enterprise may serve any repository: if one cannot be asked about, no task is ended."""
         passes = FakePasses(
             settings(RunnerScope="enterprise", GithubEnterprise="big", ReconcileRepositories="acme/other")
         )
@@ -266,7 +341,7 @@ class TestTrouble:
         upstream.errors["acme/other"] = TransientError("GitHub is not reachable")
         passes.run(task(1, url="https://github.com/enterprises/big"))
         assert upstream.done == []
-        assert [line["result"] for _, line in log_lines] == ["skipped", "skipped", "done"]
+        assert [line["result"] for _, line in log_lines] == ["skipped", "done"]
 
     def test_runners_are_unknown(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
         """Without the list of runners nothing is decided."""
@@ -381,6 +456,26 @@ class TestActions:
         assert (found, line["result"], line["action"], line["job"], line["jobs"]) == (level, "paused", "pause", 1, 2)
         assert line["reason"].startswith(f"{failures} runners were started for it, {failures} ended without a job")
 
+    def test_slots_that_no_node_has(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
+        """For a job whose runner fits on no node, the warning says so; the pool is asked once in a pass."""
+        upstream.jobs["acme/app"] = [event(1, queued_at="2026-11-25T11:40:00Z")]
+        long_ago = NOW - timedelta(minutes=20)
+        passes.run(replace(task(1, expires_at=NOW + timedelta(hours=1)), slots=4, created_at=long_ago))
+        assert log_lines[0][1]["reason"] == "its runner needs 4 slots, and a node of batchLinux has 2"
+        assert upstream.asked_slots == ["batchLinux"]
+
+    @pytest.mark.parametrize(("known", "told"), [("github-runner-x", "github-runner-x"), ("", None)])
+    def test_the_batch_job(self, passes: FakePasses, upstream: FakeUpstream, known: str, told: str | None) -> None:
+        """A task is ended and deleted in the Batch job where it was listed."""
+        weeks = NOW - timedelta(days=8)
+        passes.run(
+            replace(task(1), batch_job=known),
+            replace(task(2, "finished", ended_at=weeks), batch_job=known),
+            replace(task(3, "running", started_at=weeks, max_hours=1), batch_job=known),
+        )
+        assert sorted(upstream.done) == ["delete runner-2-1", "end runner-1-1", "end running runner-3-1"]
+        assert upstream.batch_jobs == [told] * 3
+
     def test_hold(self, log_lines: Lines) -> None:
         """Jobs that a quota holds are one warning, which says who has the slots; their end is somebody's to watch."""
         held: list[int] = []
@@ -414,26 +509,6 @@ class TestActions:
         level, line = log_lines[0]
         assert (level, line["result"], line["reason"]) == ("WARNING", "failed", "acme/app has 1 of 1 runners")
 
-    def test_slots_that_no_node_has(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
-        """For a job whose runner fits on no node, the warning says so; the pool is asked once in a pass."""
-        upstream.jobs["acme/app"] = [event(1, queued_at="2026-11-25T11:40:00Z")]
-        long_ago = NOW - timedelta(minutes=20)
-        passes.run(replace(task(1, expires_at=NOW + timedelta(hours=1)), slots=4, created_at=long_ago))
-        assert log_lines[0][1]["reason"] == "its runner needs 4 slots, and a node of batchLinux has 2"
-        assert upstream.asked_slots == ["batchLinux"]
-
-    @pytest.mark.parametrize(("known", "told"), [("github-runner-x", "github-runner-x"), ("", None)])
-    def test_the_batch_job(self, passes: FakePasses, upstream: FakeUpstream, known: str, told: str | None) -> None:
-        """A task is ended and deleted in the Batch job where it was listed."""
-        weeks = NOW - timedelta(days=8)
-        passes.run(
-            replace(task(1), batch_job=known),
-            replace(task(2, "finished", ended_at=weeks), batch_job=known),
-            replace(task(3, "running", started_at=weeks, max_hours=1), batch_job=known),
-        )
-        assert sorted(upstream.done) == ["delete runner-2-1", "end runner-1-1", "end running runner-3-1"]
-        assert upstream.batch_jobs == [told] * 3
-
     def test_wait(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
         """For a job that waits long, a warning says what it waits for, and nothing is done."""
         upstream.jobs["acme/app"] = [event(1, queued_at="2026-11-25T11:40:00Z")]
@@ -466,12 +541,12 @@ class TestRefused:
         assert upstream.done == []
 
     def test_it_cannot_be_asked(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
-        """While GitHub does not tell whether the group admits a repository, nothing is decided in its scope."""
+        """While GitHub does not tell whether the group admits a repository, its jobs are unknown."""
         upstream.jobs["acme/app"] = [event(1)]
         upstream.errors["refusal acme/app"] = TransientError("502")
         passes.run(task(2, "finished"))
         assert upstream.done == []
-        assert [line["reason"] for _, line in log_lines if line["result"] == "skipped"] == ["502", "acme/app: 502"]
+        assert [line["reason"] for _, line in log_lines if line["result"] == "skipped"] == ["502"]
 
     @pytest.mark.parametrize("result", [Result.REFUSED, Result.WAITS])
     def test_a_replacement_that_does_not_start(

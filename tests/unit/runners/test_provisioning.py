@@ -241,6 +241,7 @@ class TestATaskThatExists:
             ({"exit_code": 69}, "ended without a job: exit code 69"),
             ({"exit_code": 75}, "ended without a job: exit code 75"),
             ({}, "ended without a job: no exit code"),
+            ({"failure": "ContainerInvalidImage"}, "ended without a job: ContainerInvalidImage"),
             ({"ended_by_request": True}, "was ended on request"),
         ],
     )
