@@ -4,13 +4,14 @@ import functools
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Protocol
 
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from orchestrator.errors import GitHubRefused, SettingsError, UpstreamRefused
+from orchestrator.errors import GitHubRefused, SettingsError, UpstreamError, UpstreamRefused
 from orchestrator.github.client import GitHubClient, expecting
 from orchestrator.github.token_cache import ExpiringToken, TokenCache
 from orchestrator.runners.scope import Scope, ScopeAccess
@@ -19,6 +20,8 @@ from orchestrator.runners.scope import Scope, ScopeAccess
 # expires after ten minutes at most.
 JWT_DATED_BACK = 60
 JWT_LIFE = 540
+# An installation that was looked up is asked for again after this.
+INSTALLATION_REMEMBERED_FOR = timedelta(hours=1)
 
 
 class Credential(Protocol):
@@ -31,8 +34,14 @@ class Credential(Protocol):
             access: the scope that the call is about; None for what concerns the GitHub App itself.
         """
 
-    def rejected(self, access: ScopeAccess | None, authorization: str) -> bool:
-        """Take note of a 401; return whether the call should be made once more."""
+    def refused(self, access: ScopeAccess | None, authorization: str, status: int) -> bool:
+        """Take note of a refusal; return whether the call should be made once more, authorized anew.
+
+        Args:
+            access: as it was given to `authorization`.
+            authorization: what the refused call was authorized with.
+            status: the HTTP status of the refusal.
+        """
 
 
 class PersonalToken:
@@ -45,7 +54,7 @@ class PersonalToken:
         """Return the token, whatever the call is about."""
         return self._authorization
 
-    def rejected(self, access: ScopeAccess | None, authorization: str) -> bool:  # noqa: ARG002 - see above
+    def refused(self, access: ScopeAccess | None, authorization: str, status: int) -> bool:  # noqa: ARG002 - see above
         """Return False: there is no other token to try."""
         return False
 
@@ -71,7 +80,7 @@ class AppCredential:
         self._client = client
         self._app_id = app_id
         self._pem = private_key
-        self._installations: dict[Scope, int] = {}
+        self._installations: dict[Scope, tuple[int, datetime]] = {}
         self._tokens = TokenCache(self._new_token, client.clock, lock=lock)
         self._jwt = (0, "")
 
@@ -83,14 +92,33 @@ class AppCredential:
         """
         if access is None:
             return self._own_authorization()
-        return f"Bearer {self._tokens.get(self._installation_of(access)).value}"
+        installation = self._installation_of(access)
+        try:
+            token = self._tokens.get(installation)
+        except GitHubRefused as error:
+            # When the App is removed and installed again, it gets another id.
+            if error.status != HTTPStatus.NOT_FOUND or not self._was_replaced(access, installation):
+                raise
+            token = self._tokens.get(self._installation_of(access))
+        return f"Bearer {token.value}"
 
-    def rejected(self, access: ScopeAccess | None, authorization: str) -> bool:
-        """Forget the installation's token, so that the next call fetches a new one; return whether that may help."""
+    def refused(self, access: ScopeAccess | None, authorization: str, status: int) -> bool:
+        """Take note of a 401 or 404; return whether another token, or another installation's, may help.
+
+        A 404 is what an installation is told of a repository that has moved to another account.
+        """
         if access is None:
             return False
-        self._tokens.drop(self._installation_of(access), authorization.removeprefix("Bearer "))
-        return True
+        installation = self._installation_of(access)
+        if status == HTTPStatus.UNAUTHORIZED:
+            self._tokens.drop(installation, authorization.removeprefix("Bearer "))
+            return True
+        if status != HTTPStatus.NOT_FOUND or self._looked_up(access.scope) is not None:
+            return False
+        try:
+            return self._was_replaced(access, installation)
+        except UpstreamError:
+            return False
 
     def _own_authorization(self) -> str:
         """Return the header for calls that the App makes as itself: a JSON Web Token that lasts nine minutes.
@@ -120,17 +148,28 @@ class AppCredential:
         except GitHubRefused as error:
             if error.status == HTTPStatus.UNAUTHORIZED:
                 raise UpstreamRefused(f"{error}: do GithubAppId and GithubAppPrivateKey belong together?") from None
-            if error.status == HTTPStatus.NOT_FOUND:  # when the App is installed again, it gets another id
-                self._installations = {of: known for of, known in self._installations.items() if known != installation}
             raise
         return ExpiringToken.read(response.json)
 
     def _installation_of(self, access: ScopeAccess) -> int:
-        """Return the installation that covers a scope; look it up if neither the delivery nor an earlier call told."""
-        scope = access.scope
-        known = access.installation or self._installations.get(scope)
-        if known is not None:
-            return known
+        """Return the installation that covers a scope.
+
+        What GitHub said within the hour counts before what a delivery or a task's notes say, which may be old.
+        """
+        return self._looked_up(access.scope) or access.installation or self._look_up(access.scope)
+
+    def _was_replaced(self, access: ScopeAccess, installation: int) -> bool:
+        """Whether GitHub names another installation than this one, which it refused."""
+        return self._look_up(access.scope) != installation
+
+    def _looked_up(self, scope: Scope) -> int | None:
+        installation, since = self._installations.get(scope, (None, None))
+        fresh = since is not None and self._client.clock() - since < INSTALLATION_REMEMBERED_FOR
+        return installation if fresh else None
+
+    def _look_up(self, scope: Scope) -> int:
+        # Other threads read the dictionary, so it is replaced and never changed.
+        self._installations = {of: known for of, known in self._installations.items() if of != scope}
         try:
             path = f"{scope.api_path}/installation"
             response = self._client.call("GET", path, authorization=self._own_authorization())
@@ -141,6 +180,5 @@ class AppCredential:
             raise
         with expecting("GitHub's answer names no installation"):
             installation = int(response.json["id"])
-        # Other threads read the dictionary, so it is replaced and never changed.
-        self._installations = {**self._installations, scope: installation}
+        self._installations = {**self._installations, scope: (installation, self._client.clock())}
         return installation

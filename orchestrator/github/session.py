@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from requests.utils import parse_header_links
 
-from orchestrator.errors import GitHubRefused, TransientError
+from orchestrator.errors import GitHubRefused, TransientError, UpstreamError
 from orchestrator.github.client import GitHubClient, Response, array, expecting
 from orchestrator.github.credentials import Credential
 from orchestrator.runners.scope import ScopeAccess
@@ -114,8 +114,7 @@ class GitHubSession:
         try:
             return call(authorization)
         except GitHubRefused as error:
-            again = error.status == HTTPStatus.UNAUTHORIZED and self._credential.rejected(access, authorization)
-            if last_try or not again:
+            if last_try or not self._credential.refused(access, authorization, error.status):
                 raise _explained(error, access) from None
         return self._authorized(access, call, last_try=True)
 
@@ -232,14 +231,17 @@ def _next_link(response: Response) -> str | None:
     return next((link["url"] for link in links if link.get("rel") == "next"), None)
 
 
-def _explained(error: GitHubRefused, access: ScopeAccess | None) -> GitHubRefused:
-    """Add what an operator should look at."""
-    if access is None:
-        return error
+def _explained(error: GitHubRefused, access: ScopeAccess | None) -> UpstreamError:
+    """Add what an operator should look at.
+
+    A 401 is not final: in an outage GitHub answers 401 to good tokens as well.
+    """
+    about = access.scope if access is not None else "the GitHub App"
     hints: dict[int, str] = {
-        HTTPStatus.UNAUTHORIZED: "has GithubToken expired?",
-        HTTPStatus.FORBIDDEN: f"may the credentials do that for {access.scope}?",
-        HTTPStatus.NOT_FOUND: f"may the credentials see that of {access.scope}?",
+        HTTPStatus.UNAUTHORIZED: "has GithubToken expired?" if access is not None else "is the App's key still valid?",
+        HTTPStatus.FORBIDDEN: f"may the credentials do that for {about}?",
+        HTTPStatus.NOT_FOUND: f"may the credentials see that of {about}?",
     }
     hint = hints.get(error.status)
-    return GitHubRefused(f"{error}: {hint}" if hint else str(error), error.status)
+    message = f"{error}: {hint}" if hint else str(error)
+    return TransientError(message) if error.status == HTTPStatus.UNAUTHORIZED else GitHubRefused(message, error.status)
