@@ -12,6 +12,7 @@ from azure.storage.queue import QueueClient, QueueMessage, TextBase64EncodePolic
 
 from orchestrator.azure.errors import expecting, queue_error, translating
 from orchestrator.azure.identity import identity
+from orchestrator.azure.transport import bounded
 from orchestrator.config.settings import STORAGE, QueueStorage
 from orchestrator.errors import RequestMalformed, SettingsError
 from orchestrator.jobs.request import RunnerRequest, dead_letter, dead_letter_reason, delay_before_retry
@@ -21,6 +22,8 @@ REQUESTS = "runner-requests"
 POISON = f"{REQUESTS}-poison"
 # Seconds to connect and between bytes of the answer: what is left of GitHub's ten after a delivery's deadline.
 TIMEOUT = 2
+# Seconds for one answer in all, which may hold 32 messages.
+TOTAL_TIMEOUT = 5
 # The time to live, in seconds, of a message that never expires.
 NEVER_EXPIRES = -1
 # How many messages one call returns at most.
@@ -131,9 +134,7 @@ def _body(message: QueueMessage) -> bytes:
 def _client(storage: QueueStorage, credential: TokenCredential | None, queue: str) -> QueueClient:
     options: dict[str, Any] = {
         "message_encode_policy": TextBase64EncodePolicy(),  # what the host decodes, see host.json
-        "retry_total": 0,
-        "connection_timeout": TIMEOUT,
-        "read_timeout": TIMEOUT,
+        **bounded(TIMEOUT, TIMEOUT, TOTAL_TIMEOUT),
     }
     if storage.connection_string is None:
         return QueueClient(storage.queue_service_uri or "", queue, credential=credential, **options)
