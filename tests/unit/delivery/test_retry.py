@@ -33,7 +33,10 @@ class Retried:
         self.kept: list[tuple[RunnerRequest, float | None]] = []
         self.given_up: list[bytes] = []
         self.reasons: list[str] = []
-        self.handler = RetryHandler(settings(), self.handle, self.retry_later, self.dead_letter, self.clock)
+        self.handler = RetryHandler(
+            settings(), self.handle, self.retry_later, self.dead_letter,
+            clock=self.clock, threads=Runtime().upstream_threads, deadline=deadline,
+        )  # fmt: skip
 
     def handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
         """Start a runner."""
