@@ -138,14 +138,13 @@ class GitHubClient:
         Source: GitHub docs, "Best practices for using the REST API": a 301 may be followed for what only asks; after a
         307 or 308 the same call is made again.
         """
-        if response.status_code not in (*_SAME_CALL_AGAIN, *(_ASK_ELSEWHERE if method == "GET" else ())):
+        location = response.headers.get("location")
+        followed = (*_SAME_CALL_AGAIN, *_ASK_ELSEWHERE) if method == "GET" else _SAME_CALL_AGAIN
+        if not location or response.status_code not in followed:
             return None
-        try:
-            target = urljoin(response.url, response.headers.get("location", ""))
-            # The credential is for this host alone.
-            return target if _origin(target) == _origin(self._api_url) else None
-        except ValueError:  # what stands there is no address
-            return None
+        target = urljoin(response.url, location)
+        # The credential is for this host alone.
+        return target if _origin(target) == _origin(self._api_url) else None
 
     def _understood(self, what: str, response: requests.Response, wait: float | None) -> Response:
         """Return a 2xx or 304 answer; raise what any other means."""
@@ -164,15 +163,16 @@ class GitHubClient:
             )
         raise GitHubRefused(f"GitHub refused {what}: {status} ({message})", status)
 
-    def _send(
-        self, what: str, method: str, url: str, *, last_try: bool = False, **content: Any
-    ) -> requests.Response:
+    def _send(self, what: str, method: str, url: str, *, last_try: bool = False, **content: Any) -> requests.Response:
         try:
             return self._session.request(method, url, timeout=self._timeouts, allow_redirects=False, **content)
         except requests.ConnectionError as error:
             if last_try or isinstance(error, requests.ConnectTimeout) or not _was_closed(error):
                 raise TransientError(f"GitHub is not reachable ({what}: {type(error).__name__})") from None
-        except (requests.exceptions.InvalidHeader, UnicodeError):  # its message quotes the header, and with it the token
+        except (
+            requests.exceptions.InvalidHeader,
+            UnicodeError,
+        ):  # its message quotes the header, and with it the token
             raise UpstreamRefused("the credential for GitHub holds what no HTTP header may") from None
         except (requests.RequestException, ValueError) as error:
             raise TransientError(f"GitHub does not answer ({what}: {type(error).__name__})") from None
@@ -207,18 +207,29 @@ def array(value: Any) -> list[Any]:
     return value
 
 
-def rate_limit_wait(status: int, headers: Mapping[str, str], text: str, now: datetime) -> float | None:
+def text(value: Any) -> str:
+    """Return a JSON string.
+
+    Raises:
+        TypeError: The value is no string.
+    """
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def rate_limit_wait(status: int, headers: Mapping[str, str], body: str, now: datetime) -> float | None:
     """Return how many seconds to wait if this answer is a rate limit's, else None.
 
     Args:
         status: the HTTP status.
         headers: the answer's headers; a mapping that minds the case has their names in lower case.
-        text: the answer's body.
+        body: the answer's body.
         now: the time.
 
     Source: GitHub docs, "Rate limits for the REST API": 403 or 429; `retry-after` first, then `x-ratelimit-reset`
-    where nothing remains, else at least a minute. An older Enterprise Server, or a proxy that drops headers, leaves only
-    the words.
+    where nothing remains, else at least a minute. An older Enterprise Server, or a proxy that drops headers, leaves
+    only the words.
     """
     if status not in {HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}:
         return None
@@ -228,7 +239,7 @@ def rate_limit_wait(status: int, headers: Mapping[str, str], text: str, now: dat
     if headers.get("x-ratelimit-remaining") == "0":
         reset = headers.get("x-ratelimit-reset", "")
         return max(1.0, float(reset) - now.timestamp()) if reset.isdecimal() else UNHINTED_WAIT
-    if status == HTTPStatus.TOO_MANY_REQUESTS or any(words in text.lower() for words in _LIMIT_WORDS):
+    if status == HTTPStatus.TOO_MANY_REQUESTS or any(words in body.lower() for words in _LIMIT_WORDS):
         return UNHINTED_WAIT
     return None
 

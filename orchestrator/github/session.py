@@ -236,12 +236,11 @@ def _explained(error: GitHubRefused, access: ScopeAccess | None) -> UpstreamErro
 
     A 401 is not final: in an outage GitHub answers 401 to good tokens as well.
     """
-    about = access.scope if access is not None else "the GitHub App"
-    hints: dict[int, str] = {
-        HTTPStatus.UNAUTHORIZED: "has GithubToken expired?" if access is not None else "is the App's key still valid?",
-        HTTPStatus.FORBIDDEN: f"may the credentials do that for {about}?",
-        HTTPStatus.NOT_FOUND: f"may the credentials see that of {about}?",
-    }
+    hints: dict[int, str] = {}
+    if access is not None:
+        hints[HTTPStatus.UNAUTHORIZED] = "has GithubToken expired?"
+        hints[HTTPStatus.FORBIDDEN] = f"may the credentials do that for {access.scope}?"
+        hints[HTTPStatus.NOT_FOUND] = f"may the credentials see that of {access.scope}?"
     hint = hints.get(error.status)
     message = f"{error}: {hint}" if hint else str(error)
     return TransientError(message) if error.status == HTTPStatus.UNAUTHORIZED else GitHubRefused(message, error.status)

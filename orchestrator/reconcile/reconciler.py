@@ -169,7 +169,7 @@ class Reconciler:
                 continue
             installation = known_event.installation_id if known_event else None
             try:
-                # What GitHub says now counts before what a task's notes say: an App that is installed again has a new id.
+                # What GitHub says now counts before a task's notes: an App that is installed again has a new id.
                 events = self._queued_jobs(repository, installed.get(repository) or installation)
             except UpstreamError as error:
                 log(logging.WARNING, result=Result.SKIPPED, repository=repository, reason=str(error))

@@ -1,7 +1,7 @@
 """Redelivery of failed webhook deliveries: GitHub does not redeliver by itself.
 
-Nothing is remembered between passes but which webhooks are gone. GitHub lists every attempt under the event's guid, so the list itself says whether
-an attempt has succeeded since, how many there were, and when.
+Nothing is remembered between passes but which webhooks are gone. GitHub lists every attempt under the event's guid, so
+the list itself says whether an attempt has succeeded since, how many there were, and when.
 """
 
 import logging
