@@ -7,7 +7,7 @@ from azure.core.paging import ItemPaged
 from orchestrator.errors import TransientError
 
 # Pages of one list. Batch puts up to 1,000 entries on a page.
-MOST_PAGES = 500
+MOST_PAGES = 200
 
 
 def entries[T](listed: ItemPaged[T], most_pages: int = MOST_PAGES) -> Iterator[T]:

@@ -28,6 +28,8 @@ TOTAL_TIMEOUT = 5
 NEVER_EXPIRES = -1
 # How many messages one call returns at most.
 PAGE_SIZE = 32
+# How many dead letters one revival looks at. Those that stay show again after a minute, so there might be no end.
+MOST_REVIVED = 5000
 # Seconds for which messages are hidden from other readers: while reasons are written to them, and while they are moved.
 EXPLAIN_TIMEOUT = 5
 REVIVE_TIMEOUT = 60
@@ -95,7 +97,7 @@ class RequestQueue:
                 return  # there never was a dead letter
 
     def revive(self) -> tuple[int, int]:
-        """Move every request among the dead letters back into the queue.
+        """Move the requests among the oldest dead letters back into the queue.
 
         Returns:
             How many requests were moved, and how many dead letters stay because they are not requests.
@@ -107,7 +109,7 @@ class RequestQueue:
         with translating(POISON, queue_error):
             try:
                 for message in self._dead_letters.receive_messages(
-                    messages_per_page=PAGE_SIZE, visibility_timeout=REVIVE_TIMEOUT
+                    messages_per_page=PAGE_SIZE, max_messages=MOST_REVIVED, visibility_timeout=REVIVE_TIMEOUT
                 ):
                     try:
                         request = RunnerRequest.parse(_body(message))

@@ -276,7 +276,7 @@ def test_meta_hangs(stuck: threading.Event) -> None:
     ],
 )
 def test_meta_fails(trouble: Exception, reason: str) -> None:
-    """A delivery that may be GitHub's is not refused for a list that could not be read, and it is read once a minute."""
+    """A delivery that may be GitHub's is not refused for a list that could not be read: that is tried once a minute."""
     received = Received()
     received.meta_trouble = trouble
     for _ in range(2):
@@ -351,9 +351,7 @@ def test_a_queue_that_is_misconfigured(received: Received) -> None:
     assert received.receive().body["result"] == "misconfigured"
 
 
-def test_nothing_escapes(
-    received: Received, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_nothing_escapes(received: Received, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """An error that nobody foresaw, wherever it comes from, is answered and leaves the delivery's line in the log."""
 
     def mistaken(*_arguments: object) -> None:

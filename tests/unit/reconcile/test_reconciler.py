@@ -116,6 +116,12 @@ class TestInView:
         assert upstream.asked == [("acme/named", None), ("acme/installed", 7)]
         assert sorted(upstream.done) == ["start runner-1-1", "start runner-2-1"]
 
+    def test_an_app_that_was_installed_again(self, passes: FakePasses, upstream: FakeUpstream) -> None:
+        """The installation that GitHub names now is used, and not the one of a task's notes."""
+        upstream.installed = {"acme/app": 10}
+        passes.run(task(1, origin=Origin(event=event(1, installation={"id": 9}), profile="p")))
+        assert upstream.asked == [("acme/app", 10)]
+
     def test_the_installation_of_a_task(self, passes: FakePasses, upstream: FakeUpstream) -> None:
         """If a delivery named the App's installation, it is used."""
         origin = Origin(event=event(1, installation={"id": 9}), profile="p")
