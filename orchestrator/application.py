@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from orchestrator.config.advice import advice
 from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.answer import Answer, misconfigured
@@ -88,6 +89,8 @@ class Application:
             upstream_threads=runtime.upstream_threads,
             queue_threads=runtime.queue_threads,
         )
+        for sentence in advice(settings):
+            log(logging.WARNING, message=sentence)
         if settings.allowed_sources.github:
             log(logging.INFO, message="until GitHub's first answer its hook ranges are those shipped with the release")
 

@@ -20,6 +20,7 @@ and where to look, and never holds a secret or a setting's value.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 
 class OrchestratorError(Exception):
@@ -112,11 +113,13 @@ class GitHubRefused(UpstreamRefused):
 
     Attributes:
         status: the HTTP status.
+        date: GitHub's time, where the answer said it.
     """
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, date: datetime | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.date = date
 
 
 class RunnerNameTaken(UpstreamRefused):

@@ -144,12 +144,17 @@ class Limits:
 
 
 def larger_size(pool: PoolState, slots_wanted: int, limits: Limits) -> tuple[int, int] | None:
-    """Return the number of dedicated and Spot nodes that the pool needs; None if its targets suffice."""
+    """Return the number of dedicated and Spot nodes that the pool needs; None if its targets suffice.
+
+    Nodes that the pool has count, also those that the formula would have chosen of the other kind. So the sum stays
+    within the formula's limit.
+    """
     wanted = min(limits.nodes, -(-slots_wanted // pool.slots_per_node))
     if wanted <= pool.dedicated + pool.spot:
         return None
-    dedicated = wanted if limits.dedicated is None else min(wanted, limits.dedicated)
-    return max(dedicated, pool.dedicated), max(wanted - dedicated, pool.spot)
+    most_dedicated = wanted if limits.dedicated is None else limits.dedicated
+    dedicated = max(pool.dedicated, min(wanted - pool.spot, most_dedicated))
+    return dedicated, wanted - dedicated
 
 
 class PoolBoost:
@@ -264,7 +269,10 @@ class PoolBoost:
     def _delete_abandoned_note(self, pool: str) -> None:
         """Delete a note whose writer died before it switched autoscale off, or after it switched autoscale on."""
         saved = self._pools.read_note(pool)
-        if saved is not None and self._clock() - saved.written > NOTE_ABANDONED_AFTER:
+        if saved is None or self._clock() - saved.written <= NOTE_ABANDONED_AFTER:
+            return
+        # If this process was suspended, another one may have begun a boost since the pool's state was read.
+        if self._pools.get(pool).autoscale is not None:
             self._pools.delete_note(pool, saved)
 
     def _step_scheduled(self, pool: str) -> None:

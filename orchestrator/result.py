@@ -32,3 +32,4 @@ class Result(StrEnum):
     ENDED = "ended"
     DELETED = "deleted"
     WAITS = "waits"
+    PAUSED = "paused"

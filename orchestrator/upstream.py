@@ -14,13 +14,16 @@ from orchestrator.github.credentials import AppCredential, Credential, PersonalT
 from orchestrator.github.hook_deliveries import HookDeliveries
 from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
+from orchestrator.github.runner_groups import RunnerGroups
 from orchestrator.github.runners import Runners
 from orchestrator.github.session import GitHubSession
 from orchestrator.github.workflow_jobs import WorkflowJobs
 from orchestrator.pool_boost import PoolBoost
+from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
 from orchestrator.reconcile.reconciler import Reconciler
 from orchestrator.reconcile.redelivery import Redelivery
+from orchestrator.runners.boundary import Boundary
 from orchestrator.runners.provisioning import Provisioner
 from orchestrator.runtime import Runtime
 
@@ -54,7 +57,7 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
     account = batch_credential(
         settings.batch_account_name, settings.batch_account_key, settings.azure_web_jobs_storage.client_id
     )
-    tasks = RunnerTasks(settings.batch_account_url, account)
+    tasks = RunnerTasks(settings.batch_account_url, account, runtime.clock, lock=runtime.lock)
     boost = PoolBoost(
         PoolClient(settings.batch_account_url, account),
         runtime.clock,
@@ -68,23 +71,32 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
     background = GitHubSession(client, credential, background=True, lock=runtime.lock)
     runners = Runners(session, lock=runtime.lock)
     is_app = settings.github_credential == "app"
-
-    provisioner = Provisioner(
+    boundary = Boundary(
         settings,
-        JitRegistrar(runners, runtime.clock) if settings.runner_registration == "jit" else TokenRegistrar(runners),
-        tasks,
-        is_queued=WorkflowJobs(session).is_queued,
-        created=boost.schedule if settings.pool_boost == "resize" else _do_nothing,
+        ask_owner=GitHubApp(session).owner if is_app else None,
+        ask_groups=RunnerGroups(session).listed,
         clock=runtime.clock,
         lock=runtime.lock,
     )
+
+    provisioner = Provisioner(
+        settings,
+        {"token": TokenRegistrar(runners), "jit": JitRegistrar(runners, runtime.clock)},
+        tasks,
+        boundary=boundary,
+        is_queued=WorkflowJobs(session).is_queued,
+        created=boost.schedule if settings.pool_boost == "resize" else _do_nothing,
+        clock=runtime.clock,
+    )
+    app = GitHubApp(background)
     reconciler = Reconciler(
         settings,
         tasks=tasks,
         queued_jobs=WorkflowJobs(background).queued,
         runners=Runners(background, lock=runtime.lock),
         start=provisioner.start,
-        installed=GitHubApp(background).repositories if is_app else dict,
+        boundary=boundary,
+        installed=app.repositories if is_app else lambda _: {},
         retention=RETENTION,
         clock=runtime.clock,
     )
@@ -93,6 +105,7 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         pools,
         redeliver=Redelivery(HookDeliveries(background), app=is_app).run,
         reconcile=reconciler.run,
+        watch_boundary=BoundaryWatch(settings, boundary, app.installations if is_app else list).run,
         given_up=unexplained,
         clock=runtime.clock,
     )

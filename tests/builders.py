@@ -1,5 +1,6 @@
 """What most tests need: app settings that are right, and deliveries as GitHub signs them."""
 
+import functools
 import hashlib
 import hmac
 import json
@@ -8,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from orchestrator.config.settings import Settings
 from orchestrator.runners.notes import TaskNotes
@@ -73,6 +77,13 @@ def task_state(name: str, pool: str, state: Any, created_at: datetime, **values:
     notes = {key: value for key, value in values.items() if key in NOTES}
     own = {key: value for key, value in values.items() if key not in NOTES}
     return TaskState(name, pool, state, created_at, notes=TaskNotes(**notes), **own)
+
+
+@functools.cache
+def private_key() -> str:
+    """Return a GitHub App's private key in PEM form."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
 
 
 def sign(body: bytes, secret: str = SECRET) -> str:

@@ -20,7 +20,7 @@ from azure.batch.models import (
 from azure.core import MatchConditions
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
-from orchestrator.azure.batch_jobs import job_id, note_id
+from orchestrator.azure.batch_jobs import list_jobs, note_id
 from orchestrator.azure.errors import ErrorCode, expecting, pool_error, translating
 from orchestrator.azure.transport import bounded
 from orchestrator.pool_boost import Autoscale, PoolState, SavedAutoscale
@@ -66,10 +66,13 @@ class PoolClient:
         )
 
     def slots_wanted(self, pool: str) -> int:
-        """Return how many slots the pool's waiting and running runner tasks take."""
+        """Return how many slots the pool's waiting and running runner tasks take, in all of its Batch jobs."""
         with translating("count tasks", pool_error):
-            counts = expecting(lambda: self._client.get_job_task_counts(job_id(pool)), "JobNotFound")
-        if isinstance(counts, ErrorCode):  # the pool never had a runner
+            return sum(self._slots_wanted(job) for job in list_jobs(self._client).get(pool.lower(), ()))
+
+    def _slots_wanted(self, job: str) -> int:
+        counts = expecting(lambda: self._client.get_job_task_counts(job), "JobNotFound")
+        if isinstance(counts, ErrorCode):  # it was deleted since it was listed
             return 0
         return counts.task_slot_counts.active + counts.task_slot_counts.running
 

@@ -143,7 +143,7 @@ def _client(storage: QueueStorage, credential: TokenCredential | None, queue: st
     try:
         return QueueClient.from_connection_string(storage.connection_string.get_secret_value(), queue, **options)
     except ValueError:
-        raise SettingsError([(STORAGE, "is not a storage connection string")]) from None
+        raise SettingsError.of(STORAGE, "is not a storage connection string") from None
 
 
 def _send(queue: QueueClient, message: str, **options: int) -> None:

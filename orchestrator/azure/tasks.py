@@ -1,10 +1,26 @@
-"""Runner tasks on Azure Batch: one Batch job per pool, one task per runner.
+"""Runner tasks on Azure Batch: one task per runner, in a Batch job of its pool, account and priority.
+
+A task's id is unique in its Batch job only, and a pool has many. Two tasks of one id would be two runners for one
+workflow job. So before a task is created, it is looked for in the other Batch jobs of its pool that may hold it. That
+is a call more, and is left out where the answer is known:
+
+- A task that this process has created or listed: its Batch job is remembered.
+- A workflow job that was queued after this process had started and `SETTLED_AFTER` had passed. Its account, pool and
+  priority are made of the delivery's own words and of the app settings, and a change of these starts all processes
+  anew. So all of them choose the same Batch job, where Batch refuses a second task of the id.
+
+What remains: an account that is renamed while its workflow job waits, a delivery with the new name, and a process that
+has not seen the task. Then there are two tasks; a pass lists both, and ends the one that is surplus.
 
 Source: Azure Batch service REST API 2025-06-01.
 """
 
+import functools
 import logging
-from collections.abc import Iterable, Iterator
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
 from azure.batch import BatchClient
@@ -28,11 +44,13 @@ from azure.batch.models import (
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 from azure.core.exceptions import AzureError, ServiceResponseError, ServiceResponseTimeoutError
 
-from orchestrator.azure.batch_jobs import job_id
+from orchestrator.azure.batch_jobs import PRIORITIES, KnownJobs, job_id, list_jobs, possible_job_ids
 from orchestrator.azure.docker_launch import docker_command, docker_environment
 from orchestrator.azure.errors import ErrorCode, expecting, task_error, translating
 from orchestrator.azure.paging import entries
+from orchestrator.azure.task_failure import ENDED, failure_text
 from orchestrator.azure.transport import bounded
+from orchestrator.clock import Clock, utc_now
 from orchestrator.errors import TransientError
 from orchestrator.log import Log
 from orchestrator.runners.notes import TaskNotes
@@ -49,14 +67,22 @@ RETENTION = timedelta(days=7)
 # Tasks that finished within this time are listed, so that their repositories stay in view: as long as GitHub lets a job
 # wait.
 RECENT = timedelta(hours=24)
+# How old a process's list of the Batch jobs may be where the task was not found in those that are known, and where it
+# is created. A Batch job that another process has made since then is missing.
+LISTED_WITHIN = timedelta(minutes=1)
+LISTED_WITHIN_FOR_ADD = timedelta(minutes=5)
+# From then on no process with other settings runs any more. Clocks may differ by some minutes, too.
+SETTLED_AFTER = timedelta(minutes=10)
+# Tasks whose Batch job is remembered. A burst and its redeliveries fit in.
+REMEMBERED_TASKS = 20_000
 
 # The codes of "there is no such task".
 GONE = ("TaskNotFound", "JobNotFound")
-# The code of a task's failure when somebody ended the task.
-_ENDED = "TaskEnded"
 
-WAITING = "state eq 'active'"
-_READ = ["id", "state", "creationTime", "stateTransitionTime", "executionInfo", "constraints", "environmentSettings"]
+_READ = [
+    "id", "state", "creationTime", "stateTransitionTime", "executionInfo", "constraints", "environmentSettings",
+    "requiredSlots",
+]  # fmt: skip
 
 
 class RunnerTasks:
@@ -65,6 +91,8 @@ class RunnerTasks:
     Args:
         endpoint: `BatchAccountUrl`.
         credential: the account's key, or an Entra ID credential.
+        clock: the time.
+        lock: makes a lock.
         read_timeout: seconds between bytes of an answer.
         total_timeout: seconds for one answer in all.
     """
@@ -73,26 +101,35 @@ class RunnerTasks:
         self,
         endpoint: str,
         credential: AzureNamedKeyCredential | TokenCredential,
+        clock: Clock = utc_now,
         *,
+        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
         read_timeout: float = READ_TIMEOUT,
         total_timeout: float = TOTAL_TIMEOUT,
     ) -> None:
         self._client = BatchClient(endpoint, credential, **bounded(CONNECT_TIMEOUT, read_timeout, total_timeout))
+        self._settled_at = clock() + SETTLED_AFTER
+        self._jobs = KnownJobs(lambda: list_jobs(self._client), clock, lock=lock)
+        self._places = _Places(lock())
 
     def add(self, task: RunnerTask) -> bool:
-        """Create the task, and its pool's job where there is none yet; return False if the task exists already.
+        """Create the task, and its Batch job where there is none yet; return False if the task exists already.
 
         Raises:
-            TransientError: Batch does not answer, is busy, or the job is being deleted.
+            TransientError: Batch does not answer, is busy, or the Batch job is being deleted.
             UpstreamRefused: Batch will not take it.
         """
+        job = job_id(task.pool, task.account, task.priority)
+        if self._is_elsewhere(task, job):
+            return False
         options = _task_options(task)
-        created = self._create_task(task.pool, options)
+        created = self._create_task(job, options)
         if created is None:
-            self._create_job(task.pool)
-            created = self._create_task(task.pool, options)
+            self._create_job(task, job)
+            created = self._create_task(job, options)
         if created is None:
-            raise TransientError(f"the Batch job {job_id(task.pool)} disappeared as soon as it was created")
+            raise TransientError(f"the Batch job {job} disappeared as soon as it was created")
+        self._places.remember(task.pool, task.task_id, job)
         return created
 
     def state(self, pool: str, task_id: str) -> TaskState | None:
@@ -101,37 +138,38 @@ class RunnerTasks:
         Raises:
             UpstreamError: Batch does not tell.
         """
+
+        def read(job: str) -> TaskState:
+            return _task_state(pool, job, self._client.get_task(job, task_id, select=_READ))
+
         with translating("look for a task"):
-            task = expecting(lambda: self._client.get_task(job_id(pool), task_id, select=_READ), *GONE)
-        return None if isinstance(task, ErrorCode) else _task_state(pool, task)
+            found = self._in_its_job(pool, task_id, None, read)
+        return None if isinstance(found, ErrorCode) else found
 
-    def waiting(self, pool: str) -> Iterable[TaskState]:
-        """Return the tasks that wait for a node, the oldest first.
-
-        Raises:
-            UpstreamError: Batch does not tell, or not all.
-        """
-        return sorted(self._list(pool, WAITING), key=lambda task: task.created_at)
-
-    def end_waiting(self, pool: str, task_id: str) -> bool:
+    def end_waiting(self, pool: str, task_id: str, batch_job: str | None = None) -> bool:
         """End a task that still waits for a node; return False if the task does not wait or does not exist.
 
         The task may start between the two calls. Its container then needs seconds to become a runner, so no job is
         interrupted.
 
+        Args:
+            pool: the task's pool.
+            task_id: its id.
+            batch_job: its Batch job, if known (`TaskState.batch_job`).
+
         Raises:
             UpstreamError: Batch does not do it.
         """
 
-        def end_if_waiting() -> bool:
-            task = self._client.get_task(job_id(pool), task_id, select=["id", "state"])
+        def end_if_waiting(job: str) -> bool:
+            task = self._client.get_task(job, task_id, select=["id", "state"])
             if task.state != BatchTaskState.ACTIVE:
                 return False
-            self._client.terminate_task(job_id(pool), task_id)
+            self._client.terminate_task(job, task_id)
             return True
 
         with translating("end a task"):
-            return expecting(end_if_waiting, *GONE, "TaskCompleted") is True
+            return self._in_its_job(pool, task_id, batch_job, end_if_waiting, "TaskCompleted") is True
 
     def listed(self, pools: Iterable[str], now: datetime) -> Iterator[TaskState]:
         """List the runner tasks that wait, run or finished lately, and those that are past their retention.
@@ -147,89 +185,188 @@ class RunnerTasks:
             UpstreamError: Batch does not tell, or not all.
         """
         filters = (
-            WAITING,
+            "state eq 'active'",
             "state eq 'running'",
             f"state eq 'completed' and stateTransitionTime ge {_date_time(now - RECENT)}",
             f"state eq 'completed' and stateTransitionTime lt {_date_time(now - RETENTION)}",
         )
+        with translating("list the Batch jobs"):
+            self._jobs.refresh()
         for pool in pools:
-            for clause in filters:
-                yield from self._list(pool, clause)
+            for job in self._jobs.known(pool):
+                for clause in filters:
+                    yield from self._list(pool, job, clause)
 
-    def end(self, pool: str, task_id: str) -> None:
+    def end(self, pool: str, task_id: str, batch_job: str | None = None) -> None:
         """End a task, whether it waits or runs. A task that has finished, or does not exist, is no error.
+
+        Args:
+            pool: the task's pool.
+            task_id: its id.
+            batch_job: its Batch job, if known.
 
         Raises:
             UpstreamError: Batch does not do it.
         """
         with translating("end a task"):
-            expecting(lambda: self._client.terminate_task(job_id(pool), task_id), *GONE, "TaskCompleted")
+            self._in_its_job(
+                pool, task_id, batch_job, lambda job: self._client.terminate_task(job, task_id), "TaskCompleted"
+            )
 
-    def delete(self, pool: str, task_id: str) -> None:
+    def delete(self, pool: str, task_id: str, batch_job: str | None = None) -> None:
         """Delete a task. A task that does not exist is no error.
+
+        Args:
+            pool: the task's pool.
+            task_id: its id.
+            batch_job: its Batch job, if known.
 
         Raises:
             UpstreamError: Batch does not do it.
         """
         with translating("delete a task"):
-            expecting(lambda: self._client.delete_task(job_id(pool), task_id), *GONE)
+            self._in_its_job(pool, task_id, batch_job, lambda job: self._client.delete_task(job, task_id))
 
-    def _list(self, pool: str, clause: str) -> list[TaskState]:
+    def slots_per_node(self, pool: str) -> int:
+        """Return how many slots a node of the pool has.
+
+        Raises:
+            UpstreamError: Batch does not tell.
+        """
+        with translating("look at a pool"):
+            return self._client.get_pool(pool, select=["id", "taskSlotsPerNode"]).task_slots_per_node or 1
+
+    def _is_elsewhere(self, task: RunnerTask, job: str) -> bool:
+        """Whether another Batch job of the pool holds a task of this id; see the module's text."""
+        with translating("look for a task"):
+            for other in self._other_jobs(task, job):
+                look = functools.partial(self._client.get_task, other, task.task_id, select=["id"])
+                if not isinstance(expecting(look, *GONE), ErrorCode):
+                    self._places.remember(task.pool, task.task_id, other)
+                    return True
+        return False
+
+    def _other_jobs(self, task: RunnerTask, job: str) -> list[str]:
+        """Return the Batch jobs, beside its own, that may hold a task of this id."""
+        place = self._places.of(task.pool, task.task_id)
+        others = [] if place is None else [place]
+        if task.queued_at is None or task.queued_at < self._settled_at:
+            possible = possible_job_ids(task.pool, task.account)
+            others += [name for name in self._jobs.of(task.pool, LISTED_WITHIN_FOR_ADD) if name.lower() in possible]
+        return list(dict.fromkeys(name for name in others if name.lower() != job.lower()))
+
+    def _in_its_job[T](
+        self, pool: str, task_id: str, batch_job: str | None, call: Callable[[str], T], *codes: str
+    ) -> T | ErrorCode:
+        """Return what a call gives for the Batch job that holds a task; the code of "there is none" if none does.
+
+        Args:
+            pool: the task's pool.
+            task_id: its id.
+            batch_job: its Batch job, if known. Without it the task is looked for.
+            call: takes the id of a Batch job.
+            codes: of errors that are expected, beside those of "there is no such task".
+        """
+        found: T | ErrorCode = ErrorCode(GONE[0])
+        for job in [batch_job] if batch_job else self._jobs_of_task(pool, task_id):
+            found = expecting(functools.partial(call, job), *GONE, *codes)
+            if not (isinstance(found, ErrorCode) and found in GONE):
+                self._places.remember(pool, task_id, job)
+                return found
+        return found
+
+    def _jobs_of_task(self, pool: str, task_id: str) -> Iterator[str]:
+        """Yield the pool's Batch jobs, the one that is remembered for the task first."""
+        place = self._places.of(pool, task_id)
+        if place is not None:
+            yield place
+        yield from (job for job in self._jobs.of(pool, LISTED_WITHIN) if job != place)
+
+    def _list(self, pool: str, job: str, clause: str) -> list[TaskState]:
         def read() -> list[TaskState]:
-            tasks = self._client.list_tasks(job_id(pool), filter=clause, select=_READ)
-            return [_task_state(pool, task) for task in entries(tasks) if is_task_id(task.id or "")]
+            tasks = self._client.list_tasks(job, filter=clause, select=_READ)
+            return [_task_state(pool, job, task) for task in entries(tasks) if is_task_id(task.id or "")]
 
         with translating("list the tasks"):
             found = expecting(read, "JobNotFound")
-        return [] if isinstance(found, ErrorCode) else found  # without a job no runner was ever started on this pool
+        if isinstance(found, ErrorCode):  # the job was deleted since it was listed
+            return []
+        for task in found:
+            self._places.remember(pool, task.task_id, job)
+        return found
 
-    def _create_task(self, pool: str, options: BatchTaskCreateOptions) -> bool | None:
-        """Create a task; return False if it exists already, None if the job does not exist yet."""
+    def _create_task(self, job: str, options: BatchTaskCreateOptions) -> bool | None:
+        """Create a task; return False if it exists already, None if the Batch job does not exist yet."""
         with translating("add a task"):
             try:
-                return self._create_task_once(pool, options)
+                return self._create_task_once(job, options)
             except ServiceResponseTimeoutError:
                 raise
             except ServiceResponseError:
                 # A kept connection may break just as it is used again. The task's id makes a second try harmless.
-                created = self._create_task_once(pool, options)
+                created = self._create_task_once(job, options)
         # If the task exists, the first try created it, and only the answer was lost.
         return None if created is None else True
 
-    def _create_task_once(self, pool: str, options: BatchTaskCreateOptions) -> bool | None:
-        match expecting(
-            lambda: self._client.create_task(job_id(pool), options), "TaskExists", "JobNotFound", "JobCompleted"
-        ):
+    def _create_task_once(self, job: str, options: BatchTaskCreateOptions) -> bool | None:
+        match expecting(lambda: self._client.create_task(job, options), "TaskExists", "JobNotFound", "JobCompleted"):
             case "TaskExists":
                 return False
             case "JobNotFound":
                 return None
             case "JobCompleted":
-                raise self._replace_job(pool)
+                raise self._replace_job(job)
         return True
 
-    def _replace_job(self, pool: str) -> TransientError:
+    def _replace_job(self, job: str) -> TransientError:
         """Delete a job that somebody has ended, so that the next try creates it anew; return the error to raise now."""
-        log(logging.WARNING, message="the Batch job was ended from outside; it is made anew", batch_job=job_id(pool))
+        log(logging.WARNING, message="the Batch job was ended from outside; it is made anew", batch_job=job)
         try:
-            self._client.begin_delete_job(job_id(pool))
+            self._client.begin_delete_job(job)
         except AzureError as error:
-            return TransientError(f"the Batch job {job_id(pool)} was ended, and {task_error(error, 'delete it')}")
-        return TransientError(f"the Batch job {job_id(pool)} was ended from outside and is being made anew")
+            return TransientError(f"the Batch job {job} was ended, and {task_error(error, 'delete it')}")
+        return TransientError(f"the Batch job {job} was ended from outside and is being made anew")
 
-    def _create_job(self, pool: str) -> None:
+    def _create_job(self, task: RunnerTask, job: str) -> None:
         options = BatchJobCreateOptions(
-            id=job_id(pool),
-            display_name=f"GitHub Actions runners on {pool}",
-            pool_info=BatchPoolInfo(pool_id=pool),
+            id=job,
+            display_name=f"GitHub Actions runners of {task.account} on {task.pool}, priority {task.priority}",
+            priority=PRIORITIES[task.priority],
+            pool_info=BatchPoolInfo(pool_id=task.pool),
             all_tasks_complete_mode=BatchAllTasksCompleteMode.NO_ACTION,
             constraints=BatchJobConstraints(max_task_retry_count=0),
         )
         with translating("create a job"):
             # If the job exists, another delivery was faster.
             exists = expecting(lambda: self._client.create_job(options), "JobExists")
+        self._jobs.add(task.pool, job)
         if not exists:
-            log(logging.INFO, message="created the Batch job", batch_job=job_id(pool))
+            log(logging.INFO, message="created the Batch job", batch_job=job)
+
+
+class _Places:
+    """In which Batch job a task was seen last. Safe under threads.
+
+    Args:
+        lock: its lock.
+    """
+
+    def __init__(self, lock: AbstractContextManager[object]) -> None:
+        self._lock = lock
+        self._jobs: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    def of(self, pool: str, task_id: str) -> str | None:
+        """Return the id of the Batch job; None if it is not known."""
+        with self._lock:
+            return self._jobs.get((pool, task_id))
+
+    def remember(self, pool: str, task_id: str, job: str) -> None:
+        """Take note of a task that was seen."""
+        with self._lock:
+            self._jobs[pool, task_id] = job
+            self._jobs.move_to_end((pool, task_id))
+            if len(self._jobs) > REMEMBERED_TASKS:
+                self._jobs.popitem(last=False)
 
 
 def _task_options(task: RunnerTask) -> BatchTaskCreateOptions:
@@ -265,7 +402,7 @@ def _task_options(task: RunnerTask) -> BatchTaskCreateOptions:
     )
 
 
-def _task_state(pool: str, task: BatchTask) -> TaskState:
+def _task_state(pool: str, job: str, task: BatchTask) -> TaskState:
     about = task.execution_info
     limit = task.constraints.max_wall_clock_time if task.constraints else None
     environment = {setting.name: setting.value or "" for setting in task.environment_settings or ()}
@@ -274,13 +411,17 @@ def _task_state(pool: str, task: BatchTask) -> TaskState:
     return TaskState(
         task_id=task.id or "",
         pool=pool,
+        batch_job=job,
         state="finished" if finished else "waiting" if task.state == BatchTaskState.ACTIVE else "running",
         created_at=_utc(task.creation_time) or datetime.min.replace(tzinfo=UTC),
         started_at=_utc(about.start_time) if about else None,
         ended_at=(_utc(about.end_time) if about else None) or (_utc(task.state_transition_time) if finished else None),
         exit_code=about.exit_code if about else None,
-        ended_by_request=failure is not None and failure.code == _ENDED,
+        ended_by_request=failure is not None and failure.code == ENDED,
+        failure=failure_text(failure) if failure else None,
         max_hours=limit.total_seconds() / 3600 if limit else None,
+        slots=task.required_slots or 1,
+        runs_before=about.retry_count + about.requeue_count if about else 0,
         notes=TaskNotes.read(environment),
     )
 

@@ -1,7 +1,9 @@
 """Which runner serves which labels (pure).
 
 A profile serves a job when it offers ALL of the job's labels, compared without case: a runner gets a job under the same
-rule (GitHub docs, "Using self-hosted runners in a workflow"). The first profile that does wins.
+rule (GitHub docs, "Using self-hosted runners in a workflow"). GitHub does not ask for `self-hosted` among them, so a
+job without it is taken too, unless its labels may mean one of GitHub's own machines. The first profile that takes a job
+wins.
 """
 
 import fnmatch
@@ -16,6 +18,8 @@ from pydantic.alias_generators import to_camel
 from orchestrator.config.runner_version import RunnerVersion
 
 SELF_HOSTED = "self-hosted"
+# GitHub docs, "GitHub-hosted runners reference": the labels of GitHub's own machines begin like this.
+HOSTED_PREFIXES = ("ubuntu-", "windows-", "macos-")
 
 # Labels are chosen by whoever writes a workflow and end up in environment variables and command lines, so only
 # characters pass that mean nothing to any shell, separator or path.
@@ -38,6 +42,10 @@ type PoolId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=50)]
 type System = Literal["linux", "windows"]
 type Architecture = Literal["x64", "arm64"]
 type Launch = Literal["batch", "docker"]
+type Priority = Literal["low", "normal", "high"]
+type SelfHosted = Literal["required", "optional"]
+# How a runner gets its registration: it registers itself with a token, or it is registered beforehand (JIT).
+type RegistrationKind = Literal["token", "jit"]
 type GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_ .()+-]*$", max_length=100)]
 
 
@@ -51,10 +59,14 @@ class ProfileSetting(BaseModel):
         image: container image; without a registry it is taken from `ContainerRegistryServer`.
         os: `linux` or `windows`: how Batch must start the container, and a label of every runner.
         arch: a label of every runner.
+        self_hosted: whether a job must say `self-hosted`, where its other labels do not tell that it is ours.
+        registration: how its runners get their registration; None for `jit` on Windows and `RunnerRegistration` on
+            Linux.
         launch: who starts the container: `batch`, on a pool made for containers, or the task itself with `docker`; None
             for `WindowsLaunch` on Windows and `batch` on Linux.
         run_options: options for creating the container, beside `--rm`.
         slots: task slots that one runner takes on its node.
+        priority: `high` runners start before the others that wait for the pool, `low` ones after them.
         max_hours: wall-clock limit of one runner; None for `JobMaxHours`.
         idle_minutes: how long a runner waits for a job; None for `RunnerIdleMinutes`.
         runner_group: None for `RunnerGroup`.
@@ -71,9 +83,12 @@ class ProfileSetting(BaseModel):
     image: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", max_length=255)]
     os: System = "linux"
     arch: Architecture = "x64"
+    self_hosted: SelfHosted = "required"
+    registration: RegistrationKind | None = None
     launch: Launch | None = None
     run_options: Annotated[str, Field(max_length=1000)] = ""
     slots: Annotated[int, Field(ge=1, le=256)] = 1
+    priority: Priority = "normal"
     max_hours: Annotated[float, Field(gt=0, le=120)] | None = None
     idle_minutes: Annotated[float, Field(gt=0, le=1440)] | None = None
     runner_group: GroupName | None = None
@@ -106,9 +121,12 @@ class Profile:
         image: container image, with its registry.
         os: how Batch must start the container, and a label of every runner.
         arch: a label of every runner.
+        self_hosted: whether a job must say `self-hosted`, where its other labels do not tell that it is ours.
+        registration: how its runners get their registration.
         launch: who starts the container: `batch`, on a pool made for containers, or the task itself with `docker`.
         run_options: options for creating the container, beside `--rm`.
         slots: task slots that one runner takes on its node.
+        priority: `high` runners start before the others that wait for the pool, `low` ones after them.
         max_hours: wall-clock limit of one runner.
         idle_minutes: how long a runner waits for a job.
         runner_group: the runner group's name; None for GitHub's default group.
@@ -121,6 +139,8 @@ class Profile:
     image: str
     os: System
     arch: Architecture
+    self_hosted: SelfHosted
+    registration: RegistrationKind
     launch: Launch
     run_options: str
     slots: int
@@ -128,6 +148,7 @@ class Profile:
     idle_minutes: float
     runner_group: str | None
     runner_version: str
+    priority: Priority = "normal"
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -138,6 +159,20 @@ class Profile:
         """Whether a runner of this profile offers all of a job's labels."""
         offered = [offer.lower() for offer in self.offered]
         return all(any(fnmatch.fnmatchcase(label.lower(), offer) for offer in offered) for label in labels)
+
+    def takes(self, labels: Sequence[str]) -> bool:
+        """Whether a job with these labels is for this profile: it serves them, and they do not mean another runner.
+
+        A job without labels names a runner group alone, and nobody can tell whose runners that means.
+        """
+        if not labels or not self.serves(labels):
+            return False
+        return self.self_hosted == "optional" or asks_for_self_hosted(labels) or self._spells_out_one_of(labels)
+
+    def _spells_out_one_of(self, labels: Iterable[str]) -> bool:
+        """Whether one of the labels stands in the profile as it is, and no machine of GitHub's has such a label."""
+        spelled = {label.lower() for label in self.labels}
+        return any(label.lower() in spelled and not label.lower().startswith(HOSTED_PREFIXES) for label in labels)
 
     def runner_labels(self, job_labels: Sequence[str]) -> tuple[str, ...]:
         """Return the labels a runner for this job registers with.
@@ -162,8 +197,8 @@ def asks_for_self_hosted(labels: Iterable[str]) -> bool:
 
 
 def profile_for(profiles: Iterable[Profile], labels: Sequence[str]) -> Profile | None:
-    """Return the first profile that serves a job with these labels, or None."""
-    return next((profile for profile in profiles if profile.serves(labels)), None)
+    """Return the first profile that takes a job with these labels, or None."""
+    return next((profile for profile in profiles if profile.takes(labels)), None)
 
 
 def default_profiles(ubuntu_pool: str | None, windows_pool: str | None) -> tuple[ProfileSetting, ...]:

@@ -30,9 +30,8 @@ def require_accepted(version: str, setting: str) -> None:
         SettingsError: It does not; the setting is named.
     """
     if _parts(version) < _parts(MINIMUM):
-        raise SettingsError(
-            [(setting, f"is below {MINIMUM}, the oldest runner that GitHub registers: build newer images, record that")]
-        )
+        problem = f"is below {MINIMUM}, the oldest runner that GitHub registers: build newer images, record that"
+        raise SettingsError.of(setting, problem)
 
 
 def is_behind(version: str) -> bool:

@@ -26,8 +26,17 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_pascal
 
+from orchestrator.config import private_key
 from orchestrator.config.allowed_sources import AllowedSources
-from orchestrator.config.profiles import GroupName, Launch, PoolId, Profile, ProfileSetting, default_profiles
+from orchestrator.config.profiles import (
+    GroupName,
+    Launch,
+    PoolId,
+    Profile,
+    ProfileSetting,
+    RegistrationKind,
+    default_profiles,
+)
 from orchestrator.config.runner_version import PINNED, RunnerVersion
 from orchestrator.errors import SettingsError
 
@@ -81,16 +90,7 @@ def _token(value: SecretStr) -> SecretStr:
 
 
 def _private_key(secret: SecretStr) -> SecretStr:
-    """Accept a PEM as it is, with its line ends written as backslash-n, or in base64."""
-    text = secret.get_secret_value().strip().replace("\\n", "\n")
-    if not text.startswith("-----BEGIN"):
-        try:
-            text = base64.b64decode("".join(text.split()), validate=True).decode("ascii").strip()
-        except (binascii.Error, UnicodeDecodeError, ValueError):
-            text = ""
-    if not re.fullmatch(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.+-----END [A-Z ]*PRIVATE KEY-----", text, re.DOTALL):
-        raise ValueError("is not a private key in PEM form (as it is, with \\n for line ends, or in base64)")
-    return SecretStr(text + "\n")
+    return SecretStr(private_key.normalized(secret.get_secret_value()))
 
 
 def _account_key(secret: SecretStr) -> SecretStr:
@@ -108,9 +108,17 @@ def _globs(text: str) -> tuple[str, ...]:
     return globs
 
 
+def _logins(text: str) -> tuple[str, ...]:
+    logins = tuple(login.strip().lower() for login in text.split(",") if login.strip())
+    # A list of nothing must not count as no list at all, which admits all accounts.
+    if not logins or not all(re.fullmatch(r"[a-z0-9._-]+", login) for login in logins):
+        raise ValueError("must be logins of organizations or users, separated by commas")
+    return logins
+
+
 def _repositories(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not all(re.fullmatch(r"[A-Za-z0-9._-]+/[A-Za-z0-9._-]+", name) for name in names):
+    if not all(re.fullmatch(r"(?!\.{1,2}/)[A-Za-z0-9._-]+/(?!\.{1,2}\Z)[A-Za-z0-9._-]+", name) for name in names):
         raise ValueError("must be owner/name, separated by commas")
     return names
 
@@ -180,7 +188,7 @@ class Settings(BaseModel):
     github_enterprise: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = None
 
     runner_scope: Annotated[Literal["organization", "repository", "enterprise"], _LOWER] = "organization"
-    runner_registration: Annotated[Literal["token", "jit"], _LOWER] = "token"
+    runner_registration: Annotated[RegistrationKind, _LOWER] = "token"
     runner_group: GroupName | None = None
     runner_version: RunnerVersion = PINNED
     runner_profiles: Json[Annotated[tuple[ProfileSetting, ...], Field(min_length=1)]] | None = None
@@ -189,6 +197,7 @@ class Settings(BaseModel):
 
     allowed_sources: Annotated[AllowedSources, BeforeValidator(AllowedSources.parse)] = AllowedSources(github=True)
     trusted_proxy_count: Annotated[int, Field(ge=0, le=10)] = 0
+    allowed_organizations: Annotated[tuple[str, ...], BeforeValidator(_logins)] = ()
     allowed_repositories: Annotated[tuple[str, ...], BeforeValidator(_globs)] = ()
     allow_public_repositories: bool = False
     reconcile_minutes: Annotated[int, Field(ge=1, le=10)] = 5
@@ -279,9 +288,13 @@ class Settings(BaseModel):
             image=image if _names_registry(image) else f"{self.container_registry_server}/{image}",
             os=written.os,
             arch=written.arch,
+            self_hosted=written.self_hosted,
+            # A Windows job can read what its runner registered with, so only the profile itself may choose a token.
+            registration=written.registration or ("jit" if written.os == "windows" else self.runner_registration),
             launch=written.launch or (self.windows_launch if written.os == "windows" else "batch"),
             run_options=written.run_options,
             slots=written.slots,
+            priority=written.priority,
             max_hours=written.max_hours or self.job_max_hours,
             idle_minutes=written.idle_minutes or self.runner_idle_minutes,
             runner_group=written.runner_group or self.runner_group,

@@ -176,7 +176,7 @@ def _level(status: int) -> int:
 def _answer(outcome: Outcome) -> Answer:
     match outcome.result:
         case Result.GONE:
-            return _ignored("the delivery is old, and the job waits no longer")
+            return _ignored("the delivery is late: the job waits no longer")
         case Result.REFUSED:
             return Answer(403, {"result": outcome.result, "reason": outcome.reason})
         case Result.WAITS:

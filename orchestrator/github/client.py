@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
@@ -161,7 +161,8 @@ class GitHubClient:
                 f"GitHub answered {status} to {what}",
                 retry_after=_seconds(response.headers.get("retry-after"), self.clock()),
             )
-        raise GitHubRefused(f"GitHub refused {what}: {status} ({message})", status)
+        date = _moment(response.headers.get("date", ""))
+        raise GitHubRefused(f"GitHub refused {what}: {status} ({message})", status, date)
 
     def _send(self, what: str, method: str, url: str, *, last_try: bool = False, **content: Any) -> requests.Response:
         try:
@@ -254,6 +255,15 @@ def _seconds(retry_after: str | None, now: datetime) -> float | None:
         return max(1.0, parsedate_to_datetime(retry_after).timestamp() - now.timestamp())
     except (ValueError, OverflowError):
         return None
+
+
+def _moment(date: str) -> datetime | None:
+    """Read a `Date` (RFC 9110, 6.6.1); None if it is none."""
+    try:
+        moment = parsedate_to_datetime(date)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _was_closed(error: BaseException) -> bool:

@@ -1,25 +1,18 @@
 """How the orchestrator proves to GitHub who it is: a token of somebody's, or a GitHub App."""
 
-import functools
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Protocol
 
-import jwt
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-from orchestrator.errors import GitHubRefused, SettingsError, UpstreamError, UpstreamRefused
+from orchestrator.errors import GitHubRefused, UpstreamError
+from orchestrator.github.app_token import AppToken
 from orchestrator.github.client import GitHubClient, expecting
 from orchestrator.github.token_cache import ExpiringToken, TokenCache
 from orchestrator.runners.scope import Scope, ScopeAccess
 
-# Seconds. GitHub docs, "Generating a JSON Web Token": dated a minute back, in case GitHub's clock is behind ours; it
-# expires after ten minutes at most.
-JWT_DATED_BACK = 60
-JWT_LIFE = 540
 # An installation that was looked up is asked for again after this.
 INSTALLATION_REMEMBERED_FOR = timedelta(hours=1)
 
@@ -34,13 +27,13 @@ class Credential(Protocol):
             access: the scope that the call is about; None for what concerns the GitHub App itself.
         """
 
-    def refused(self, access: ScopeAccess | None, authorization: str, status: int) -> bool:
+    def rejected(self, access: ScopeAccess | None, authorization: str, error: GitHubRefused) -> bool:
         """Take note of a refusal; return whether the call should be made once more, authorized anew.
 
         Args:
             access: as it was given to `authorization`.
             authorization: what the refused call was authorized with.
-            status: the HTTP status of the refusal.
+            error: the refusal.
         """
 
 
@@ -54,7 +47,7 @@ class PersonalToken:
         """Return the token, whatever the call is about."""
         return self._authorization
 
-    def refused(self, access: ScopeAccess | None, authorization: str, status: int) -> bool:  # noqa: ARG002 - see above
+    def rejected(self, access: ScopeAccess | None, authorization: str, error: GitHubRefused) -> bool:  # noqa: ARG002
         """Return False: there is no other token to try."""
         return False
 
@@ -77,12 +70,11 @@ class AppCredential:
         *,
         lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
     ) -> None:
-        self._client = client
+        self._clock = client.clock
         self._app_id = app_id
-        self._pem = private_key
+        self._own = AppToken(client, app_id, private_key)
         self._installations: dict[Scope, tuple[int, datetime]] = {}
         self._tokens = TokenCache(self._new_token, client.clock, lock=lock)
-        self._jwt = (0, "")
 
     def authorization(self, access: ScopeAccess | None) -> str:
         """Return the token of the scope's installation; for the App itself, its JSON Web Token.
@@ -91,7 +83,7 @@ class AppCredential:
             UpstreamError: The App is not installed there, GitHub refuses its key, or GitHub does not answer.
         """
         if access is None:
-            return self._own_authorization()
+            return self._own.authorization()
         installation = self._installation_of(access)
         try:
             token = self._tokens.get(installation)
@@ -102,54 +94,27 @@ class AppCredential:
             token = self._tokens.get(self._installation_of(access))
         return f"Bearer {token.value}"
 
-    def refused(self, access: ScopeAccess | None, authorization: str, status: int) -> bool:
+    def rejected(self, access: ScopeAccess | None, authorization: str, error: GitHubRefused) -> bool:
         """Take note of a 401 or 404; return whether another token, or another installation's, may help.
 
         A 404 is what an installation is told of a repository that has moved to another account.
         """
         if access is None:
-            return False
+            return self._own.corrected(authorization, error)
         installation = self._installation_of(access)
-        if status == HTTPStatus.UNAUTHORIZED:
+        if error.status == HTTPStatus.UNAUTHORIZED:
             self._tokens.drop(installation, authorization.removeprefix("Bearer "))
             return True
-        if status != HTTPStatus.NOT_FOUND or self._looked_up(access.scope) is not None:
+        if error.status != HTTPStatus.NOT_FOUND or self._looked_up(access.scope) is not None:
             return False
         try:
             return self._was_replaced(access, installation)
         except UpstreamError:
             return False
 
-    def _own_authorization(self) -> str:
-        """Return the header for calls that the App makes as itself: a JSON Web Token that lasts nine minutes.
-
-        It stays the same for half that time, so that `Budget` counts these calls together.
-        """
-        now = int(self._client.clock().timestamp())
-        since, authorization = self._jwt
-        if not 0 <= now - since < JWT_LIFE // 2:
-            claims = {"iat": now - JWT_DATED_BACK, "exp": now + JWT_LIFE, "iss": self._app_id}
-            authorization = f"Bearer {jwt.encode(claims, self._key, algorithm='RS256')}"
-            self._jwt = (now, authorization)
-        return authorization
-
-    @functools.cached_property
-    def _key(self) -> Any:
-        # Reading a key takes a hundred times as long as signing with it.
-        try:
-            return load_pem_private_key(self._pem.encode(), password=None)
-        except (ValueError, TypeError):
-            raise SettingsError([("GithubAppPrivateKey", "is not a usable RSA private key")]) from None
-
     def _new_token(self, installation: int) -> ExpiringToken:
         path = f"/app/installations/{installation}/access_tokens"
-        try:
-            response = self._client.call("POST", path, authorization=self._own_authorization())
-        except GitHubRefused as error:
-            if error.status == HTTPStatus.UNAUTHORIZED:
-                raise UpstreamRefused(f"{error}: do GithubAppId and GithubAppPrivateKey belong together?") from None
-            raise
-        return ExpiringToken.read(response.json)
+        return ExpiringToken.read(self._own.call("POST", path).json)
 
     def _installation_of(self, access: ScopeAccess) -> int:
         """Return the installation that covers a scope.
@@ -164,15 +129,14 @@ class AppCredential:
 
     def _looked_up(self, scope: Scope) -> int | None:
         installation, since = self._installations.get(scope, (None, None))
-        fresh = since is not None and self._client.clock() - since < INSTALLATION_REMEMBERED_FOR
+        fresh = since is not None and self._clock() - since < INSTALLATION_REMEMBERED_FOR
         return installation if fresh else None
 
     def _look_up(self, scope: Scope) -> int:
         # Other threads read the dictionary, so it is replaced and never changed.
         self._installations = {of: known for of, known in self._installations.items() if of != scope}
         try:
-            path = f"{scope.api_path}/installation"
-            response = self._client.call("GET", path, authorization=self._own_authorization())
+            response = self._own.call("GET", f"{scope.api_path}/installation")
         except GitHubRefused as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 reason = f"the GitHub App {self._app_id} is not installed for {scope}"
@@ -180,5 +144,5 @@ class AppCredential:
             raise
         with expecting("GitHub's answer names no installation"):
             installation = int(response.json["id"])
-        self._installations = {**self._installations, scope: (installation, self._client.clock())}
+        self._installations = {**self._installations, scope: (installation, self._clock())}
         return installation

@@ -1,4 +1,4 @@
-"""The strategies of `RunnerRegistration`: what GitHub gives for one runner."""
+"""The two ways of a profile's registration: what GitHub gives for one runner."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -13,7 +13,7 @@ JIT_REGISTRATION_LIFE = timedelta(hours=1)
 
 
 class TokenRegistrar:
-    """`RunnerRegistration=token`: the container registers itself, with a token that serves for an hour."""
+    """`token`: the container registers itself, with a token that serves for an hour."""
 
     def __init__(self, runners: Runners) -> None:
         self._runners = runners
@@ -34,7 +34,7 @@ class TokenRegistrar:
 
 
 class JitRegistrar:
-    """`RunnerRegistration=jit`: the runner is registered here, and the container gets no more than this one runner.
+    """`jit`: the runner is registered here, and the container gets no more than this one runner.
 
     Args:
         runners: GitHub's runners.

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from requests.utils import parse_header_links
 
 from orchestrator.errors import GitHubRefused, TransientError, UpstreamError
+from orchestrator.github.app_token import what_to_look_at
 from orchestrator.github.client import GitHubClient, Response, array, expecting
 from orchestrator.github.credentials import Credential
 from orchestrator.runners.scope import ScopeAccess
@@ -114,7 +115,7 @@ class GitHubSession:
         try:
             return call(authorization)
         except GitHubRefused as error:
-            if last_try or not self._credential.refused(access, authorization, error.status):
+            if last_try or not self._credential.rejected(access, authorization, error):
                 raise _explained(error, access) from None
         return self._authorized(access, call, last_try=True)
 
@@ -187,8 +188,8 @@ class GitHubSession:
         *,
         remembered: bool,
     ) -> _Page:
-        # The same path can return different data per installation, so the name includes it.
-        name: tuple[object, ...] = (access, path, *query.values())
+        # The same path can return different data per installation, and each reader keeps other things of it.
+        name: tuple[object, ...] = (access, path, *query.values(), read)
         with self._lock:
             known = self._pages.get(name)
         headers = {"If-None-Match": known.etag} if known else None
@@ -236,11 +237,13 @@ def _explained(error: GitHubRefused, access: ScopeAccess | None) -> UpstreamErro
 
     A 401 is not final: in an outage GitHub answers 401 to good tokens as well.
     """
-    hints: dict[int, str] = {}
-    if access is not None:
-        hints[HTTPStatus.UNAUTHORIZED] = "has GithubToken expired?"
-        hints[HTTPStatus.FORBIDDEN] = f"may the credentials do that for {access.scope}?"
-        hints[HTTPStatus.NOT_FOUND] = f"may the credentials see that of {access.scope}?"
-    hint = hints.get(error.status)
-    message = f"{error}: {hint}" if hint else str(error)
-    return TransientError(message) if error.status == HTTPStatus.UNAUTHORIZED else GitHubRefused(message, error.status)
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        hint = "has GithubToken expired?" if access is not None else what_to_look_at(error)
+        return TransientError(f"{error}: {hint}")
+    if access is None:
+        return error
+    hints: dict[int, str] = {
+        HTTPStatus.FORBIDDEN: f": may the credentials do that for {access.scope}?",
+        HTTPStatus.NOT_FOUND: f": may the credentials see that of {access.scope}?",
+    }
+    return GitHubRefused(f"{error}{hints.get(error.status, '')}", error.status)

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 from orchestrator.config.profiles import Profile, asks_for_self_hosted, profile_for, unacceptable_label
 from orchestrator.config.settings import Settings
-from orchestrator.jobs.event import Repository, WorkflowJobEvent
+from orchestrator.jobs.accounts import AccountRule
+from orchestrator.jobs.event import WorkflowJobEvent
+
+# GitHub takes no more labels for a runner (REST API, "Create configuration for a just-in-time runner").
+MOST_LABELS = 100
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ def admit(event: WorkflowJobEvent, settings: Settings) -> Admission:
     """Decide about a job that is queued, or completed without ever having had a runner.
 
     The labels come first: a hook sees every job of its organization, and only jobs that ask for one of our runners are
-    held against the rules about repositories.
+    held against the rules about accounts and repositories.
     """
     job = event.workflow_job
     if event.action == "completed" and job.had_runner:
@@ -46,22 +50,37 @@ def admit(event: WorkflowJobEvent, settings: Settings) -> Admission:
     profile = _profile(job.labels, settings)
     if isinstance(profile, Ignored):
         return profile
-    refusal = _refusal(event.repository, settings)
+    refusal = _refusal(event, settings)
     if refusal is None:
         return Admitted(profile)
     return refusal if event.action == "queued" else Ignored("no runner was started for a job of this repository")
 
 
 def _profile(labels: tuple[str, ...], settings: Settings) -> Profile | Ignored:
-    if not asks_for_self_hosted(labels):
-        return Ignored("the job does not ask for a self-hosted runner")
+    if not labels:
+        return Ignored("the job names no label, and a runner group alone does not tell which runners it means")
+    if len(labels) > MOST_LABELS:
+        return Ignored(f"the job has more than {MOST_LABELS} labels")
     if (label := unacceptable_label(labels)) is not None:
         return Ignored(f"label {labels.index(label) + 1} of the job has characters that no profile may serve")
     profile = profile_for(settings.profiles, labels)
-    return profile or Ignored(f"no profile offers all of the labels {', '.join(labels)}")
+    return profile or Ignored(_why_nobody_takes(labels, settings))
 
 
-def _refusal(repository: Repository, settings: Settings) -> Refused | None:
+def _why_nobody_takes(labels: tuple[str, ...], settings: Settings) -> str:
+    nobody = f"no profile offers all of the labels {', '.join(labels)}"
+    if asks_for_self_hosted(labels):
+        return nobody
+    serving = next((profile.name for profile in settings.profiles if profile.serves(labels)), None)
+    reason = f"and {nobody}" if serving is None else f"as profile {serving} requires (selfHosted)"
+    return f"the job does not ask for a self-hosted runner, {reason}"
+
+
+def _refusal(event: WorkflowJobEvent, settings: Settings) -> Refused | None:
+    strange_account = AccountRule.of_settings(settings).refusal(event)
+    if strange_account is not None:
+        return Refused(strange_account)
+    repository = event.repository
     if repository.is_public and not settings.allow_public_repositories:
         return Refused("the repository is public: anyone could run code in your network (AllowPublicRepositories)")
     name = repository.full_name.lower()

@@ -3,16 +3,23 @@
 Source: GitHub docs, "Webhook events and payloads", `workflow_job`.
 """
 
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 EVENT = "workflow_job"
+# Characters of a label that are read; a profile's labels have no more than a hundred.
+LABEL_LENGTH = 256
 
 # Logins and repository names end up in URLs, so nothing else may pass; "." and ".." would climb.
-_NAME = r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,100}"
+_NAME = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]{1,100}"
 type Login = Annotated[str, Field(pattern=rf"^{_NAME}\Z")]
+type HookPath = Annotated[str, Field(pattern=rf"^/(?:orgs/{_NAME}|repos/{_NAME}/{_NAME})/hooks/[0-9]+\Z")]
+# An enterprise's name in URLs.
+_SLUG = re.compile(r"[A-Za-z0-9_-]{1,100}")
 type PositiveId = Annotated[int, Field(ge=1, lt=2**63)]
 
 
@@ -25,6 +32,23 @@ def _moment(value: object) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _text(value: object, most: int) -> str | None:
+    """Return a text that can be written anywhere, cut after so many characters; None if the value is no text."""
+    return value[:most].encode("utf-8", "replace").decode() if isinstance(value, str) else None
+
+
+def _for_the_eye(most: int) -> BeforeValidator:
+    """Take every value: a property that decides nothing must not refuse its job."""
+    return BeforeValidator(lambda value: _text(value, most))
+
+
+def _labels(value: object) -> object:
+    """Read labels whatever they hold: what no profile may serve leaves its job alone and hides no other."""
+    if value is None:
+        return ()
+    return [_text(label, LABEL_LENGTH) or "" for label in value] if isinstance(value, (list, tuple)) else value
 
 
 type Moment = Annotated[datetime | None, BeforeValidator(_moment)]
@@ -42,11 +66,11 @@ class WorkflowJob(Payload):
     id: PositiveId
     run_id: PositiveId
     run_attempt: PositiveId = 1
-    name: Annotated[str, Field(max_length=1000)] = ""
-    labels: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=100)]
-    conclusion: Annotated[str, Field(max_length=100)] | None = None
+    name: Annotated[str | None, _for_the_eye(1000)] = None
+    labels: Annotated[tuple[str, ...], BeforeValidator(_labels)]
+    conclusion: Annotated[str | None, _for_the_eye(100)] = None
     runner_id: int | None = None
-    runner_name: Annotated[str, Field(max_length=256)] | None = None
+    runner_name: Annotated[str | None, _for_the_eye(256)] = None
     created_at: Moment = None
 
     @property
@@ -65,10 +89,10 @@ class Repository(Payload):
     """The repository whose workflow the job belongs to."""
 
     name: Login
-    full_name: Annotated[str, Field(pattern=rf"^[A-Za-z0-9._-]{{1,100}}/{_NAME}\Z")]
+    full_name: Annotated[str, Field(pattern=rf"^{_NAME}/{_NAME}\Z")]
     owner: Owner
     private: bool = False  # a payload that does not say so is taken for public
-    visibility: Literal["public", "private", "internal"] | None = None
+    visibility: Annotated[str | None, _for_the_eye(100)] = None
 
     @property
     def is_public(self) -> bool:
@@ -82,10 +106,25 @@ class Installation(Payload):
     id: PositiveId
 
 
+class Enterprise(Payload):
+    """The enterprise that the repository's organization belongs to."""
+
+    slug: str
+
+
+def _named_enterprise(value: object) -> object:
+    """Read an enterprise; None if its name cannot be read, since no job shall be malformed for that."""
+    if isinstance(value, Enterprise):
+        return value
+    slug = value.get("slug") if isinstance(value, Mapping) else None
+    return {"slug": slug} if isinstance(slug, str) and _SLUG.fullmatch(slug) else None
+
+
 class WorkflowJobEvent(Payload):
     """What the orchestrator reads of a `workflow_job` delivery.
 
     Attributes:
+        enterprise: named by deliveries only; jobs that GitHub's API lists never name one.
         webhook: The REST path of the hook that told, where the headers name it (`DeliveryHeaders.webhook_of`).
     """
 
@@ -93,8 +132,9 @@ class WorkflowJobEvent(Payload):
     workflow_job: WorkflowJob
     repository: Repository
     organization: Owner | None = None
+    enterprise: Annotated[Enterprise | None, BeforeValidator(_named_enterprise)] = None
     installation: Installation | None = None
-    webhook: Annotated[str, Field(pattern=r"^/(orgs|repos)/[A-Za-z0-9._/-]+/hooks/[0-9]+\Z")] | None = None
+    webhook: HookPath | None = None
 
     @property
     def installation_id(self) -> int | None:

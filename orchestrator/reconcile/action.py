@@ -3,7 +3,7 @@
 Each kind of action has a name. Each action has a reason, and the ids of what it is about, for the log.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -88,17 +88,24 @@ class RemoveRunner:
 
 
 @dataclass(frozen=True)
-class GiveUp:
-    """Report that no more runners are started for a job."""
+class Pause:
+    """Report jobs whose next runner is started after a pause, because those before it ended without serving them.
 
-    name: ClassVar[str] = "give up"
-    job: WaitingJob
+    Attributes:
+        jobs: those of one scope, the one that waits longest first.
+        alert: whether a person should look: a job has just come to its longest pause.
+        reason: what became of the first job's runners, and when its next one is started.
+    """
+
+    name: ClassVar[str] = "pause"
+    jobs: Sequence[WaitingJob]
+    alert: bool
     reason: str
 
     @property
     def ids(self) -> Mapping[str, object]:
         """What the action is about."""
-        return self.job.ids
+        return {**self.jobs[0].ids, "jobs": len(self.jobs)}
 
 
 @dataclass(frozen=True)
@@ -116,4 +123,4 @@ class Wait:
         return {"task": self.task.task_id, "pool": self.task.pool, **self.job.ids}
 
 
-type Action = StartRunner | ReplaceTask | EndTask | DeleteTask | RemoveRunner | GiveUp | Wait
+type Action = StartRunner | ReplaceTask | EndTask | DeleteTask | RemoveRunner | Pause | Wait

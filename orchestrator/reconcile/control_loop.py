@@ -1,6 +1,7 @@
 """The use case behind the timer: a pass finds and corrects what deliveries and the queue have missed.
 
-    list the tasks on Batch -> redeliver failed deliveries -> compare demand with supply -> report given-up requests
+    list the tasks on Batch -> redeliver failed deliveries -> compare demand with supply -> look at the boundary
+        -> report given-up requests
 
 No step depends on another: if one fails, the log says why, and the others go on.
 """
@@ -34,6 +35,7 @@ class ControlLoop:
         pools: the pools where they run.
         redeliver: has failed deliveries sent again; see `Redelivery`.
         reconcile: compares demand with supply; see `Reconciler`.
+        watch_boundary: reports who could use the runners against the settings; see `BoundaryWatch`.
         given_up: yields given-up requests that were not reported yet.
         clock: tells the time.
     """
@@ -45,6 +47,7 @@ class ControlLoop:
         *,
         redeliver: Step,
         reconcile: Step,
+        watch_boundary: Step,
         given_up: Callable[[], Iterable[bytes]],
         clock: Clock,
     ) -> None:
@@ -52,6 +55,7 @@ class ControlLoop:
         self._pools = pools
         self._redeliver = redeliver
         self._reconcile = reconcile
+        self._watch_boundary = watch_boundary
         self._given_up = given_up
         self._clock = clock
 
@@ -68,7 +72,7 @@ class ControlLoop:
             steps: list[Callable[[], None]] = [lambda: self._redeliver(tasks or (), now)]
             if tasks is not None:
                 steps.append(lambda: self._reconcile(tasks, now))
-            steps.append(self._report_given_up)
+            steps += [lambda: self._watch_boundary(tasks or (), now), self._report_given_up]
             for step in steps:
                 try:
                     step()
@@ -81,7 +85,7 @@ class ControlLoop:
         """Return the tasks, each once; None if Batch does not list them. An unexpected error is put to the others."""
         try:
             # A task that changes its state while it is listed is seen twice; the later state counts.
-            return list({(task.pool, task.task_id): task for task in self._list_tasks(self._pools, now)}.values())
+            return list({task.key: task for task in self._list_tasks(self._pools, now)}.values())
         except UpstreamError as error:
             log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
         except Exception as error:  # noqa: BLE001 - see `run`

@@ -1,12 +1,13 @@
 """One pass: what it has learned, scope by scope, and what it has done (pure)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from orchestrator.config.settings import Settings
 from orchestrator.errors import GitHubRefused, UpstreamError
+from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile.view import ScopeView, WaitingJob
@@ -42,30 +43,35 @@ class ScopeFacts:
 
 
 class Pass:
-    """What a pass knows; it begins with the scopes of all tasks.
+    """What a pass knows; it begins with the scopes of all tasks whose accounts may have runners.
 
     Args:
         settings: the app settings.
         tasks: all runner tasks.
         now: the time.
+        rule: which accounts may have runners; nothing is asked about the others.
 
     Attributes:
         tasks: as given.
         now: as given.
+        rule: as given.
         latest_events: the latest job of each repository that has tasks, by the repository's full name.
         scopes: the facts of each scope, by the scope's address.
+        node_slots: how many slots a node has, by pool, where that was asked.
         counts: how often each action was done; also how many of them `failed`, and how many scopes were `skipped`.
     """
 
-    def __init__(self, settings: Settings, tasks: Sequence[TaskState], now: datetime) -> None:
+    def __init__(self, settings: Settings, tasks: Sequence[TaskState], now: datetime, rule: AccountRule) -> None:
         self._settings = settings
         self.tasks = tasks
         self.now = now
+        self.rule = rule
         self.latest_events: dict[str, WorkflowJobEvent] = {}
         self.scopes: dict[str, ScopeFacts] = {}
+        self.node_slots: Mapping[str, int] = {}
         self.counts: Counter[str] = Counter()
         for task in sorted(tasks, key=lambda task: task.created_at, reverse=True):
-            if task.notes.origin is not None:
+            if task.notes.origin is not None and rule.refusal(task.notes.origin.event) is None:
                 event = task.notes.origin.event
                 self.latest_events.setdefault(event.repository.full_name, event)
                 self.scope_of(event)
@@ -114,6 +120,7 @@ class Pass:
             others=[task for task in elsewhere if task.job_key in facts.jobs],
             complete=facts.complete,
             period=timedelta(minutes=self._settings.reconcile_minutes),
+            node_slots=self.node_slots,
         )
 
     def summary(self) -> dict[str, object]:

@@ -7,22 +7,22 @@ Runners are counted, not bound: GitHub gives a job to any idle runner that has a
 possible are matched with what could serve them, and only the jobs and tasks that stay unmatched are acted upon.
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from orchestrator.reconcile.action import (
     Action,
     DeleteTask,
     EndTask,
-    GiveUp,
+    Pause,
     RemoveRunner,
     ReplaceTask,
     StartRunner,
     Wait,
 )
 from orchestrator.reconcile.matching import assign
-from orchestrator.reconcile.view import DELIVERY_EXPECTED_WITHIN, ScopeView, WaitingJob
+from orchestrator.reconcile.view import DELIVERY_EXPECTED_WITHIN, REPORT_WAIT_AFTER, ScopeView, WaitingJob
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.task import TaskState, replacement_of, task_of_runner
 
@@ -31,18 +31,18 @@ RUNNER_START_LIMIT = timedelta(minutes=10)
 # If a job has waited this long beside an idle runner that we did not start, that runner may not take it: the job's
 # repository may not be in the runner's group.
 IDLE_RUNNER_TRUSTED_FOR = timedelta(minutes=15)
-# A cold pool has a node by then. A job that waits longer is reported, with what it waits for.
-REPORT_WAIT_AFTER = timedelta(minutes=15)
 # Only tasks older than this are ended as surplus: GitHub's list of jobs was read after they were created.
 TASK_SEEN_AFTER = timedelta(minutes=5)
 # Batch should end a task at its time limit. If the task still runs this long after, we end it.
 TIME_LIMIT_GRACE = timedelta(minutes=15)
-# How many of a job's runners are replaced after they ended without running a job.
-FAILURES_REPLACED = 3
-# How many runners a job gets in all, where other jobs take them.
-RUNNERS_PER_JOB = 10
-# A job that gets no more runners is reported for this long after the last one ended, so that a few passes may fail.
-GIVE_UP_REPORTED_FOR = timedelta(minutes=15)
+# How long after the end of its last runner a job gets the next one: after its first runner that ended without a job,
+# after its second, and so on. The last pause is repeated for as long as GitHub lists the job as queued, because an
+# outage may have been the reason.
+PAUSES = (timedelta(0), timedelta(minutes=5), timedelta(minutes=15), timedelta(minutes=30))
+# So many runners of a job that other jobs take are replaced at once; each further one counts like one without a job.
+TAKEN_WITHOUT_PAUSE = 6
+# A job's first longest pause is an alert for so long, so that a few passes may fail.
+ALERT_FOR = timedelta(minutes=15)
 # What one pass does at most, so that it ends, and so that a mistake stays small.
 STARTS_PER_PASS = 100
 # More than starts: the tasks of one burst share a registration token, so they all expire together.
@@ -50,6 +50,8 @@ REPLACEMENTS_PER_PASS = 500
 DELETIONS_PER_PASS = 200
 REMOVALS_PER_PASS = 60
 WAIT_REPORTS_PER_PASS = 10
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def decide(view: ScopeView, now: datetime, start_limit: int = STARTS_PER_PASS) -> list[Action]:
@@ -79,20 +81,26 @@ def decide(view: ScopeView, now: datetime, start_limit: int = STARTS_PER_PASS) -
     history = _History([*view.tasks, *view.others])
     replacements: list[Action] = []
     starts: list[Action] = []
+    pauses: list[tuple[WaitingJob, _Attempts]] = []
     wait_reports: list[Action] = []
     for index, job in enumerate(jobs):
         supply = assigned.get(index)
         if supply is None:
-            if job.age(now) >= DELIVERY_EXPECTED_WITHIN:
-                starts += _start(job, history, now)
+            if job.age(now) < DELIVERY_EXPECTED_WITHIN:
+                continue
+            attempts = _Attempts(history.of(job))
+            if now >= attempts.next_at:
+                starts.append(StartRunner(job, history.next_replacement(job), attempts.why_another))
+            else:
+                pauses.append((job, attempts))
         elif isinstance(supply.source, Runner):
             continue
         elif supply.expiring:
             number = history.next_replacement(job)
             replacements.append(ReplaceTask(supply.source, job, number, "its registration is about to expire"))
         elif job.age(now) >= REPORT_WAIT_AFTER:
-            wait_reports.append(Wait(job, supply.source, _waits_for(supply.source)))
-    needed = {supply.task_id for supply in assigned.values()}
+            wait_reports.append(Wait(job, supply.source, _waits_for(supply.source, view.node_slots)))
+    needed = {supply.task_key for supply in assigned.values()}
     return [
         *replacements[:REPLACEMENTS_PER_PASS],
         *starts[:start_limit],
@@ -100,9 +108,11 @@ def decide(view: ScopeView, now: datetime, start_limit: int = STARTS_PER_PASS) -
         *(
             EndTask(task, "more runners wait than jobs")
             for task in (*valid, *expiring)
-            if view.complete and task.task_id not in needed and now - task.created_at >= TASK_SEEN_AFTER
+            if view.complete and task.key not in needed and now - task.created_at >= TASK_SEEN_AFTER
         ),
+        *_run_again(view, [task for task in starting if task.key not in needed], runners, now),
         *_removals(view, now),
+        *_report(pauses, now),
         *wait_reports[:WAIT_REPORTS_PER_PASS],
     ]
 
@@ -149,9 +159,9 @@ class _Supply:
         return self.source.job_key if isinstance(self.source, TaskState) else None
 
     @property
-    def task_id(self) -> str | None:
-        """The id of a task."""
-        return self.source.task_id if isinstance(self.source, TaskState) else None
+    def task_key(self) -> tuple[str, str, str] | None:
+        """Tells a task from all others."""
+        return self.source.key if isinstance(self.source, TaskState) else None
 
 
 @dataclass(frozen=True)
@@ -205,12 +215,17 @@ class _RunnerIndex:
             elif runner.online and not runner.busy:
                 self.foreign.append(runner)
 
+    def online(self, task: TaskState) -> Runner | None:
+        """The task's runner, if it is online."""
+        runner = self._by_task.get(task.task_id)
+        return runner if runner is not None and runner.online else None
+
     def may_serve(self, task: TaskState) -> bool:
         """Whether a running task is a runner without a job, or may yet become one."""
         if task.state != "running":
             return False
-        runner = self._by_task.get(task.task_id)
-        if runner is not None and runner.online:
+        runner = self.online(task)
+        if runner is not None:
             return not runner.busy
         return task.started_at is None or self._now - task.started_at < RUNNER_START_LIMIT
 
@@ -242,35 +257,85 @@ class _History:
         return max((replacement_of(task.task_id) + 1 for task in self.of(job)), default=0)
 
 
-def _start(job: WaitingJob, history: _History, now: datetime) -> list[Action]:
-    """Start a runner for a job that nothing will serve, unless that was tried often enough."""
-    tasks = history.of(job)
-    failed = [task for task in tasks if task.failed]
-    used = [task for task in tasks if task.failed or task.ran_a_job]
-    if len(failed) > FAILURES_REPLACED or len(used) >= RUNNERS_PER_JOB:
-        last_ended_at = max((task.ended_at for task in used if task.ended_at is not None), default=now)
-        return [GiveUp(job, _given_up(failed, len(used)))] if now - last_ended_at < GIVE_UP_REPORTED_FOR else []
-    reason = "no runner was started for it"
-    if failed:
-        reason = f"its runner ended without a job ({_exit_code(failed[-1])})"
-    elif tasks:
-        reason = "its runner is gone"
-    return [StartRunner(job, history.next_replacement(job), reason)]
+class _Attempts:
+    """The runners that one job has had, none of which serves it.
+
+    Args:
+        tasks: those that were started for it.
+    """
+
+    def __init__(self, tasks: Sequence[TaskState]) -> None:
+        self._tasks = tasks
+        self._failed = sorted((task for task in tasks if task.failed), key=_end)
+        taken = sum(task.ran_a_job for task in tasks)
+        self._unsuccessful = len(self._failed) + max(0, taken - TAKEN_WITHOUT_PAUSE)
+        used = [_end(task) for task in tasks if task.failed or task.ran_a_job]
+        self._last_end = max(used, default=_LONG_AGO)
+
+    @property
+    def next_at(self) -> datetime:
+        """When the job gets its next runner."""
+        pause = PAUSES[min(self._unsuccessful, len(PAUSES)) - 1] if self._unsuccessful else timedelta(0)
+        return self._last_end + pause
+
+    @property
+    def why_another(self) -> str:
+        """Why the job gets another runner."""
+        if self._failed:
+            return f"its runner ended without a job ({self._failed[-1].ending})"
+        return "its runner is gone" if self._tasks else "no runner was started for it"
+
+    @property
+    def summary(self) -> str:
+        """What became of the job's runners, and when the next one is started."""
+        last = f", the last one with {self._failed[-1].ending}" if self._failed else ""
+        used = sum(task.failed or task.ran_a_job for task in self._tasks)
+        return (
+            f"{used} runners were started for it, {len(self._failed)} ended without a job{last}; "
+            f"the next one is started at {self.next_at.astimezone(UTC):%H:%M} UTC or soon after"
+        )
+
+    def is_alert(self, now: datetime) -> bool:
+        """Whether the job has just come to its longest pause."""
+        return self._unsuccessful == len(PAUSES) and now - self._last_end < ALERT_FOR
 
 
-def _given_up(failed: Sequence[TaskState], used: int) -> str:
-    last = f", the last one with {_exit_code(failed[-1])}" if failed else ""
-    return f"{used} runners were started for it, {len(failed)} ended without a job{last}"
+def _report(pauses: Sequence[tuple[WaitingJob, _Attempts]], now: datetime) -> list[Action]:
+    """Return one report for all jobs whose next runner is started later, about one that is an alert if there is any."""
+    ordered = sorted(pauses, key=lambda pause: not pause[1].is_alert(now))
+    return [Pause([job for job, _ in ordered], attempts.is_alert(now), attempts.summary) for _, attempts in ordered[:1]]
 
 
-def _waits_for(task: TaskState) -> str:
-    if task.state == "waiting":
-        return f"its runner waits for a free slot on {task.pool}"
-    return "its runner has started, and has not taken it yet"
+def _end(task: TaskState) -> datetime:
+    return task.ended_at or task.created_at
 
 
-def _exit_code(task: TaskState) -> str:
-    return f"exit code {task.exit_code}" if task.exit_code is not None else "no exit code"
+def _waits_for(task: TaskState, node_slots: Mapping[str, int]) -> str:
+    if task.state != "waiting":
+        return "its runner has started, and has not taken it yet"
+    slots = node_slots.get(task.pool, task.slots)
+    if task.slots > slots:
+        return f"its runner needs {task.slots} slots, and a node of {task.pool} has {slots}"
+    return f"its runner waits for a free slot on {task.pool}"
+
+
+def _run_again(view: ScopeView, spare: Iterable[TaskState], runners: _RunnerIndex, now: datetime) -> Iterator[Action]:
+    """End the spare tasks that Batch ran again after their node was lost, and whose job does not wait any more.
+
+    The runner may get a job at this moment. So it is removed from GitHub, which refuses if it has one; its container
+    then ends by itself. Only a task whose runner has had time to come online, and has not, is ended.
+    """
+    if not view.complete:
+        return
+    queued = {job.job_key for job in view.jobs}
+    reason = "Batch ran it again after its node was lost, and its job no longer waits"
+    for task in spare:
+        if task.runs_before and task.job_key not in queued:
+            runner = runners.online(task)
+            if runner is not None:
+                yield RemoveRunner(view.access, runner, reason)
+            elif task.started_at is not None and now - task.started_at >= TASK_SEEN_AFTER:
+                yield EndTask(task, reason)
 
 
 def _removals(view: ScopeView, now: datetime) -> list[Action]:

@@ -5,7 +5,8 @@ could not be asked, nothing is decided: that scope is left for the next pass, an
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, assert_never
 
@@ -13,18 +14,21 @@ from orchestrator.clock import Clock
 from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
 from orchestrator.errors import OrchestratorError, UpstreamError
+from orchestrator.jobs.accounts import AccountRule
+from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.log import Log, about
 from orchestrator.reconcile.action import (
     Action,
     DeleteTask,
     EndTask,
-    GiveUp,
+    Pause,
     RemoveRunner,
     ReplaceTask,
     StartRunner,
     Wait,
 )
+from orchestrator.reconcile.node_slots import node_slots
 from orchestrator.reconcile.pass_ import Pass, ScopeFacts
 from orchestrator.reconcile.plan import STARTS_PER_PASS, clean_up, decide
 from orchestrator.reconcile.view import WaitingJob
@@ -42,13 +46,12 @@ REPOSITORIES_PER_PASS = 60
 ROTATED_PER_PASS = 20
 # How long a repository is looked at after its last task has disappeared.
 REPOSITORY_REMEMBERED_FOR = timedelta(hours=24)
-# These results need a person's attention. All others are logged as information.
-_LEVELS: Mapping[Result, int] = {Result.GIVEN_UP: logging.CRITICAL, Result.WAITS: logging.WARNING}
 
 # Returns the queued jobs of a repository; takes its full name and the GitHub App's installation.
 type QueuedJobs = Callable[[str, int | None], Sequence[WorkflowJobEvent]]
-# Returns the repositories that the credentials give access to, each with the GitHub App's installation.
-type InstalledRepositories = Callable[[], Mapping[str, int]]
+# Returns the repositories that the credentials give access to, each with the GitHub App's installation. Takes
+# what tells by its login whether an account is asked after.
+type InstalledRepositories = Callable[[Callable[[str], bool]], Mapping[str, int]]
 # Starts a runner for a job; takes the number of the replacement, 0 for the job's first runner.
 type RunnerStart = Callable[[WorkflowJobEvent, Profile, int], Outcome]
 
@@ -56,14 +59,17 @@ type RunnerStart = Callable[[WorkflowJobEvent, Profile, int], Outcome]
 class TaskControl(Protocol):
     """The runner tasks on Batch."""
 
-    def end_waiting(self, pool: str, task_id: str) -> bool:
+    def end_waiting(self, pool: str, task_id: str, batch_job: str | None = None) -> bool:
         """End a task that still waits; return False if there is none that does."""
 
-    def end(self, pool: str, task_id: str) -> None:
+    def end(self, pool: str, task_id: str, batch_job: str | None = None) -> None:
         """End a task, whatever it does."""
 
-    def delete(self, pool: str, task_id: str) -> None:
+    def delete(self, pool: str, task_id: str, batch_job: str | None = None) -> None:
         """Delete a task."""
+
+    def slots_per_node(self, pool: str) -> int:
+        """Return how many slots a node of the pool has."""
 
 
 class RunnerRegistry(Protocol):
@@ -76,6 +82,16 @@ class RunnerRegistry(Protocol):
         """Remove one."""
 
 
+class JobBoundary(Protocol):
+    """Tells which jobs may have no runner: `runners.boundary.Boundary`."""
+
+    def account_rule(self, events: Iterable[WorkflowJobEvent] = ()) -> AccountRule:
+        """Return which accounts' jobs may have runners; the events may tell to which enterprise accounts belong."""
+
+    def refusal(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
+        """Return why a job may have no runner of a profile; None if it may."""
+
+
 class Reconciler:
     """Compares demand with supply, and starts, ends and removes what the comparison asks for.
 
@@ -85,6 +101,7 @@ class Reconciler:
         queued_jobs: asks GitHub for queued jobs.
         runners: lists and removes runners.
         start: starts runners.
+        boundary: tells which jobs may have no runner.
         installed: tells which repositories the credentials give access to.
         retention: how long a finished task is kept.
         clock: tells how long a pass took.
@@ -98,6 +115,7 @@ class Reconciler:
         queued_jobs: QueuedJobs,
         runners: RunnerRegistry,
         start: RunnerStart,
+        boundary: JobBoundary,
         installed: InstalledRepositories,
         retention: timedelta,
         clock: Clock,
@@ -107,6 +125,7 @@ class Reconciler:
         self._queued_jobs = queued_jobs
         self._runners = runners
         self._start = start
+        self._boundary = boundary
         self._installed = installed
         self._retention = retention
         self._clock = clock
@@ -121,19 +140,28 @@ class Reconciler:
         """
         with about(**{"pass": "reconciliation"}):
             began = self._clock()
-            current = Pass(self._settings, tasks, now)
+            current = Pass(self._settings, tasks, now, self._account_rule(tasks))
             known_events = self._remember(current)
             # List runners before jobs. If a runner takes a job between the two calls, it counts as idle, and no runner
             # is started although its job is gone from the list. The other order would start one too many.
             for facts in current.scopes.values():
                 self._list_runners(facts)
             self._list_jobs(current, known_events)
+            current.node_slots = node_slots(tasks, now, self._tasks.slots_per_node)
             for facts in current.scopes.values():
                 self._reconcile(current, facts)
             for action in clean_up(tasks, current.scopes, now, self._retention):
                 self._carry_out(current, action)
             took = self._clock() - began
             log(logging.INFO, result=Result.DONE, **current.summary(), ms=round(took.total_seconds() * 1000))
+
+    def _account_rule(self, tasks: Sequence[TaskState]) -> AccountRule:
+        """Return which accounts are looked after; none while GitHub does not say who owns the App."""
+        try:
+            return self._boundary.account_rule(task.notes.origin.event for task in tasks if task.notes.origin)
+        except UpstreamError as error:
+            log(logging.WARNING, result=Result.SKIPPED, what="whose jobs may have runners", reason=str(error))
+            return AccountRule(frozenset())
 
     def _remember(self, current: Pass) -> Mapping[str, WorkflowJobEvent]:
         """Return a job of each repository that has tasks, or had tasks in an earlier pass: the latter come last.
@@ -158,8 +186,9 @@ class Reconciler:
 
     def _list_jobs(self, current: Pass, known_events: Mapping[str, WorkflowJobEvent]) -> None:
         """Ask GitHub for the queued jobs of the repositories in view."""
-        installed = self._list_installed()
-        in_view = list(dict.fromkeys([*known_events, *self._settings.reconcile_repositories, *installed]))
+        installed = self._list_installed(current.rule)
+        named = dict.fromkeys([*known_events, *self._settings.reconcile_repositories, *installed])
+        in_view = [repository for repository in named if current.rule.admits(repository.partition("/")[0])]
         chosen = rotation(in_view, int(current.now.timestamp()) // 60 // self._settings.reconcile_minutes)
         for repository in in_view:
             known_event = known_events.get(repository)
@@ -170,7 +199,9 @@ class Reconciler:
             installation = known_event.installation_id if known_event else None
             try:
                 # What GitHub says now counts before a task's notes: an App that is installed again has a new id.
-                events = self._queued_jobs(repository, installed.get(repository) or installation)
+                events = self._admitted(
+                    repository, self._queued_jobs(repository, installed.get(repository) or installation)
+                )
             except UpstreamError as error:
                 log(logging.WARNING, result=Result.SKIPPED, repository=repository, reason=str(error))
                 current.add_problem(repository, known_event, error)
@@ -178,9 +209,24 @@ class Reconciler:
             for event in events:
                 current.add_job(event)
 
-    def _list_installed(self) -> Mapping[str, int]:
+    def _admitted(self, repository: str, events: Iterable[WorkflowJobEvent]) -> list[WorkflowJobEvent]:
+        """Leave out the jobs that may have no runner, and log why."""
+        admitted: list[WorkflowJobEvent] = []
+        refused: Counter[str] = Counter()
+        for event in events:
+            admission = admit(event, self._settings)
+            refusal = self._boundary.refusal(event, admission.profile) if isinstance(admission, Admitted) else None
+            if refusal is None:
+                admitted.append(event)
+            else:
+                refused[refusal] += 1
+        for reason, jobs in refused.items():
+            log(logging.WARNING, result=Result.REFUSED, repository=repository, jobs=jobs, reason=reason)
+        return admitted
+
+    def _list_installed(self, rule: AccountRule) -> Mapping[str, int]:
         try:
-            return self._installed()
+            return self._installed(rule.admits)
         except UpstreamError as error:
             log(logging.WARNING, result=Result.SKIPPED, what="the App's installations", reason=str(error))
             return {}
@@ -207,7 +253,7 @@ class Reconciler:
                 log(logging.WARNING, result=Result.FAILED, action=action.name, **reasons)
                 current.counts["failed"] += 1
                 return
-            log(_LEVELS.get(result, logging.INFO), result=result, action=action.name, reason=action.reason)
+            log(_level(action), result=result, action=action.name, reason=action.reason)
             current.counts[action.name] += 1
 
     def _do(self, action: Action) -> Result:  # noqa: PLR0911 - one per action
@@ -217,18 +263,18 @@ class Reconciler:
             case ReplaceTask(task, job, replacement):
                 return self._replace(task, job, replacement)
             case EndTask(task) if task.state == "waiting":
-                return Result.ENDED if self._tasks.end_waiting(task.pool, task.task_id) else Result.LEFT
+                return Result.ENDED if self._tasks.end_waiting(*_place(task)) else Result.LEFT
             case EndTask(task):
-                self._tasks.end(task.pool, task.task_id)
+                self._tasks.end(*_place(task))
                 return Result.ENDED
             case DeleteTask(task):
-                self._tasks.delete(task.pool, task.task_id)
+                self._tasks.delete(*_place(task))
                 return Result.DELETED
             case RemoveRunner(access, runner):
                 self._runners.remove(access, runner.id)
                 return Result.REMOVED
-            case GiveUp():
-                return Result.GIVEN_UP
+            case Pause():
+                return Result.PAUSED
             case Wait():
                 return Result.WAITS
             case _:
@@ -240,10 +286,24 @@ class Reconciler:
         If the old task has started in between, it stays, and the new one is ended.
         """
         started = self._start(job.event, job.profile, replacement)
-        if self._tasks.end_waiting(task.pool, task.task_id):
+        if started.result in (Result.REFUSED, Result.WAITS):
+            return started.result
+        if self._tasks.end_waiting(*_place(task)):
             return Result.REPLACED
         self._tasks.end_waiting(started.pool, started.task_id)
         return Result.LEFT
+
+
+def _level(action: Action) -> int:
+    """How much an action needs a person's attention."""
+    if isinstance(action, Pause):
+        return logging.CRITICAL if action.alert else logging.WARNING
+    return logging.WARNING if isinstance(action, Wait) else logging.INFO
+
+
+def _place(task: TaskState) -> tuple[str, str, str | None]:
+    """Return what a task is found by."""
+    return task.pool, task.task_id, task.batch_job or None
 
 
 def rotation(repositories: Sequence[str], turn: int) -> frozenset[str]:

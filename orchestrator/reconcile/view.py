@@ -1,7 +1,7 @@
 """What a pass knows of one scope when it decides: its queued jobs, its runners and their tasks (pure)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from orchestrator.config.profiles import Profile
@@ -12,6 +12,8 @@ from orchestrator.runners.task import TaskState, task_id
 
 # A younger job is left to its delivery, or to the request in the queue: they are probably still being handled.
 DELIVERY_EXPECTED_WITHIN = timedelta(minutes=2)
+# A cold pool has a node by then. A job that waits longer is reported, with what it waits for.
+REPORT_WAIT_AFTER = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class ScopeView:
         complete: whether every repository that has tasks here was looked at. If not, a task that seems surplus may be
             needed.
         period: the time between two passes.
+        node_slots: how many slots a node has, by pool, where that was asked.
     """
 
     access: ScopeAccess
@@ -66,3 +69,4 @@ class ScopeView:
     others: Sequence[TaskState]
     complete: bool
     period: timedelta
+    node_slots: Mapping[str, int] = field(default_factory=dict)

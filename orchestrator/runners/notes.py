@@ -7,14 +7,11 @@ to know later: there is no database. The runner image reads the same names, see 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from orchestrator.config.profiles import RegistrationKind
 from orchestrator.jobs.event import WorkflowJobEvent
-
-# How a runner gets its registration: it registers itself with a token, or it is registered beforehand (JIT).
-type RegistrationKind = Literal["token", "jit"]
 
 _SECRETS: Mapping[RegistrationKind, str] = {"token": "GHR_TOKEN", "jit": "GHR_JITCONFIG"}
 _EXPIRES_AT = "%Y-%m-%dT%H:%M:%SZ"

@@ -1,23 +1,23 @@
 """One queued workflow job, one runner task: the use case behind the webhook, the queue and the control loop."""
 
 import logging
-import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
 from orchestrator.clock import Clock
-from orchestrator.config.profiles import Profile
+from orchestrator.config.profiles import Profile, RegistrationKind
 from orchestrator.config.runner_version import is_behind, require_accepted
 from orchestrator.config.settings import Settings
 from orchestrator.errors import RunnerNameTaken, TransientError, UpstreamError, UpstreamRefused
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.log import Log
 from orchestrator.result import Result
-from orchestrator.runners.cancellation import Cancellation, WaitingTasks
+from orchestrator.runners.cancellation import TasksById, cancel
+from orchestrator.runners.earlier_tasks import earlier_tasks
 from orchestrator.runners.notes import Origin, TaskNotes
-from orchestrator.runners.outcome import Outcome
+from orchestrator.runners.outcome import Outcome, OutcomeResult
 from orchestrator.runners.registration import Registrar, Registration, another_name
 from orchestrator.runners.scope import ScopeAccess, runner_scope
 from orchestrator.runners.task import RunnerTask, task_id
@@ -31,11 +31,21 @@ OLD_DELIVERY_AFTER = timedelta(minutes=2)
 type HandleJob = Callable[[WorkflowJobEvent, Profile], Outcome]
 
 
-class Tasks(WaitingTasks, Protocol):
+class Tasks(TasksById, Protocol):
     """The runner tasks on Batch."""
 
     def add(self, task: RunnerTask) -> bool:
         """Create the task; return False if there is one of its id already."""
+
+
+class JobBoundary(Protocol):
+    """Tells which jobs may have no runner: `runners.boundary.Boundary`."""
+
+    def account_refusal(self, event: WorkflowJobEvent) -> str | None:
+        """Return why the job's account may have no runners; None if it may."""
+
+    def refusal(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
+        """Return why a job may have no runner of a profile; None if it may."""
 
 
 class Provisioner:
@@ -43,32 +53,32 @@ class Provisioner:
 
     Args:
         settings: the app settings.
-        registrar: gives a runner its registration.
+        registrars: give a runner its registration, in the way that its profile asks for.
         tasks: takes the runner's task.
+        boundary: tells which jobs may have no runner.
         is_queued: asks GitHub whether a job waits; None where it may not be asked.
         created: is called with the pool whenever a task was created; it must not fail.
         clock: the time.
-        lock: makes a lock.
     """
 
     def __init__(
         self,
         settings: Settings,
-        registrar: Registrar,
+        registrars: Mapping[RegistrationKind, Registrar],
         tasks: Tasks,
         *,
+        boundary: JobBoundary,
         is_queued: Callable[[WorkflowJobEvent], bool | None],
         created: Callable[[str], None],
         clock: Clock,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
     ) -> None:
         self._settings = settings
-        self._registrar = registrar
+        self._registrars = registrars
         self._tasks = tasks
+        self._boundary = boundary
         self._is_queued = is_queued
         self._created = created
         self._clock = clock
-        self._cancellation = Cancellation(tasks, lock=lock)
 
     def handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
         """Start a queued job's runner unless it has one; cancel the runner of a job that ended without having had one.
@@ -78,31 +88,75 @@ class Provisioner:
             UpstreamRefused: GitHub or Batch will not do it until somebody changes something.
             SettingsError: GitHub refuses the runner in the profile's image.
         """
+        refusal = self._boundary.account_refusal(event)
+        if refusal is not None:
+            # A job that ended never had a task, so Batch is not asked.
+            result: OutcomeResult = Result.LEFT if event.action == "completed" else Result.REFUSED
+            return Outcome(result, task_id(event.workflow_job), profile, refusal)
         if event.action == "completed":
-            return self._cancellation.cancel(event, profile)
+            return cancel(self._tasks, event, profile)
         queued_at = event.workflow_job.created_at
         is_old = queued_at is not None and self._clock() - queued_at > OLD_DELIVERY_AFTER
-        if is_old and self._is_queued(event) is False:
+        is_queued = self._is_queued(event) if is_old else None
+        if is_queued is False:
             return Outcome(Result.GONE, task_id(event.workflow_job), profile)
-        return self.start(event, profile)
+        return self._start_unless_served(event, profile, 0, lambda: is_queued if is_old else self._is_queued(event))
 
     def start(self, event: WorkflowJobEvent, profile: Profile, replacement: int = 0) -> Outcome:
-        """Start a runner for a queued job unless there is a task of its id.
+        """Start a runner for a job that GitHub lists as queued, unless it has one or may have none.
 
         Args:
             event: the job.
             profile: the profile that serves it.
-            replacement: 0 for the job's first runner; see `runners.task.task_id`.
+            replacement: 0 for the job's first runner; see `runners.task.task_id`. If there is a task of that number and
+                it ended without a job, the next number is taken.
 
         Raises:
             UpstreamError: as `handle`.
             SettingsError: as `handle`.
         """
+        return self._start_unless_served(event, profile, replacement, lambda: True)
+
+    def _start_unless_served(
+        self, event: WorkflowJobEvent, profile: Profile, number: int, is_queued: Callable[[], bool | None]
+    ) -> Outcome:
+        """Start a runner unless there is a task of the job that waits, runs or ran a job.
+
+        GitHub sends `queued` again when a job was approved, and an operator may redeliver it. By then the first task
+        may have ended without a job. GitHub is asked, because a late copy of the first delivery looks the same.
+
+        Args:
+            event: the job.
+            profile: the profile that serves it.
+            number: the number of the replacement to begin with.
+            is_queued: asks GitHub whether the job waits; None if it may not be asked.
+        """
+        outcome = self._start_once(event, profile, number)
+        if outcome.result != Result.EXISTS:
+            return outcome
+        earlier = earlier_tasks(self._tasks.state, profile.pool, event.workflow_job, number)
+        if earlier is None:  # somebody has deleted it since
+            return outcome
+        known = Outcome(Result.EXISTS, earlier.last.task_id, profile, earlier.story)
+        if earlier.may_serve:
+            return known
+        still_queued = is_queued()
+        if still_queued is False:
+            return replace(known, result=Result.GONE)
+        if still_queued is None and earlier.last.ended_by_request:  # probably because the job was cancelled
+            return known
+        return replace(self._start_once(event, profile, earlier.next_number), reason=earlier.story)
+
+    def _start_once(self, event: WorkflowJobEvent, profile: Profile, replacement: int) -> Outcome:
+        """Start a runner for a queued job unless there is a task of its id, or the job may have no runner."""
+        refusal = self._boundary.refusal(event, profile)
+        if refusal is not None:
+            return Outcome(Result.REFUSED, task_id(event.workflow_job, replacement), profile, refusal)
         self._check_runner_version(profile)
         access = ScopeAccess(runner_scope(event, self._settings), event.installation_id)
-        labels = profile.runner_labels(event.workflow_job.labels)
+        labels, group = profile.runner_labels(event.workflow_job.labels), access.scope.group(profile.runner_group)
         task = task_id(event.workflow_job, replacement)
-        named = self._register(access, task, labels, profile)
+        named = self._register(access, task, labels, group, profile)
         if named is None:
             return Outcome(Result.EXISTS, task, profile)
         name, registration = named
@@ -110,7 +164,7 @@ class Provisioner:
             url=access.scope.url(self._settings.github_web_url),
             name=name,
             labels=labels,
-            group=profile.runner_group,
+            group=group,
             idle_minutes=profile.idle_minutes,
             registration=registration.kind,
             expires_at=registration.expires_at,
@@ -128,24 +182,25 @@ class Provisioner:
         return Outcome(Result.CREATED, task, profile)
 
     def _register(
-        self, access: ScopeAccess, task: str, labels: tuple[str, ...], profile: Profile
+        self, access: ScopeAccess, task: str, labels: tuple[str, ...], group: str | None, profile: Profile
     ) -> tuple[str, Registration] | None:
         """Return the runner's name and registration; None if the job has its task already."""
+        registrar = self._registrars[profile.registration]
         try:
-            return task, self._registrar.register(access, task, labels, profile.runner_group)
+            return task, registrar.register(access, task, labels, group)
         except RunnerNameTaken:
             # Either the job has its runner, or an earlier attempt got no further than its registration.
             if self._tasks.state(profile.pool, task) is not None:
                 return None
         name = another_name(task)
         try:
-            return name, self._registrar.register(access, name, labels, profile.runner_group)
+            return name, registrar.register(access, name, labels, group)
         except RunnerNameTaken as error:  # taken by this very call, whose first answer was lost; there are other names
             raise TransientError(str(error)) from None
 
     def _withdraw(self, access: ScopeAccess, registration: Registration) -> None:
         try:
-            self._registrar.withdraw(access, registration)
+            self._registrars[registration.kind].withdraw(access, registration)
         except UpstreamError as error:
             message = "a registration that nobody needs stays until GitHub forgets it"
             log(logging.WARNING, message=message, reason=str(error))
@@ -167,6 +222,7 @@ def _runner_task(
     return RunnerTask(
         task_id=name,
         pool=profile.pool,
+        account=event.repository.owner.login,
         display_name=f"{event.repository.full_name} run {job.run_id} job {job.id} attempt {job.run_attempt}",
         image=profile.image,
         os=profile.os,
@@ -175,4 +231,6 @@ def _runner_task(
         max_hours=profile.max_hours,
         environment=notes.environment(registration.secret),
         launch=profile.launch,
+        priority=profile.priority,
+        queued_at=job.created_at,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from orchestrator.runners.notes import RegistrationKind
+from orchestrator.config.profiles import RegistrationKind
 from orchestrator.runners.scope import ScopeAccess
 
 

@@ -33,6 +33,14 @@ class Scope:
         """
         return f"{web_url}/{'enterprises/' if self.kind == 'enterprise' else ''}{self.name}"
 
+    def group(self, name: str | None) -> str | None:
+        """The runner group that a runner joins here: a repository has none but the default one.
+
+        Args:
+            name: the group's name where there are groups; None for GitHub's default group.
+        """
+        return None if self.kind == "repository" else name
+
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
 

@@ -7,17 +7,25 @@ Batch answers that the task exists already. `orchestrator.runners.notes` has wha
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
-from orchestrator.config.profiles import Launch, System
+from orchestrator.config.profiles import Launch, Priority, System
 from orchestrator.jobs.event import WorkflowJob
 from orchestrator.runners.notes import TaskNotes
 
 _TASK_ID = re.compile(r"(runner-(\d+)-(\d+))(?:-r(\d+))?")
 _RUNNER_NAME = re.compile(r"(runner-\d+-\d+(?:-r\d+)?)(?:-[0-9a-f]{4})?")
 
+# The image's exit codes after a job had begun: the job ended, or was broken off.
+AFTER_A_JOB = frozenset({0, 71})
+# Its exit codes where none had: a refused version, no job in time, not registered, wrong settings.
+BEFORE_A_JOB = frozenset({7, 69, 75, 78})
+# The image's own default of the idle limit.
+_IDLE_MINUTES = 10.0
+# How long a task without a job lasts beside its idle limit, at most: to pull the image, to register and to leave.
+_LASTS_BESIDE_IDLING = timedelta(minutes=20)
 
 _SAYS_NOTHING = TaskNotes()
 
@@ -29,6 +37,7 @@ class RunnerTask:
     Attributes:
         task_id: unique for the workflow job and its attempt, which makes starting it again harmless.
         pool: the pool's id.
+        account: the login of the organization or user that the repository belongs to.
         display_name: what the portal shows.
         image: full image reference.
         os: what the pool's nodes run.
@@ -37,10 +46,13 @@ class RunnerTask:
         max_hours: wall-clock limit.
         environment: what the runner image reads; holds secrets.
         launch: `batch`: Batch starts the container; `docker`: the task's command line does.
+        priority: before or after which tasks of its pool it is started.
+        queued_at: when its workflow job was queued, if GitHub says so.
     """
 
     task_id: str
     pool: str
+    account: str
     display_name: str
     image: str
     os: System
@@ -49,6 +61,8 @@ class RunnerTask:
     max_hours: float
     environment: Mapping[str, str] = field(repr=False)
     launch: Launch = "batch"
+    priority: Priority = "normal"
+    queued_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -64,8 +78,12 @@ class TaskState:
         ended_at: when it finished, if it has.
         exit_code: the image's (see its table), if it came so far.
         ended_by_request: it finished because somebody ended it.
+        failure: why it failed, in Batch's words, if it did.
         max_hours: its wall-clock limit.
+        slots: how many slots of a node it takes.
+        runs_before: how often Batch ran it before, and lost the node.
         notes: what it says about its runner.
+        batch_job: the id of the Batch job that holds it. Two Batch jobs of a pool may hold tasks of one id.
     """
 
     task_id: str
@@ -76,8 +94,17 @@ class TaskState:
     ended_at: datetime | None = None
     exit_code: int | None = None
     ended_by_request: bool = False
+    failure: str | None = None
     max_hours: float | None = None
+    slots: int = 1
+    runs_before: int = 0
     notes: TaskNotes = _SAYS_NOTHING
+    batch_job: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Tells it from all other tasks of the account."""
+        return self.pool, self.batch_job, self.task_id
 
     @cached_property
     def labels(self) -> frozenset[str]:
@@ -91,13 +118,31 @@ class TaskState:
 
     @property
     def ran_a_job(self) -> bool:
-        """Whether its runner did what it was started for."""
-        return self.state == "finished" and self.exit_code == 0
+        """Whether a job began in it, perhaps another one than that it was started for.
+
+        Where the exit code does not tell (the node was lost, no memory, an older image), a task that lasted for longer
+        than a runner waits had a job.
+        """
+        if self.state != "finished" or self.exit_code in BEFORE_A_JOB:
+            return False
+        return self.exit_code in AFTER_A_JOB or self._outlasted_its_idle_limit
+
+    @property
+    def _outlasted_its_idle_limit(self) -> bool:
+        if self.started_at is None or self.ended_at is None:
+            return False
+        idle = timedelta(minutes=_IDLE_MINUTES if self.notes.idle_minutes is None else self.notes.idle_minutes)
+        return self.ended_at - self.started_at > idle + _LASTS_BESIDE_IDLING
 
     @property
     def failed(self) -> bool:
-        """Whether it was started and yet no job ran in it."""
+        """Whether it ended by itself and no job had begun in it."""
         return self.state == "finished" and not self.ran_a_job and not self.ended_by_request
+
+    @property
+    def ending(self) -> str:
+        """How it ended: the image's exit code, or else what Batch says."""
+        return f"exit code {self.exit_code}" if self.exit_code is not None else self.failure or "no exit code"
 
 
 def task_id(job: WorkflowJob, replacement: int = 0) -> str:

@@ -13,7 +13,19 @@ import sys
 import time
 from typing import BinaryIO, Dict, List, Mapping, NoReturn, Optional
 
-from contract import BROKEN, JOB_RAN, NO_JOB, NOT_REGISTERED, SIGNALLED, VERSION_REFUSED, Ended, Secret, Settings, say
+from contract import (
+    BROKEN,
+    JOB_BROKEN_OFF,
+    JOB_RAN,
+    NO_JOB,
+    NOT_REGISTERED,
+    SIGNALLED,
+    VERSION_REFUSED,
+    Ended,
+    Secret,
+    Settings,
+    say,
+)
 from systems import Linux
 
 # What the listener ends with (actions/runner, Constants.Runner.ReturnCode): the first three mean "start me again".
@@ -192,7 +204,7 @@ class Runner:
                 self._secret.forget()
                 if self._stop.number:
                     self._system.interrupt(process)
-                    raise self._stopped("during a job, which " + self._await_end(process))
+                    raise Ended(JOB_BROKEN_OFF, "stopped during a job, which " + self._await_end(process))
             elif self._stop.number or time.monotonic() > deadline:
                 left = self._leave(process)
                 if left is None:
@@ -241,9 +253,9 @@ class Runner:
 
     def _after_job(self, code: int) -> Ended:
         if self._stop.number:
-            return self._stopped("during a job, which the runner ended and reported")
+            return Ended(JOB_BROKEN_OFF, "stopped during a job, which the runner ended and reported")
         if code != 0:
-            return Ended(BROKEN, f"the runner broke off during a job (its code is {code})")
+            return Ended(JOB_BROKEN_OFF, f"the runner broke off during a job (its code is {code})")
         return Ended(JOB_RAN, "a job ran")
 
     def _stopped(self, when: str) -> Ended:

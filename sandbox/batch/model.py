@@ -150,7 +150,11 @@ class Task:
 
 @dataclass
 class Job:
-    """A job: where its tasks run and what becomes of it."""
+    """A job: where its tasks run and what becomes of it.
+
+    Attributes:
+        drawn_at: the number of the draw in which a task of it was started last.
+    """
 
     serial: int
     body: Json
@@ -159,6 +163,7 @@ class Job:
     state: JobState = "active"
     ended_at: float | None = None
     tasks: dict[str, Task] = field(default_factory=dict)
+    drawn_at: int = 0
     version: int = 1
 
     @property
@@ -170,6 +175,11 @@ class Job:
     def pool_id(self) -> str:
         """The pool that its tasks run on."""
         return str(self.body["poolInfo"]["poolId"])
+
+    @property
+    def priority(self) -> int:
+        """Tasks of a higher one start first."""
+        return int(self.body.get("priority", 0))
 
 
 @dataclass(frozen=True)

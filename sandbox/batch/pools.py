@@ -6,7 +6,8 @@ stop it.
 
 import functools
 import itertools
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Mapping
 
 from sandbox.batch.model import BatchRefusal, Command, Job, Json, Node, Pool, Task, TaskRun
 
@@ -17,6 +18,7 @@ class BatchPools:
     def __init__(self, account: str, pools: Iterable[Pool] = ()) -> None:
         self._account = account
         self._serials = itertools.count(1)
+        self._draws = itertools.count(1)
         self.pools: dict[str, Pool] = {pool.id: pool for pool in pools}
         self.nodes: dict[str, Node] = {}
         self.jobs: dict[str, Job] = {}
@@ -131,6 +133,14 @@ class BatchPools:
         task.exit_code = exit_code
         self._complete(task, now, failure=None if exit_code == 0 else ("FailureExitCode", "The task exited with code"))
 
+    def fail(self, job_id: str, task_id: str, failure: tuple[str, str], details: Mapping[str, str], now: float) -> None:
+        """End a task that could not be started on its node, with a code and a message."""
+        task = self.task(job_id, task_id)
+        self._complete(task, now, failure)
+        task.failure = {
+            **(task.failure or {}), "details": [{"name": name, "value": value} for name, value in details.items()],
+        }  # fmt: skip
+
     def preempt(self, node_id: str, now: float) -> list[Command]:
         """Take a node away, as Azure takes back Spot machines: its tasks wait again."""
         commands: list[Command] = []
@@ -174,22 +184,27 @@ class BatchPools:
                 node.state, node.changed_at = "idle", now
 
     def _place(self, pool: Pool, now: float) -> list[Command]:
-        commands = []
-        for task in self._tasks(pool.id):
-            if task.state != "active" or self.jobs[task.job_id.lower()].state != "active":
-                continue
-            node = next(
-                (
-                    node
-                    for node in self.nodes.values()
-                    if node.pool_id == pool.id
-                    and node.state in {"idle", "running"}
-                    and node.slots_used + task.slots <= pool.slots_per_node
-                ),
-                None,
+        """Start waiting tasks: of the jobs of the highest priority first, and of these by turns."""
+        waiting = {
+            job.serial: deque(
+                sorted((task for task in job.tasks.values() if task.state == "active"), key=lambda task: task.serial)
             )
+            for job in self.jobs.values()
+            if job.pool_id == pool.id and job.state == "active"
+        }
+        jobs = [job for job in self.jobs.values() if waiting.get(job.serial)]
+        commands = []
+        too_many = float("inf")  # slots that no node has free
+        while jobs and too_many > 1:
+            job = min(jobs, key=lambda job: (-job.priority, job.drawn_at, job.serial))
+            task = waiting[job.serial].popleft()
+            if not waiting[job.serial]:
+                jobs.remove(job)
+            node = self._free_node(pool, task.slots) if task.slots < too_many else None
             if node is None:
+                too_many = min(too_many, task.slots)
                 continue
+            job.drawn_at = next(self._draws)
             node.slots_used += task.slots
             node.state, node.changed_at = "running", now
             _change(task, "running", now)
@@ -197,6 +212,10 @@ class BatchPools:
             task.attempt += 1
             commands.append(Command("start", self._run(task)))
         return commands
+
+    def _free_node(self, pool: Pool, slots: int) -> Node | None:
+        nodes = (node for node in self.nodes.values() if node.pool_id == pool.id and node.state in {"idle", "running"})
+        return next((node for node in nodes if node.slots_used + slots <= pool.slots_per_node), None)
 
     def _run(self, task: Task) -> TaskRun:
         job = self.jobs[task.job_id.lower()]

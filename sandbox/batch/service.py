@@ -141,6 +141,16 @@ class Batch:
             commands = self._state.end_job(job, now, delete_at=None if delete_after is None else now + delete_after)
         self._carry_out(commands)
 
+    def fail_task(self, job: str, task: str, code: str, message: str, **details: str) -> None:
+        """End a task as one that could not be started, for example because its image cannot be pulled."""
+        with self._lock:
+            self._state.fail(job, task, (code, message), details, self._clock())
+
+    def job_bodies(self) -> dict[str, Json]:
+        """Return what every job was created from, by its id."""
+        with self._lock:
+            return {job.id: dict(job.body) for job in self._state.jobs.values()}
+
     def node_ids(self, pool: str) -> list[str]:
         """Return the ids of a pool's nodes."""
         with self._lock:

@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from orchestrator.azure.batch_jobs import job_id
 from sandbox.chaos.foreign import Foreign
 from sandbox.chaos.network import Network
 from sandbox.chaos.simulated_batch import SimulatedBatch
 from sandbox.chaos.simulated_host import SimulatedHost
 from sandbox.chaos.virtual_time import VirtualLoop
 from sandbox.chaos.weather import RARE, STORMY, Weather
+from sandbox.chaos.workload import ORGANIZATION
 
 KINDS = ("refused", "silent", "errors", "dropped")
 
@@ -126,7 +128,7 @@ class Accidents:
         self._victims.foreign.visit(("self-hosted", "X64", *system))
 
     def _batch_job(self) -> None:
-        job = f"github-runner-{self._random.choice(self._victims.pools)}"
+        job = job_id(self._random.choice(self._victims.pools), ORGANIZATION, "normal")
         delete_after = self._random.choice((None, 5.0, 120.0))
         if self._victims.batch.has_job(job):
             self._faults["Batch job ended" if delete_after is None else "Batch job deleted"] += 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from orchestrator.azure.batch_jobs import job_id, note_id
 from orchestrator.azure.request_queue import POISON, REQUESTS
 from orchestrator.delivery.answer import Answer
 from orchestrator.runners.task import task_of_runner
@@ -13,6 +14,7 @@ from sandbox.chaos.simulated_batch import SimulatedBatch
 from sandbox.chaos.simulated_containers import SimulatedContainers
 from sandbox.chaos.simulated_host import RECONCILE, TEND_POOLS, TimerTrigger
 from sandbox.chaos.virtual_time import VirtualLoop
+from sandbox.chaos.workload import ORGANIZATION
 from sandbox.github import GitHub
 from sandbox.github.model import Runner
 from sandbox.storage_queue import QueueService
@@ -20,17 +22,18 @@ from sandbox.storage_queue import QueueService
 # Seconds between two looks at the runners that have no job.
 LOOK_EVERY = 30.0
 # Calls to GitHub, Batch and the queue that are enough. A job needs one or two, three if it is cancelled. A pass asks
-# Batch eight times, GitHub three times per repository and once per scope and hook, and once more for each unfinished
+# Batch nine times, GitHub three times per repository and once per scope and hook, and once more for each unfinished
 # run (counted apart). What fails is tried again from the beginning.
 CALLS_PER_JOB, CALLS_PER_PASS, CALLS_PER_FAULT = 4, 30, 4
-# The same of a look at a pool that may be boosted: the pool, its tasks, the note, autoscale, its tasks again, its size.
-CALLS_PER_LOOK = 6
+# The same of a look at a pool that may be boosted: the pool, its Batch jobs and their tasks, the note, autoscale, Batch
+# jobs and tasks again, its size.
+CALLS_PER_LOOK = 8
 # Statuses and results of the documented answers that no delivery of GitHub's is given while the settings are right.
 _NOT_FOR_GITHUB = frozenset({400, 401, 413, 415, "misconfigured"})
 _POOLS = (LINUX_POOL, WINDOWS_POOL)
-_BATCH_JOBS = frozenset(f"github-runner-{pool}" for pool in _POOLS)
+_BATCH_JOBS = frozenset(job_id(pool, ORGANIZATION, "normal") for pool in _POOLS)
 # The Batch jobs that hold a pool's formula while a boost has switched it off.
-_BOOST_NOTES = tuple(f"github-boost-{pool}" for pool in _POOLS)
+_BOOST_NOTES = tuple(note_id(pool) for pool in _POOLS)
 
 
 class Invariants:
@@ -76,9 +79,9 @@ class Invariants:
             outages: when each total outage began and ended, in epoch seconds.
         """
         unused: dict[Key, list[str]] = {}
-        for job_id, task_id, state in self._batch.live_tasks():
-            record = self._ledger.record_of(task_id) if job_id in _BATCH_JOBS else None
-            if record is not None and (state == "active" or self._containers.unused(job_id, task_id)):
+        for job, task_id, state in self._batch.live_tasks():
+            record = self._ledger.record_of(task_id) if job in _BATCH_JOBS else None
+            if record is not None and (state == "active" or self._containers.unused(job, task_id)):
                 unused.setdefault(record.key, []).append(task_id)
         now = self._loop.now()
         pardon = sum(max(0.0, min(end, now) - begin) for begin, end in outages if end > now - 7200)

@@ -87,6 +87,8 @@ class App:
     client_id: str
     slug: str
     public_key: str
+    owner: str = "acme"
+    owner_type: Literal["Organization", "User", "Enterprise"] = "Organization"
 
 
 @dataclass(frozen=True)

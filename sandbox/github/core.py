@@ -116,11 +116,25 @@ class GitHubCore:
             return self.state.add_repository(Repository(next(self._ids), full_name, private, owner_type, enterprise))
 
     def add_runner_group(
-        self, scope: Scope, name: str, *, public: bool = True, repositories: Iterable[str] | None = None
+        self,
+        scope: Scope,
+        name: str,
+        *,
+        public: bool = True,
+        repositories: Iterable[str] | None = None,
+        restricted: bool = False,
     ) -> RunnerGroup:
-        """Create a runner group; `repositories` None lets all of the scope use it."""
+        """Create a runner group, or change the default one by its name.
+
+        Args:
+            scope: the organization or enterprise.
+            name: the group's name.
+            public: whether public repositories may use it.
+            repositories: full names of those that may use it; None for all of the scope.
+            restricted: whether it is for some workflows only. The stand-in tells so, and does not keep to it.
+        """
         with self.lock:
-            return self.state.add_group(scope, name, public=public, repositories=repositories)
+            return self.state.add_group(scope, name, public=public, repositories=repositories, restricted=restricted)
 
     def add_token(
         self,
@@ -142,11 +156,21 @@ class GitHubCore:
         with self.lock:
             self.access.revoke(token)
 
-    def add_app(self, public_key: str, *, app_id: int | None = None, client_id: str | None = None) -> App:
-        """Register a GitHub App by its public key (PEM)."""
+    def add_app(
+        self,
+        public_key: str,
+        *,
+        app_id: int | None = None,
+        client_id: str | None = None,
+        owner: str = "acme",
+        owner_type: Literal["Organization", "User", "Enterprise"] = "Organization",
+    ) -> App:
+        """Register a GitHub App by its public key (PEM) and its owner."""
         with self.lock:
             number = app_id or next(self._ids)
-            app = App(number, client_id or f"Iv23{secrets.token_hex(8)}", f"app-{number}", public_key)
+            app = App(
+                number, client_id or f"Iv23{secrets.token_hex(8)}", f"app-{number}", public_key, owner, owner_type
+            )
             self.access.apps[number] = app
             return app
 

@@ -103,12 +103,14 @@ class RunnerGroup:
 
     Attributes:
         repositories: full names (lower case); None for all.
+        restricted: whether it says that it is for some workflows only.
     """
 
     id: int
     name: str
     public: bool = True
     repositories: frozenset[str] | None = None
+    restricted: bool = False
 
     def admits(self, repository: Repository) -> bool:
         """Whether the group's runners may run jobs of the repository."""

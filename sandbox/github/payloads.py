@@ -185,16 +185,19 @@ class Payloads:
             "id": group.id, "name": group.name, "visibility": "all" if group.repositories is None else "selected",
             "default": group.id == 1, "inherited": False, "allows_public_repositories": group.public,
             "runners_url": f"{self.api}/{owner}/actions/runner-groups/{group.id}/runners",
-            "restricted_to_workflows": False, "selected_workflows": [], "workflow_restrictions_read_only": False,
+            "restricted_to_workflows": group.restricted, "selected_workflows": [],
+            "workflow_restrictions_read_only": False,
         }  # fmt: skip
 
     # Apps ----------------------------------------------------------------------------------------------------------
 
     def app(self, app: App, installations: int) -> Json:
         """The `integration` that an App is."""
+        by_enterprise = app.owner_type == "Enterprise"
+        owner = self.enterprise(app.owner) if by_enterprise else self.user(app.owner, app.owner_type)
         return {
             "id": app.id, "slug": app.slug, "node_id": f"A_{app.id}", "client_id": app.client_id,
-            "owner": self.user("mona"), "name": app.slug, "description": None, "external_url": self.url,
+            "owner": owner, "name": app.slug, "description": None, "external_url": self.url,
             "html_url": f"{self.url}/apps/{app.slug}", "created_at": _BIRTH, "updated_at": _BIRTH,
             "permissions": {"metadata": "read"}, "events": ["workflow_job"], "installations_count": installations,
         }  # fmt: skip

@@ -5,6 +5,8 @@ import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any, Literal
 
 from aiohttp import web
@@ -147,6 +149,7 @@ class Rest:
             if status == 304 and counted and principal is not None:  # noqa: PLR2004 - not modified
                 self._core.budget.give_back(principal)
             headers |= self._core.budget.headers(principal, now)
+        headers["Date"] = format_datetime(datetime.fromtimestamp(now, UTC), usegmt=True)
         headers["X-GitHub-Request-Id"] = uuid.uuid4().hex.upper()
         headers["X-GitHub-Media-Type"] = "github.v3; format=json"
         kind = None if body is None else "application/json"

@@ -25,7 +25,8 @@ from sandbox.github.model import (
 
 type Choose = Callable[[Sequence[Runner]], Runner]
 
-DEFAULT_GROUP = RunnerGroup(1, "Default")
+# Public repositories may not use it until somebody allows that, as at GitHub.
+DEFAULT_GROUP = RunnerGroup(1, "Default", public=False)
 MAX_LABELS = 100
 MAX_NAME = 64
 
@@ -98,16 +99,21 @@ class ActionsState:
         found = self.repositories.get(full_name.lower())
         return found or self.add_repository(Repository(next(self._ids), full_name))
 
-    def add_group(self, scope: Scope, name: str, *, public: bool, repositories: Iterable[str] | None) -> RunnerGroup:
-        """Create a runner group in an organization or enterprise."""
+    def add_group(
+        self, scope: Scope, name: str, *, public: bool, repositories: Iterable[str] | None, restricted: bool = False
+    ) -> RunnerGroup:
+        """Create a runner group in an organization or enterprise, or put another in the place of the default one."""
         names = None if repositories is None else frozenset(name.lower() for name in repositories)
-        group = RunnerGroup(next(self._ids), name, public, names)
-        self.groups.setdefault(scope, []).append(group)
+        number = DEFAULT_GROUP.id if name == DEFAULT_GROUP.name else next(self._ids)
+        group = RunnerGroup(number, name, public, names, restricted)
+        others = [other for other in self.groups.get(scope, []) if other.id != number]
+        self.groups[scope] = [*others, group]
         return group
 
     def groups_of(self, scope: Scope) -> list[RunnerGroup]:
         """Every group of a scope, the default one first."""
-        return [DEFAULT_GROUP, *self.groups.get(scope, [])]
+        groups = {group.id: group for group in (DEFAULT_GROUP, *self.groups.get(scope, []))}
+        return list(groups.values())
 
     # Runs and jobs -------------------------------------------------------------------------------------------------
 

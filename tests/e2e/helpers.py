@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from sandbox.deployment import Deployment
+from tests.waiting import until
 
 
 def all_done(deployment: Deployment) -> bool:
@@ -18,3 +19,21 @@ def answers(deployment: Deployment, action: str = "queued") -> list[tuple[int, d
         for delivery in deployment.github.deliveries
         if delivery.action == action and delivery.answer is not None
     ]
+
+
+def lines(deployment: Deployment, kind: str = "reconciliation") -> list[dict[str, Any]]:
+    """Return what the passes have logged."""
+    found = []
+    for line in deployment.host.logs.splitlines():
+        start = line.find('{"pass"')
+        if start >= 0:
+            found.append(json.loads(line[start:]))
+    return [line for line in found if line["pass"] == kind]
+
+
+def pass_over(deployment: Deployment) -> list[dict[str, Any]]:
+    """Make a pass, as the timer does; return what it logged."""
+    before = len(lines(deployment))
+    deployment.host.run("Reconcile")
+    until(lambda: [line for line in lines(deployment)[before:] if line.get("result") in ("done", "skipped")])
+    return lines(deployment)[before:]

@@ -1,16 +1,15 @@
 """The nets behind the webhook, on the deployed shape: passes of the timer function mend what deliveries missed."""
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
+from orchestrator.azure.batch_jobs import job_id
 from sandbox.batch.model import Pool
 from sandbox.deployment import REPOSITORY, Deployment
 from sandbox.faults import Fault
 from sandbox.github.model import Job
-from tests.e2e.helpers import all_done, answers
+from tests.e2e.helpers import all_done, answers, lines, pass_over
 from tests.waiting import until
 
 LABELS = ("self-hosted", "ubuntu-latest")
@@ -29,24 +28,6 @@ def deployment() -> Iterator[Deployment]:
 def full() -> list[Pool]:
     """Return pools without a machine, where every task waits."""
     return [Pool("batchLinux", "linux", scale="fixed"), Pool("batchWindows", "windows", scale="fixed")]
-
-
-def lines(deployment: Deployment, kind: str = "reconciliation") -> list[dict[str, Any]]:
-    """Return what the passes have logged."""
-    found = []
-    for line in deployment.host.logs.splitlines():
-        start = line.find('{"pass"')
-        if start >= 0:
-            found.append(json.loads(line[start:]))
-    return [line for line in found if line["pass"] == kind]
-
-
-def pass_over(deployment: Deployment) -> list[dict[str, Any]]:
-    """Make a pass, as the timer does; return what it logged."""
-    before = len(lines(deployment))
-    deployment.host.run("Reconcile")
-    until(lambda: [line for line in lines(deployment)[before:] if line["result"] in ("done", "skipped")])
-    return lines(deployment)[before:]
 
 
 def silently(deployment: Deployment) -> Job:
@@ -103,7 +84,7 @@ def test_the_batch_job_is_gone() -> None:
     with Deployment(settings=IN_VIEW, pools=full(), lag=LAG) as deployment:
         job = deployment.github.queue_job(REPOSITORY, LABELS)
         until(deployment.batch.task_bodies)
-        deployment.batch.end_job("github-runner-batchLinux", delete_after=0.1)
+        deployment.batch.end_job(job_id("batchLinux", "acme", "normal"), delete_after=0.1)
         until(lambda: not deployment.batch.task_bodies())
         pass_over(deployment)
         assert list(deployment.batch.task_bodies()) == [f"runner-{job.id}-1"]

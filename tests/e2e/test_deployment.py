@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 
+from orchestrator.azure.batch_jobs import job_id
 from sandbox.batch.model import Pool
 from sandbox.deployment import GITHUB_ADDRESS, REPOSITORY, Deployment
 from sandbox.faults import Fault
@@ -22,7 +23,8 @@ from tests.schemas import validate_workflow_job
 from tests.waiting import until
 
 REGISTRATION = "POST /orgs/acme/actions/runners/registration-token"
-ADD_TASK = "POST /jobs/github-runner-batchLinux/tasks"
+BATCH_JOB = job_id("batchLinux", "acme", "normal")
+ADD_TASK = f"POST /jobs/{BATCH_JOB}/tasks"
 
 
 def rest_calls(deployment: Deployment) -> list[str]:
@@ -103,6 +105,19 @@ def test_the_same_delivery_twice_makes_one_task(deployment: Deployment) -> None:
     assert len(deployment.batch.task_bodies()) == 1
 
 
+def test_a_redelivery_after_the_runner_died(deployment: Deployment) -> None:
+    """If the job's task ended without a job, a redelivery by hand starts the next one, and its answer says why."""
+    deployment.github.faults.add(Fault("status", "POST /_runner/register", status=503))
+    job = deployment.github.queue_job(REPOSITORY, ("self-hosted",))
+    until(lambda: {task["state"] for task in deployment.batch.task_bodies().values()} == {"completed"})
+    queued = next(d for d in deployment.github.deliveries if d.action == "queued")
+    deployment.github.redeliver(queued)
+    until(lambda: all_done(deployment))
+    code, body = answers(deployment)[0]
+    assert (code, body["result"], body["task"]) == (201, "created", f"runner-{job.id}-1-r1")
+    assert body["reason"] == f"runner-{job.id}-1 ended without a job: exit code 75"
+
+
 def test_github_down(deployment: Deployment) -> None:
     """While GitHub's API fails the job is kept with 202, and its runner appears when GitHub is back."""
     deployment.github.faults.add(Fault("status", REGISTRATION, times=None, status=503))
@@ -115,7 +130,7 @@ def test_github_down(deployment: Deployment) -> None:
     until(lambda: rest_calls(deployment).count(f"{REGISTRATION} -> 503") == 2)
     assert deployment.batch.task_bodies() == {}
     deployment.github.faults.clear()
-    until(lambda: '"attempt": 2}' in deployment.host.logs)
+    until(lambda: '"attempt": 2,' in deployment.host.logs)
     deployment.skip(60)
     until(lambda: all_done(deployment))
     assert len(deployment.batch.task_bodies()) == 1
@@ -182,14 +197,15 @@ def test_cancelled_before_pick_up() -> None:
         )
         deployment.github.redeliver(queued)
         until(lambda: len(answers(deployment)) == 3)
-        assert answers(deployment)[0][1]["result"] == "exists"
+        assert answers(deployment)[0][1]["result"] == "ignored"
+        assert len(deployment.batch.task_bodies()) == 2
 
 
 def test_a_batch_job_that_somebody_ended(deployment: Deployment) -> None:
     """A Batch job that was ended from outside is made anew, and the requests that came meanwhile get their runners."""
     deployment.github.queue_job(REPOSITORY, ("self-hosted",))
     until(lambda: all_done(deployment))
-    deployment.batch.end_job("github-runner-batchLinux")
+    deployment.batch.end_job(BATCH_JOB)
     deployment.github.queue_job(REPOSITORY, ("self-hosted",))
     until(lambda: len(answers(deployment)) == 2)
     assert (answers(deployment)[0][0], "made anew" in answers(deployment)[0][1]["reason"]) == (202, True)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.no_cover
 
 NEEDED_BY_A_JOB = re.compile(
     r"POST .*/(generate-jitconfig|registration-token|access_tokens)"
-    r"|GET .*/(meta|installation|runner-groups|jobs/\d+|runs/\d+)"
+    r"|GET .*/(app|meta|installation|runner-groups|jobs/\d+|runs/\d+)"
 )
 
 

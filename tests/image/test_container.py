@@ -81,7 +81,7 @@ def test_a_container_is_stopped_during_its_job(image: str, github: GitHub, githu
     with running(image, registration(github, github_url)) as container:
         until(lambda: github.jobs[0].status == "in_progress")
         podman.podman("stop", "--time", "30", container)
-        assert ended(container)[0] == 143
+        assert ended(container)[0] == 71
     assert github.jobs[0].conclusion == "cancelled"
 
 

@@ -121,17 +121,20 @@ def test_batch(batch: Batch, tasks: RunnerTasks, tmp_path: Path) -> None:
         assert tasks.state(pool, "runner-1-1")
         assert not tasks.state(pool, "runner-2-1")
     assert list(tasks.listed(["linux", "windows", "still"], datetime.now(UTC)))
+    tasks.add(task(task_id="runner-3-1", queued_at=None))
+    assert tasks.slots_per_node("linux") == 1
     client = tasks._client
-    list(client.list_tasks(job_id("linux"), max_results=1, filter="state eq 'active'", select=["id", "state"]))
-    list(client.list_tasks(job_id("linux")))
-    client.get_job(job_id("linux"))
+    linux, windows = (job_id(pool, "acme", "normal") for pool in ("linux", "windows"))
+    list(client.list_tasks(linux, max_results=1, filter="state eq 'active'", select=["id", "state"]))
+    list(client.list_tasks(linux))
+    client.get_job(linux)
     list(client.list_jobs())
     client.get_pool("linux")
-    client.terminate_task(job_id("linux"), "runner-1-1")
-    client.delete_task(job_id("linux"), "runner-1-1")
+    client.terminate_task(linux, "runner-1-1")
+    client.delete_task(linux, "runner-1-1")
     reason: Any = {"terminateReason": "done"}  # the SDK does not export its model
-    client.begin_terminate_job(job_id("linux"), reason).wait(5)
-    client.begin_delete_job(job_id("windows")).wait(10)
+    client.begin_terminate_job(linux, reason).wait(5)
+    client.begin_delete_job(windows).wait(10)
     assert_kept(batch.recorder.exchanges, tmp_path)
 
 

@@ -26,6 +26,7 @@ for module in pkgutil.walk_packages(orchestrator.__path__, "orchestrator."):
     importlib.import_module(module.name)
 function_app.application._upstream()
 function_app.application._queue()
+orchestrator.azure.identity.identity(None)
 print(json.dumps({
     "functions": [function.get_function_name() for function in function_app.app.get_functions()],
     "modules": {name: module.__file__ for name, module in sys.modules.items() if getattr(module, "__file__", None)},

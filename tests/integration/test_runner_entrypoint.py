@@ -149,15 +149,15 @@ def test_stopped_during_a_job(github: GitHub, github_url: str, tmp_path: Path) -
     with started(tmp_path, github, github_url) as process:
         until((tmp_path / "began").exists)
         process.terminate()
-        assert ended(process) == (143, "stopped during a job, which the runner ended and reported")
+        assert ended(process) == (71, "stopped during a job, which the runner ended and reported")
     assert (the_job(github).conclusion, github.runners) == ("cancelled", [])
 
 
 def test_a_runner_that_is_killed_during_its_job(github: GitHub, github_url: str, tmp_path: Path) -> None:
-    """If the listener dies (no memory, say), the code says that something broke."""
+    """If the listener dies (no memory, say), the code says that a job was broken off."""
     queue(github, "run: kill -9 $PPID")
     with started(tmp_path, github, github_url) as process:
-        assert ended(process) == (70, "the runner broke off during a job (its code is -9)")
+        assert ended(process) == (71, "the runner broke off during a job (its code is -9)")
 
 
 def test_a_job_comes_while_the_runner_leaves(github: GitHub, github_url: str, tmp_path: Path) -> None:

@@ -40,6 +40,14 @@ def test_the_shipped_list_is_announced(caplog: pytest.LogCaptureFixture) -> None
     assert caplog.text == ""
 
 
+def test_advice(caplog: pytest.LogCaptureFixture) -> None:
+    """A repository rule that keeps nobody away is said at start."""
+    Application(environment(**LOOPBACK, AllowedRepositories="acme/app"))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "RunnerScope=repository" in record.getMessage()
+
+
 def test_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process's own environment configures it."""
     for name, value in environment(**LOOPBACK).items():

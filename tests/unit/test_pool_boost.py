@@ -149,8 +149,10 @@ def test_limits(formula: str, limits: Limits | None) -> None:
         (9, 0, 64, Limits(8, None), None),
         (0, 0, 64, Limits(8, 1), (1, 7)),
         (0, 0, 64, Limits(8, 0), (0, 8)),
-        (3, 0, 64, Limits(8, 1), (3, 7)),
-        (0, 2, 11, Limits(8, None), (3, 2)),
+        (3, 0, 64, Limits(8, 1), (3, 5)),
+        (0, 2, 64, Limits(8, None), (6, 2)),
+        (0, 3, 20, Limits(8, 1), (1, 3)),
+        (0, 2, 11, Limits(8, None), (1, 2)),
     ],
 )
 def test_larger_size(dedicated: int, spot: int, slots: int, limits: Limits, size: tuple[int, int] | None) -> None:
@@ -249,6 +251,22 @@ def assert_all_is_well(pools: FakePools) -> None:
     pools.slots = 20
     settle(pools)
     assert (pools.dedicated, pools.autoscale, pools.note) == (4, AUTOSCALE, None)
+
+
+def test_a_note_in_use_is_not_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that read the pool's state before a boost began, and goes on minutes later, leaves the note alone."""
+    pools = FakePools(slots_wanted=12)
+
+    def suspended(_pool: str) -> int:
+        monkeypatch.undo()
+        boost(pools).step("linux")
+        pools.clock.advance(NOTE_ABANDONED_AFTER + timedelta(seconds=1))
+        return 0
+
+    monkeypatch.setattr(pools, "slots_wanted", suspended)
+    assert boost(pools).step("linux") == "nothing"
+    assert (pools.autoscale, pools.note is not None) == (None, True)
+    assert_all_is_well(pools)
 
 
 @pytest.mark.parametrize("step", range(5))

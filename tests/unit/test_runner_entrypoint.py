@@ -347,9 +347,9 @@ class TestLifecycle:
         assert script.asked == ["configure with the token", "run"]
 
     def test_a_listener_that_breaks_during_a_job(self, tmp_path: Path) -> None:
-        """That is no end like any other."""
+        """Its exit code says that a job had begun."""
         script = Script(configure=[(0, "")], run=[(-9 + 146, "")])
-        assert self.run(tmp_path, script, job=True) == (70, "the runner broke off during a job (its code is 137)")
+        assert self.run(tmp_path, script, job=True) == (71, "the runner broke off during a job (its code is 137)")
 
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (21, 143)])
     def test_a_signal_while_idle(self, tmp_path: Path, number: int, code: int) -> None:
@@ -382,11 +382,18 @@ class TestLifecycle:
         assert self.run(tmp_path, script, signalled=15) == (143, "stopped while registering; nothing was registered")
         assert script.asked == ["configure with the token"]
 
+    @pytest.mark.parametrize("code", [0, 2])
+    def test_a_signal_that_the_listener_heard_too_during_a_job(self, tmp_path: Path, code: int) -> None:
+        """If the listener has ended by itself meanwhile, the exit code still says that a job had begun."""
+        script = Script(run=[(code, "")])
+        found = self.run(tmp_path, script, signalled=15, job=True, GHR_JITCONFIG=JIT)
+        assert found == (71, "stopped during a job, which the runner ended and reported")
+
     def test_a_signal_during_a_job(self, tmp_path: Path) -> None:
         """The runner ends the job and reports; the token is gone by then and nothing is removed."""
         script = Script(run=[(-1, "")])
         found = self.run(tmp_path, script, signalled=15, job=True, GHR_JITCONFIG=JIT)
-        assert found == (143, "stopped during a job, which the runner ended and reported")
+        assert found == (71, "stopped during a job, which the runner ended and reported")
         assert script.asked == ["place the files", "run", "interrupt"]
         assert self.forgotten
 
@@ -395,7 +402,7 @@ class TestLifecycle:
         script = Script(run=[(-1, "")])
         script.interrupt = lambda process: script.asked.append("interrupt")  # type: ignore[method-assign]  # noqa: ARG005
         found = self.run(tmp_path, script, signalled=15, job=True, GHR_JITCONFIG=JIT)
-        assert found == (143, "stopped during a job, which the runner did not end in time: it was killed")
+        assert found == (71, "stopped during a job, which the runner did not end in time: it was killed")
         assert script.asked[-1] == "kill"
 
     def test_a_program_that_is_not_there(self, tmp_path: Path) -> None:

@@ -277,8 +277,8 @@ class TestWritten:
         assert f"{REPOSITORY}:${{{{ matrix.base }}}}-actionsrunner" in workflow
 
     @pytest.mark.parametrize("code", sorted({
-        contract.JOB_RAN, contract.VERSION_REFUSED, contract.NO_JOB, contract.BROKEN, contract.NOT_REGISTERED,
-        contract.BAD_SETTINGS,
+        contract.JOB_RAN, contract.VERSION_REFUSED, contract.NO_JOB, contract.BROKEN, contract.JOB_BROKEN_OFF,
+        contract.NOT_REGISTERED, contract.BAD_SETTINGS,
     }))  # fmt: skip
     def test_every_exit_code_is_documented(self, code: int) -> None:
         """The table has every exit code."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from azure.core.credentials import AzureNamedKeyCredential
 
+from orchestrator.azure.batch_jobs import job_id
 from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.errors import TransientError
@@ -163,7 +164,7 @@ def test_a_boost(batch: Batch, pools: PoolClient, clock: ManualClock, add_jobs: 
     assert boost.step("linux") == "restored"
     assert pools.get("linux").autoscale == AUTOSCALE
     for name in batch.task_bodies():
-        pools._client.terminate_task("github-runner-linux", name)
+        pools._client.terminate_task(job_id("linux", "acme", "normal"), name)
     assert boost.step("linux") == "nothing"
     assert len(batch.node_ids("linux")) == 2
     clock.advance(timedelta(seconds=600))

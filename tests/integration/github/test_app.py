@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import TransientError, UpstreamRefused
+from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.github.app import MOST_REPOSITORIES, GitHubApp
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential
 from orchestrator.github.session import GitHubSession
+from orchestrator.jobs.accounts import AppOwner
+from orchestrator.runners.installed import Installed
 from orchestrator.runners.scope import Scope, ScopeAccess
 from sandbox.faults import Fault
 from sandbox.github import GitHub
@@ -73,6 +75,18 @@ class TestInstallations:
         install("o", count)
         assert len(installed.repositories()) == seen
         assert sum("/installation/repositories" in call for call in github.recorder.calls) == 1
+
+    def test_strangers(self, github: GitHub, installed: GitHubApp, install: Callable[..., Installation]) -> None:
+        """An account that is not admitted is not asked after; its installation's token is not even fetched."""
+        stranger, one = install("evil-corp", 1), install("o", 1)
+        assert installed.repositories(lambda account: account == "o") == {"o/r-0": one.id}
+        assert not any(f"/installations/{stranger.id}/" in call for call in github.recorder.calls)
+
+    def test_where(self, installed: GitHubApp, install: Callable[..., Installation]) -> None:
+        """The App's installations can be listed: those on organizations and on users."""
+        one, two = install("o", 0), install("mona", 0, account_type="User")
+        install("big", 0, account_type="Enterprise")
+        assert installed.installations() == [Installed(one.id, "o", True), Installed(two.id, "mona", False)]
 
     def test_suspended(self, github: GitHub, installed: GitHubApp, install: Callable[..., Installation]) -> None:
         """One that is suspended is not asked; the others are."""
@@ -139,6 +153,33 @@ class TestInstallations:
 
     def test_wrong_key(self, client: GitHubClient, app_keys: tuple[str, str]) -> None:
         """An App that GitHub does not know is an error that shows nothing of the key."""
-        with pytest.raises(UpstreamRefused) as caught:
+        with pytest.raises(GitHubRefused) as caught:
             GitHubApp(GitHubSession(client, AppCredential(client, "4711", app_keys[0]))).repositories()
         assert "eyJ" not in str(caught.value)
+
+
+class TestOwner:
+    """`GitHubApp.owner`."""
+
+    @pytest.mark.parametrize(
+        ("kind", "owner"),
+        [
+            ("Organization", AppOwner("account", "acme")),
+            ("User", AppOwner("account", "acme")),
+            ("Enterprise", AppOwner("enterprise", "acme")),
+        ],
+    )
+    def test_who(self, github: GitHub, github_url: str, app_keys: tuple[str, str], kind: Any, owner: AppOwner) -> None:
+        """An App belongs to an organization or a user, which have a login, or to an enterprise, which has a slug."""
+        app = github.add_app(app_keys[1], owner="acme", owner_type=kind)
+        client = GitHubClient(github_url)
+        assert GitHubApp(GitHubSession(client, AppCredential(client, str(app.id), app_keys[0]))).owner() == owner
+
+    @pytest.mark.parametrize("body", ["{}", "null", "[]", '{"owner": null}', '{"owner": {"id": 1}}', '{"owner": 7}'])
+    def test_another_shape(self, github: GitHub, github_url: str, app_keys: tuple[str, str], body: str) -> None:
+        """An answer that names no owner is transient trouble, and nobody is taken for the owner."""
+        app = github.add_app(app_keys[1])
+        client = GitHubClient(github_url)
+        github.faults.add(Fault("status", status=200, body=body))
+        with pytest.raises(TransientError, match="names no owner"):
+            GitHubApp(GitHubSession(client, AppCredential(client, str(app.id), app_keys[0]))).owner()

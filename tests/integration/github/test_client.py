@@ -157,7 +157,7 @@ class TestApp:
         app = github.add_app("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----")
         installation = github.install(app, "acme")
         runners = Runners(GitHubSession(client, AppCredential(client, str(app.id), app_keys[0])))
-        with pytest.raises(UpstreamRefused, match="belong together"):
+        with pytest.raises(TransientError, match="belong together"):
             runners.registration_token(ScopeAccess(ORGANIZATION.scope, installation.id))
 
     def test_token_refused(self, github: GitHub, github_url: str, app_keys: tuple[str, str]) -> None:

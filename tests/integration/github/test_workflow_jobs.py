@@ -12,11 +12,12 @@ from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential, PersonalToken
 from orchestrator.github.session import GitHubSession
 from orchestrator.github.workflow_jobs import WorkflowJobs
+from orchestrator.jobs.admission import Ignored, admit
 from orchestrator.jobs.event import WorkflowJobEvent
 from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.github.model import Job, JobPlan
-from tests.builders import queued_job
+from tests.builders import queued_job, settings
 
 REPOSITORY = "acme/app"
 LABELS = ("self-hosted", "linux")
@@ -122,12 +123,19 @@ class TestQueuedJobs:
             jobs.queued(REPOSITORY, None)
 
     def test_endless_names(self, github: GitHub, jobs: WorkflowJobs) -> None:
-        """A job whose own delivery would be refused for its length does not hide the others."""
-        github.queue_job(REPOSITORY, ("self-hosted", "x" * 300))
-        github.queue_job(REPOSITORY, LABELS, name="x" * 2000)
-        github.queue_job(REPOSITORY, [f"label-{number}" for number in range(150)])
-        job = github.queue_job(REPOSITORY, LABELS)
-        assert [event.workflow_job.id for event in jobs.queued(REPOSITORY, None)] == [job.id]
+        """Neither a long name nor odd labels leave a job out, or hide the others."""
+        odd = [("self-hosted", "x" * 300), LABELS, [f"label-{number}" for number in range(150)], LABELS]
+        queued = [github.queue_job(REPOSITORY, labels, name="x" * 2000) for labels in odd]
+        assert {event.workflow_job.id for event in jobs.queued(REPOSITORY, None)} == {job.id for job in queued}
+
+    @pytest.mark.parametrize("labels", ["null", "[null, 7]", '["self-hosted", "\\ud800"]'])
+    def test_odd_labels(self, github: GitHub, jobs: WorkflowJobs, labels: str) -> None:
+        """A job whose labels cannot be read is told with labels that no profile serves."""
+        github.queue_job(REPOSITORY, LABELS)
+        entry = f'{{"status": "queued", "id": 1, "run_id": 1, "labels": {labels}}}'
+        github.faults.add(Fault("status", "GET */jobs", status=200, body=f'{{"jobs": [{entry}]}}'))
+        (event,) = jobs.queued(REPOSITORY, None)
+        assert isinstance(admit(event, settings()), Ignored)
 
     @pytest.mark.parametrize(
         "entry", ['{"status": "queued"}', '{"status": "queued", "id": 0, "run_id": 1, "labels": []}', "{}", "1"]

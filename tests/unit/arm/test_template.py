@@ -324,12 +324,13 @@ class TestFunction:
         }  # fmt: skip
         settings = {name: values.get(name, "value") for name in app_settings()}
         token = {name: value for name, value in settings.items() if not name.startswith("GithubApp")}
-        pem = "-----BEGIN PRIVATE KEY-----\nAA\n-----END PRIVATE KEY-----"
+        pem = "-----BEGIN RSA PRIVATE KEY-----\nMAYCAQACAQA=\n-----END RSA PRIVATE KEY-----"
         app = {name: value for name, value in settings.items() if name != "GithubToken"} | {"GithubAppPrivateKey": pem}
         for environment in (token, app):
             loaded = Settings.from_environment(environment)
             assert loaded.batch_account_key is None
-            assert {profile.launch for profile in loaded.profiles if profile.os == "windows"} == {"docker"}
+            windows = {(profile.launch, profile.registration) for profile in loaded.profiles if profile.os == "windows"}
+            assert windows == {("docker", "jit")}  # a Windows job could read a token
 
     def test_own_settings_win(self) -> None:
         """The parameter `appSettings` comes last in the union."""

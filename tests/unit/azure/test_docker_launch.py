@@ -17,7 +17,8 @@ IMAGE = "acme.azurecr.io/githubactions-runner:x"
 def task(**changes: Any) -> RunnerTask:
     """Return a Windows runner's task that calls Docker."""
     values: dict[str, Any] = {
-        "task_id": "runner-1-1", "pool": "batchWindows", "display_name": "a job", "image": IMAGE, "os": "windows",
+        "task_id": "runner-1-1", "account": "acme",
+        "pool": "batchWindows", "display_name": "a job", "image": IMAGE, "os": "windows",
         "run_options": "", "slots": 1, "max_hours": 7, "launch": "docker",
         "environment": {"GHR_URL": "https://github.com/acme", "GHR_TOKEN": "s3cret"},
     }  # fmt: skip

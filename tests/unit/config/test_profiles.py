@@ -64,6 +64,14 @@ def test_labels_that_nobody_offers(labels: tuple[str, ...]) -> None:
     assert profile_for(DEFAULTS, labels) is None
 
 
+def test_priority() -> None:
+    """A profile ranks as it says, and normally if it does not say; another word is refused."""
+    assert [profile().priority, profile(priority="low").priority] == ["normal", "low"]
+    assert {one.priority for one in DEFAULTS} == {"normal"}
+    with pytest.raises(ValidationError):
+        written(priority="urgent")
+
+
 def test_only_configured_pools_have_profiles() -> None:
     """Without a Windows pool there is no Windows profile, and the other way round."""
     assert {p.os for p in default_profiles("linux-pool", None)} == {"linux"}
@@ -122,6 +130,61 @@ def test_self_hosted() -> None:
 
 
 @pytest.mark.parametrize(
+    ("offered", "labels", "taken"),
+    [
+        (("dependabot",), ("dependabot",), True),
+        (("gpu",), ("GPU",), True),
+        (("gpu",), ("linux", "gpu"), True),
+        (("gpu", "ubuntu-latest"), ("ubuntu-latest", "gpu"), True),
+        (("gpu",), ("gpu", "windows"), False),
+        (("ubuntu-latest",), ("ubuntu-latest",), False),
+        (("Ubuntu-Large",), ("ubuntu-large",), False),
+        (("windows-gpu", "macos-x"), ("WINDOWS-gpu", "macos-x"), False),
+        (("run-*", "gpu"), ("run-1",), False),
+        (("gpu",), ("linux", "x64"), False),
+        (("linux",), ("linux",), True),
+    ],
+)
+def test_a_job_without_self_hosted(offered: tuple[str, ...], labels: tuple[str, ...], taken: bool) -> None:
+    """A job without self-hosted is taken for a label that its profile spells out and no machine of GitHub's has."""
+    found = profile(*offered)
+    assert found.takes(labels) is taken
+    assert (profile_for([found], labels) is found) is taken
+    assert found.takes(["self-hosted", *labels]) is found.serves(labels)
+
+
+def test_a_profile_that_needs_no_self_hosted() -> None:
+    """A profile may say that `self-hosted` is optional; then its globs and GitHub's own names count as well."""
+    found = profile("run-*", "ubuntu-latest", selfHosted="optional")
+    assert all(found.takes([label]) for label in ("run-1", "ubuntu-latest", "linux", "X64"))
+    assert not found.takes(["other"])
+
+
+LABELS = st.lists(
+    st.sampled_from(["self-hosted", "linux", "x64", "gpu", "run-1", "ubuntu-latest", "macos-14", "other"]), max_size=5
+)
+
+
+@given(LABELS, st.sampled_from(["required", "optional"]))
+def test_which_jobs_are_taken(labels: list[str], self_hosted: str) -> None:
+    """A profile takes only what it serves, no job without labels, and none that names only machines of GitHub's."""
+    found = profile("gpu", "run-*", "ubuntu-latest", selfHosted=self_hosted)
+    taken = found.takes(labels)
+    assert not taken or (labels and found.serves(labels))
+    if "self-hosted" in labels or (labels and self_hosted == "optional"):
+        assert taken == found.serves(labels)
+    elif all(label.startswith(("ubuntu-", "macos-")) for label in labels):
+        assert not taken
+
+
+def test_a_later_profile_may_take_what_an_earlier_one_only_serves() -> None:
+    """The first profile that takes a job wins, whoever else offers its labels."""
+    first, second = profile("run-*"), profile("run-1", name="second")
+    assert profile_for([first, second], ["run-1"]) is second
+    assert profile_for([first, second], ["self-hosted", "run-1"]) is first
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"labels": ("*",)},
@@ -136,6 +199,8 @@ def test_self_hosted() -> None:
         {"idle_minutes": 0},
         {"name": ""},
         {"runner_group": "a\nb"},
+        {"self_hosted": "never"},
+        {"registration": "password"},
         {"pol": "typo"},
     ],
 )

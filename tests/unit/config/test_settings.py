@@ -10,7 +10,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.errors import SettingsError
 from tests.builders import environment, settings
 
-PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIBOgIBAAJBAK\n-----END RSA PRIVATE KEY-----"
+PEM = "-----BEGIN RSA PRIVATE KEY-----\nMAYCAQACAQA=\n-----END RSA PRIVATE KEY-----"
 PROFILES = [{"name": "gpu", "labels": ["gpu", "run-*"], "pool": "gpuPool", "image": "my/gpu:1", "slots": 2}]
 
 
@@ -32,6 +32,13 @@ def test_defaults() -> None:
     assert found.max_request_bytes == 1024 * 1024
     assert found.trusted_proxy_count == 0
     assert found.github_api_url == "https://api.github.com"
+
+
+def test_allowed_organizations() -> None:
+    """They are logins; a list that names nobody is wrong, because none at all would admit more."""
+    assert settings(AllowedOrganizations="Acme, mona_corp").allowed_organizations == ("acme", "mona_corp")
+    for wrong in (",", "acme/app", "acme mona", "*"):
+        assert "logins" in problems(AllowedOrganizations=wrong)["AllowedOrganizations"]
 
 
 def test_an_empty_setting_is_absent() -> None:
@@ -91,20 +98,19 @@ def test_web_url_of_its_own() -> None:
     "text",
     [
         PEM,
-        PEM.replace("\n", "\\n"),
-        base64.b64encode(PEM.encode()).decode(),
-        base64.encodebytes(PEM.encode()).decode(),
         f"\n{PEM}\n",
+        f"{PEM}\n".replace("\n", "\\n"),
+        base64.b64encode(PEM.encode()).decode(),
     ],
 )
 def test_private_key(text: str) -> None:
-    """The App's key comes as PEM, with escaped line ends, or in base64."""
+    """The App's key comes as PEM, with escaped line ends, or in base64; `test_private_key` has every form."""
     found = settings(GithubToken="", GithubAppId="12", GithubAppPrivateKey=text)
     assert found.github_app_private_key == SecretStr(PEM + "\n")
 
 
 @pytest.mark.parametrize(
-    "text", ["secret", base64.b64encode(b"secret").decode(), PEM[:-5], "-----BEGIN CERTIFICATE-----"]
+    "text", ["secret", base64.b64encode(b"secret").decode(), PEM[:50], "-----BEGIN CERTIFICATE-----"]
 )
 def test_wrong_private_key(text: str) -> None:
     """What is not a private key is refused at start-up, without repeating it."""
@@ -208,6 +214,8 @@ def test_malformed_profiles(text: str, where: str) -> None:
         ({"AllowedSources": "everyone"}, "AllowedSources"),
         ({"AllowedRepositories": "acme"}, "AllowedRepositories"),
         ({"ReconcileRepositories": "acme/app,acme/*"}, "ReconcileRepositories"),
+        ({"ReconcileRepositories": "acme/app,../app"}, "ReconcileRepositories"),
+        ({"ReconcileRepositories": "acme/.."}, "ReconcileRepositories"),
         ({"ReconcileMinutes": "0"}, "ReconcileMinutes"),
         ({"AllowPublicRepositories": "perhaps"}, "AllowPublicRepositories"),
         ({"MaxRequestBytes": "-1"}, "MaxRequestBytes"),

@@ -196,6 +196,10 @@ class TestPayload:
             ({"private": False}, True),
             ({}, True),
             ({"private": True, "visibility": "public"}, True),
+            ({"private": True, "visibility": "enterprise-wide"}, False),
+            ({"private": True, "visibility": "x" * 5000}, False),
+            ({"private": True, "visibility": 7}, False),
+            ({"private": False, "visibility": "enterprise-wide"}, True),
         ],
     )
     def test_public(self, repository: dict[str, Any], public: bool) -> None:
@@ -205,7 +209,8 @@ class TestPayload:
         assert workflow_job_event(json.dumps(payload).encode()).repository.is_public is public
 
     @pytest.mark.parametrize(
-        "name", ["..", ".", "a/b/c", "a b/c", "acme", "/app", "acme/", "acme/..", "acme/app\n", "ä/b"]
+        "name",
+        ["..", ".", "a/b/c", "a b/c", "acme", "/app", "acme/", "acme/..", "acme/app\n", "ä/b", "../app", "./app"],
     )
     def test_names_that_would_climb_out_of_a_url(self, name: str) -> None:
         """A repository name that is none never gets near a URL."""
@@ -227,6 +232,28 @@ class TestPayload:
         """The refusal names the property that is missing or wrong, and not its value."""
         with pytest.raises(DeliveryMalformed, match=r"workflow_job\.(id|labels)"):
             workflow_job_event(json.dumps(queued_job(workflow_job=job)).encode())
+
+    @pytest.mark.parametrize(
+        "webhook", ["/repos/../app/hooks/1", "/orgs/./hooks/1", "/orgs/a/b/hooks/1", "/repos/a/hooks/1"]
+    )
+    def test_hooks_that_would_climb_out_of_a_url(self, webhook: str) -> None:
+        """The path of a hook that no delivery names never gets near a URL."""
+        with pytest.raises(DeliveryMalformed, match="webhook"):
+            workflow_job_event(json.dumps(queued_job(webhook=webhook)).encode())
+
+    @pytest.mark.parametrize("name", ["name", "conclusion", "runner_name"])
+    @pytest.mark.parametrize("value", ["x" * 5000, "", None, 7, ["a"], {"a": 1}, "ä\0\U0001f600" * 500])
+    def test_what_is_for_the_eye_refuses_nothing(self, name: str, value: Any) -> None:
+        """A property that decides nothing is cut where it is long, and not looked at where it is no text."""
+        job = queued_job()["workflow_job"] | {name: value}
+        read = getattr(workflow_job_event(json.dumps(queued_job(workflow_job=job)).encode()).workflow_job, name)
+        assert value[: len(read)] == read if isinstance(value, str) else read is None
+        assert len(read or "") <= 1000
+
+    def test_a_long_runner_name_is_a_runner(self) -> None:
+        """A job with a runner of an endless name had its runner."""
+        job = queued_job()["workflow_job"] | {"runner_name": "x" * 5000}
+        assert workflow_job_event(json.dumps(queued_job(workflow_job=job)).encode()).workflow_job.had_runner
 
     def test_ping(self) -> None:
         """A ping says which events its hook sends."""

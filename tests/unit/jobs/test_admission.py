@@ -10,12 +10,15 @@ from orchestrator.jobs.admission import Admitted, Ignored, Refused, admit
 from orchestrator.jobs.event import WorkflowJobEvent
 from tests.builders import queued_job, settings
 
+GPU = '[{"name": "gpu", "labels": ["gpu", "dependabot"], "pool": "p", "image": "i"}]'
+
 
 def event(*labels: str, full_name: str = "acme/app", **repository: Any) -> WorkflowJobEvent:
     """Return the event of a queued job."""
     owner, _, name = full_name.partition("/")
     base = {"name": name, "full_name": full_name, "owner": {"login": owner}, "private": True}
-    payload = queued_job(*labels, repository={**base, **repository})
+    job = queued_job()["workflow_job"] | {"labels": labels}
+    payload = queued_job(workflow_job=job, repository={**base, **repository})
     return workflow_job_event(json.dumps(payload).encode())
 
 
@@ -30,7 +33,9 @@ def test_admitted() -> None:
 @pytest.mark.parametrize(
     ("labels", "reason"),
     [
-        (("ubuntu-latest",), "does not ask for a self-hosted runner"),
+        (("macos-14",), "does not ask for a self-hosted runner, and no profile offers all of the labels macos-14"),
+        (("ubuntu-latest",), "does not ask for a self-hosted runner, as profile ubuntu-latest requires (selfHosted)"),
+        ((), "names no label"),
         (("self-hosted", "gpu"), "no profile offers all of the labels self-hosted, gpu"),
         (("self-hosted", "a;b"), "label 2 of the job has characters"),
     ],
@@ -41,6 +46,24 @@ def test_ignored(labels: tuple[str, ...], reason: str) -> None:
     assert isinstance(admission, Ignored)
     assert reason in admission.reason
     assert ";" not in admission.reason
+
+
+@pytest.mark.parametrize("labels", [("dependabot",), ("gpu",), ("linux", "gpu")])
+def test_admitted_without_self_hosted(labels: tuple[str, ...]) -> None:
+    """A job need not say self-hosted where a profile spells out a label of its own, as GitHub's own match has it."""
+    admission = admit(event(*labels), settings(RunnerProfiles=GPU))
+    assert isinstance(admission, Admitted)
+    assert admission.profile.name == "gpu"
+
+
+@pytest.mark.parametrize("asks", [("self-hosted",), ()])
+def test_too_many_labels(asks: tuple[str, ...]) -> None:
+    """A job with more labels than any runner has is ignored, whatever a glob covers."""
+    profile = GPU.replace("dependabot", "run-*")
+    labels = (*asks, "gpu", *(f"run-{number}" for number in range(150)))
+    admission = admit(event(*labels), settings(RunnerProfiles=profile))
+    assert isinstance(admission, Ignored)
+    assert "more than 100 labels" in admission.reason
 
 
 @pytest.mark.parametrize("repository", [{"private": False}, {"private": True, "visibility": "public"}])
@@ -106,6 +129,21 @@ def test_allowed_repositories(globs: str, allowed: bool) -> None:
     admission = admit(event("self-hosted"), configured)
     assert isinstance(admission, Admitted if allowed else Refused)
     assert allowed or "AllowedRepositories" in getattr(admission, "reason", "")
+
+
+@pytest.mark.parametrize(
+    ("logins", "allowed"), [("acme", True), ("other, ACME", True), ("acme-2", False), ("other", False)]
+)
+def test_allowed_organizations(logins: str, allowed: bool) -> None:
+    """`AllowedOrganizations` names accounts, compared without case; others are refused before anything is asked."""
+    admission = admit(event("self-hosted"), settings(AllowedOrganizations=logins))
+    assert isinstance(admission, Admitted if allowed else Refused)
+    assert allowed or "the account acme is not among AllowedOrganizations" in getattr(admission, "reason", "")
+
+
+def test_the_end_of_a_strangers_job() -> None:
+    """The end of a job whose account is not allowed takes nobody's task away, and is no error."""
+    assert isinstance(admit(ended(), settings(AllowedOrganizations="other")), Ignored)
 
 
 def test_an_allowed_public_repository_is_still_public() -> None:

@@ -1,14 +1,15 @@
 """GitHub and Batch, as a pass sees them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from orchestrator.config.profiles import Profile
 from orchestrator.errors import UpstreamError
+from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile.hook_delivery import HookDelivery
 from orchestrator.result import Result
-from orchestrator.runners.outcome import Outcome
+from orchestrator.runners.outcome import Outcome, OutcomeResult
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import ScopeAccess
 from orchestrator.runners.task import task_id
@@ -25,10 +26,16 @@ class FakeUpstream:
         jobs: the queued jobs of each repository.
         runners: those of every scope.
         installed: what the App is installed for.
-        errors: raised where this is asked for: a repository, a scope, a task or `installations`.
+        rule: which accounts may have runners.
+        refused: why no job of a repository may have a runner.
+        not_started: what becomes of tasks that are to start, and do not.
+        errors: raised where this is asked for: a repository, a scope, a task, `installations`, `account rule`, or
+            `refusal` with a repository.
         asked: the repositories asked about, with the installation.
         listed_for: the scopes whose runners were listed.
         done: what was done, as words.
+        batch_jobs: in which Batch job each task was ended or deleted.
+        asked_slots: the pools whose slots were asked for.
         starting: ids of tasks that start before they can be ended.
     """
 
@@ -37,10 +44,15 @@ class FakeUpstream:
         self.jobs: dict[str, list[WorkflowJobEvent]] = {}
         self.runners: list[Runner] = []
         self.installed: Mapping[str, int] = {}
+        self.rule = AccountRule(None)
+        self.refused: dict[str, str] = {}
+        self.not_started: dict[str, OutcomeResult] = {}
         self.errors: dict[str, UpstreamError] = {}
         self.asked: list[tuple[str, int | None]] = []
         self.listed_for: list[ScopeAccess] = []
         self.done: list[str] = []
+        self.batch_jobs: list[str | None] = []
+        self.asked_slots: list[str] = []
         self.starting: set[str] = set()
 
     def queued(self, repository: str, installation: int | None) -> Sequence[WorkflowJobEvent]:
@@ -50,10 +62,22 @@ class FakeUpstream:
         self._fail(repository)
         return self.jobs.get(repository, [])
 
-    def installations(self) -> Mapping[str, int]:
-        """Return what the App is installed for."""
+    def installations(self, admits: Callable[[str], bool]) -> Mapping[str, int]:
+        """Return what the App is installed for, on accounts that are asked after."""
         self._fail("installations")
-        return self.installed
+        return {name: number for name, number in self.installed.items() if admits(name.partition("/")[0])}
+
+    def account_rule(self, events: Iterable[WorkflowJobEvent] = ()) -> AccountRule:
+        """Return which accounts may have runners."""
+        assert all(event.workflow_job.id for event in events)
+        self._fail("account rule")
+        return self.rule
+
+    def refusal(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
+        """Return why a job may have no runner."""
+        assert profile.name
+        self._fail(f"refusal {event.repository.full_name}")
+        return self.refused.get(event.repository.full_name)
 
     def listed(self, access: ScopeAccess) -> Sequence[Runner]:
         """Return the registered runners."""
@@ -71,21 +95,30 @@ class FakeUpstream:
         name = task_id(event.workflow_job, replacement)
         self._fail(name)
         self.done.append(f"start {name}")
-        return Outcome(Result.CREATED, name, profile)
+        return Outcome(self.not_started.get(name, Result.CREATED), name, profile)
 
-    def end_waiting(self, pool: str, task_id: str) -> bool:
+    def end_waiting(self, pool: str, task_id: str, batch_job: str | None = None) -> bool:
         """End a task, unless it starts before that."""
+        self.batch_jobs.append(batch_job)
         assert pool == "batchLinux"
         self.done.append(f"end {task_id}")
         return task_id not in self.starting
 
-    def end(self, pool: str, task_id: str) -> None:
+    def end(self, pool: str, task_id: str, batch_job: str | None = None) -> None:
         """End a task that runs."""
+        self.batch_jobs.append(batch_job)
         assert pool == "batchLinux"
         self.done.append(f"end running {task_id}")
 
-    def delete(self, pool: str, task_id: str) -> None:
+    def slots_per_node(self, pool: str) -> int:
+        """Return how many slots a node has."""
+        self._fail(pool)
+        self.asked_slots.append(pool)
+        return 2
+
+    def delete(self, pool: str, task_id: str, batch_job: str | None = None) -> None:
         """Delete a task."""
+        self.batch_jobs.append(batch_job)
         assert pool == "batchLinux"
         self.done.append(f"delete {task_id}")
 

@@ -34,6 +34,7 @@ class FakeSteps:
             ["batchLinux"],
             redeliver=lambda tasks, now: self.note("redelivery", tasks, now),
             reconcile=lambda tasks, now: self.note("reconciliation", tasks, now),
+            watch_boundary=lambda tasks, now: self.note("boundary", tasks, now),
             given_up=self.given_up,
             clock=ManualClock(NOW),
         ).run()
@@ -65,13 +66,21 @@ def steps() -> FakeSteps:
 
 
 def test_a_pass(steps: FakeSteps, log_lines: Lines) -> None:
-    """Both steps get the tasks, each once and in its latest state, and the log reports each given-up request."""
+    """All steps get the tasks, each once and in its latest state, and the log reports each given-up request."""
     steps.tasks = [TaskState("runner-1-1", "batchLinux", state, NOW) for state in ("waiting", "running")]
     steps.requests = [b'{"a": "request"}']
     steps.run_pass()
-    assert steps.calls == [("redelivery", steps.tasks[1:], NOW), ("reconciliation", steps.tasks[1:], NOW)]
+    names = ["redelivery", "reconciliation", "boundary"]
+    assert steps.calls == [(name, steps.tasks[1:], NOW) for name in names]
     fields = {"pass": "control loop", "result": "given up", "message": '{"a": "request"}'}
     assert log_lines == [("CRITICAL", fields)]
+
+
+def test_two_tasks_of_one_id(steps: FakeSteps) -> None:
+    """Tasks of one id in two Batch jobs are two tasks: a pass sees both, and can end one."""
+    steps.tasks = [TaskState("runner-1-1", "batchLinux", "waiting", NOW, batch_job=job) for job in ("one", "other")]
+    steps.run_pass()
+    assert steps.calls[1] == ("reconciliation", steps.tasks, NOW)
 
 
 def test_batch_does_not_answer(steps: FakeSteps, log_lines: Lines) -> None:
@@ -79,7 +88,7 @@ def test_batch_does_not_answer(steps: FakeSteps, log_lines: Lines) -> None:
     steps.tasks = [TaskState("runner-1-1", "batchLinux", "waiting", NOW)]
     steps.tasks_error = TransientError("Batch cannot list the tasks now: 503")
     steps.run_pass()
-    assert steps.calls == [("redelivery", (), NOW)]
+    assert steps.calls == [("redelivery", (), NOW), ("boundary", (), NOW)]
     fields = {"pass": "control loop", "result": "skipped", "reason": "Batch cannot list the tasks now: 503"}
     assert log_lines == [("WARNING", fields)]
 
@@ -91,7 +100,7 @@ def test_a_listing_that_cannot_be_read(steps: FakeSteps, log_lines: Lines) -> No
     with pytest.raises(ExceptionGroup) as caught:
         steps.run_pass()
     assert caught.value.exceptions == (steps.tasks_error,)
-    assert steps.calls == [("redelivery", (), NOW)]
+    assert steps.calls == [("redelivery", (), NOW), ("boundary", (), NOW)]
     assert [line["result"] for _, line in log_lines] == ["given up"]
 
 
@@ -99,7 +108,7 @@ def test_the_queue_does_not_answer(steps: FakeSteps, log_lines: Lines) -> None:
     """A queue that does not answer fails no pass."""
     steps.queue_error = TransientError("the queue does not do its part: 503")
     steps.run_pass()
-    assert len(steps.calls) == 2
+    assert len(steps.calls) == 3
     fields = {"pass": "control loop", "result": "skipped", "reason": "the queue does not do its part: 503"}
     assert log_lines == [("WARNING", fields)]
 
@@ -114,5 +123,5 @@ def test_unexpected_errors(steps: FakeSteps, log_lines: Lines) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         steps.run_pass()
     assert caught.value.exceptions == tuple(steps.step_errors.values())
-    assert [step for step, *_ in steps.calls] == ["redelivery", "reconciliation"]
+    assert [step for step, *_ in steps.calls] == ["redelivery", "reconciliation", "boundary"]
     assert [line["result"] for _, line in log_lines] == ["given up"]

@@ -1,6 +1,6 @@
 """Demand against supply: what is missing and what is left over."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -10,18 +10,19 @@ from orchestrator.reconcile.action import (
     Action,
     DeleteTask,
     EndTask,
-    GiveUp,
+    Pause,
     RemoveRunner,
     ReplaceTask,
     StartRunner,
     Wait,
 )
 from orchestrator.reconcile.plan import (
+    ALERT_FOR,
     DELETIONS_PER_PASS,
-    FAILURES_REPLACED,
+    PAUSES,
     REMOVALS_PER_PASS,
-    RUNNERS_PER_JOB,
     STARTS_PER_PASS,
+    TAKEN_WITHOUT_PAUSE,
     WAIT_REPORTS_PER_PASS,
     clean_up,
     decide,
@@ -76,6 +77,7 @@ def decided(
     others: Sequence[TaskState] = (),
     complete: bool = True,
     start_limit: int = STARTS_PER_PASS,
+    node_slots: Mapping[str, int] | None = None,
 ) -> list[Action]:
     """Decide, five minutes between two passes."""
     view = ScopeView(
@@ -86,8 +88,15 @@ def decided(
         others=others,
         complete=complete,
         period=minutes(5),
+        node_slots=node_slots or {},
     )
     return decide(view, NOW, start_limit)
+
+
+def ended(count: int, number: int = 1, *, age: float, **changes: Any) -> list[TaskState]:
+    """Return tasks of one job that have ended, the last one some minutes ago."""
+    names = [f"runner-{number}-1-r{n}" if n else f"runner-{number}-1" for n in range(count)]
+    return [task(name, "finished", age=age + count - 1 - n, **changes) for n, name in enumerate(names)]
 
 
 def starts(actions: list[Action]) -> list[tuple[int, int]]:
@@ -246,6 +255,11 @@ class TestReplacements:
             ({"exit_code": 75}, "its runner ended without a job (exit code 75)"),
             ({"exit_code": 69}, "its runner ended without a job (exit code 69)"),
             ({}, "its runner ended without a job (no exit code)"),
+            ({"exit_code": 78, "failure": "FailureExitCode"}, "its runner ended without a job (exit code 78)"),
+            (
+                {"failure": "the image cannot be pulled: ContainerInvalidImage"},
+                "its runner ended without a job (the image cannot be pulled: ContainerInvalidImage)",
+            ),
             ({"exit_code": 0}, "its runner is gone"),
             ({"ended_by_request": True}, "its runner is gone"),
         ],
@@ -256,29 +270,64 @@ class TestReplacements:
         assert isinstance(action, StartRunner)
         assert (action.replacement, action.reason) == (1, reason)
 
-    def test_repeated_failures(self) -> None:
-        """After a number of failures the job gets no further runner, and that is reported for a while."""
-        failed = [task("runner-1-1", "finished", exit_code=75, age=14)]
-        failed += [task(f"runner-1-1-r{n}", "finished", exit_code=75, age=14 - n) for n in range(1, FAILURES_REPLACED)]
-        assert starts(decided([job(1)], failed)) == [(1, FAILURES_REPLACED)]
-        failed.append(task(f"runner-1-1-r{FAILURES_REPLACED}", "finished", exit_code=78))
-        (action,) = decided([job(1)], failed)
-        assert isinstance(action, GiveUp)
-        assert action.reason == (
-            f"{FAILURES_REPLACED + 1} runners were started for it, "
-            f"{FAILURES_REPLACED + 1} ended without a job, the last one with exit code 78"
-        )
-        assert decided([job(1)], [task(earlier.task_id, "finished", exit_code=75, age=20) for earlier in failed]) == []
+    @pytest.mark.parametrize(("failures", "pause"), [(1, 0), (2, 5), (3, 15), (4, 30), (5, 30), (9, 30), (48, 30)])
+    def test_repeated_failures(self, failures: int, pause: float) -> None:
+        """A job whose runners fail gets the next one after pauses that grow to half an hour, and that never end."""
+        failed = ended(failures, age=pause, exit_code=75)
+        assert starts(decided([job(1)], failed)) == [(1, failures)]
+        if pause:
+            assert starts(decided([job(1)], ended(failures, age=pause - 0.1, exit_code=75))) == []
+
+    def test_the_last_end_counts(self) -> None:
+        """A pause is counted from the end of the job's last runner, in whatever order Batch lists the tasks."""
+        failed = [task("runner-1-1-r1", "finished", exit_code=78, age=4), task("runner-1-1", "finished", age=50)]
+        for tasks in (failed, failed[::-1]):
+            (pause,) = decided([job(1)], tasks)
+            assert isinstance(pause, Pause)
+            assert pause.reason == (
+                "2 runners were started for it, 2 ended without a job, the last one with exit code 78; "
+                "the next one is started at 12:01 UTC or soon after"
+            )
+
+    @pytest.mark.parametrize(("failures", "age", "alert"), [(3, 1, False), (4, 1, True), (4, 15, False), (5, 1, False)])
+    def test_an_alert(self, failures: int, age: float, *, alert: bool) -> None:
+        """When a job comes to its longest pause, a person is told for some passes; all later pauses are warnings."""
+        assert minutes(15) == ALERT_FOR
+        (pause,) = decided([job(1)], ended(failures, age=age, exit_code=75))
+        assert isinstance(pause, Pause)
+        assert pause.alert is alert
+
+    def test_many_failing_jobs(self) -> None:
+        """Many jobs whose runners fail are one line, which names one that is an alert, and they use up no start."""
+        failing = [task for number in range(1, 4) for task in ended(2, number, age=1)]
+        failing += ended(len(PAUSES), 4, age=1)
+        start, pause = decided([job(number) for number in range(1, 6)], failing, start_limit=1)
+        assert isinstance(start, StartRunner)
+        assert start.job.job_key == "runner-5-1"
+        assert isinstance(pause, Pause)
+        assert pause.ids == {"job": 4, "repository": "acme/app", "jobs": 4}
+        assert pause.alert
 
     def test_runners_that_others_take(self) -> None:
-        """A job whose runners are taken by other jobs gets more of them, up to a limit."""
-        taken = [
-            task(f"runner-1-1-r{n}" if n else "runner-1-1", "finished", exit_code=0) for n in range(RUNNERS_PER_JOB)
-        ]
-        assert starts(decided([job(1)], taken[:-1])) == [(1, RUNNERS_PER_JOB - 1)]
-        (action,) = decided([job(1)], taken)
-        assert isinstance(action, GiveUp)
-        assert action.reason == f"{RUNNERS_PER_JOB} runners were started for it, 0 ended without a job"
+        """A job whose runners are taken by other jobs gets more of them at once, later after pauses, without an end."""
+        taken = ended(TAKEN_WITHOUT_PAUSE + 1, age=1, exit_code=0)
+        assert starts(decided([job(1)], taken)) == [(1, TAKEN_WITHOUT_PAUSE + 1)]
+        taken = ended(TAKEN_WITHOUT_PAUSE + len(PAUSES), age=1, exit_code=0)
+        (pause,) = decided([job(1)], taken)
+        assert isinstance(pause, Pause)
+        assert pause.alert
+        assert pause.reason.startswith("10 runners were started for it, 0 ended without a job; the next one")
+        taken = ended(TAKEN_WITHOUT_PAUSE + len(PAUSES), age=30, exit_code=0)
+        assert starts(decided([job(1)], taken)) == [(1, TAKEN_WITHOUT_PAUSE + len(PAUSES))]
+
+    def test_containers_that_jobs_end(self) -> None:
+        """Runners that other jobs took and broke off are not counted as failures of the job."""
+        assert starts(decided([job(1)], ended(5, age=1, exit_code=71))) == [(1, 5)]
+
+    def test_after_an_outage(self) -> None:
+        """A job with many failures in an outage gets its runner within the longest pause after the last of them."""
+        outage = ended(7, age=300, exit_code=75)
+        assert starts(decided([job(1, age=400)], outage)) == [(1, 7)]
 
 
 class TestWaitReports:
@@ -302,6 +351,20 @@ class TestWaitReports:
         assert isinstance(wait, Wait)
         assert (wait.job.job_key, wait.task.task_id, wait.reason) == ("runner-1-1", "runner-2-1", reason)
 
+    @pytest.mark.parametrize(
+        ("slots", "known", "reason"),
+        [
+            (4, {"batchLinux": 2}, "its runner needs 4 slots, and a node of batchLinux has 2"),
+            (2, {"batchLinux": 2}, "its runner waits for a free slot on batchLinux"),
+            (4, {"another": 2}, "its runner waits for a free slot on batchLinux"),
+        ],
+    )
+    def test_slots_that_no_node_has(self, slots: int, known: Mapping[str, int], reason: str) -> None:
+        """A task that fits on no node of its pool is reported as such; where nobody knows, it waits for a slot."""
+        (wait,) = decided([job(1, age=15)], [task("runner-1-1", slots=slots)], node_slots=known)
+        assert isinstance(wait, Wait)
+        assert wait.reason == reason
+
     def test_many(self) -> None:
         """Of many waiting jobs the oldest are reported, after everything that is done."""
         jobs = [job(number, age=20 + number) for number in range(1, WAIT_REPORTS_PER_PASS + 6)]
@@ -321,6 +384,13 @@ class TestWhatIsLeftOver:
         (action,) = decided([job(1)], [task("runner-2-1"), task("runner-1-1")])
         assert isinstance(action, EndTask)
         assert (action.task.task_id, action.reason) == ("runner-2-1", "more runners wait than jobs")
+
+    def test_two_tasks_of_one_id(self) -> None:
+        """Where two Batch jobs hold a task of one id, one of the two serves the job, and the other is ended."""
+        two = [task("runner-1-1", batch_job="one"), task("runner-1-1", batch_job="other")]
+        (action,) = decided([job(1)], two)
+        assert isinstance(action, EndTask)
+        assert action.task in two
 
     def test_a_new_task(self) -> None:
         """A task that was created a moment ago is left alone: its job may not have been listed yet."""
@@ -364,6 +434,49 @@ class TestWhatIsLeftOver:
         tasks = [task(f"runner-{n}-1", "finished", exit_code=0) for n in range(1, REMOVALS_PER_PASS + 5)]
         found = decided([], tasks, [runner(over.task_id, online=False) for over in tasks])
         assert len(found) == REMOVALS_PER_PASS
+
+
+class TestRunAgain:
+    """Tasks that Batch ran again after their node was lost."""
+
+    def test_an_idle_runner(self) -> None:
+        """If its job does not wait any more, its runner is removed from GitHub, which refuses if it has a job."""
+        known = runner("runner-1-1")
+        (action,) = decided([], [task("runner-1-1", "running", runs_before=1)], [known])
+        assert isinstance(action, RemoveRunner)
+        assert (action.access, action.runner) == (ACME, known)
+        assert action.reason == "Batch ran it again after its node was lost, and its job no longer waits"
+
+    @pytest.mark.parametrize(("age", "ended"), [(4.9, False), (5, True)])
+    def test_no_runner(self, age: float, *, ended: bool) -> None:
+        """A container that did not become a runner within five minutes is ended."""
+        lost = task("runner-1-1", "running", age=age, runs_before=1)
+        actions = decided([], [lost], [runner("runner-1-1", online=False)])
+        assert [action.task for action in actions if isinstance(action, EndTask)] == ([lost] if ended else [])
+        assert len(actions) == ended
+
+    @pytest.mark.parametrize(
+        ("jobs", "changes", "known", "complete"),
+        [
+            ([job(1)], {}, runner("runner-1-1"), True),
+            ([job(9)], {}, runner("runner-1-1"), True),
+            ([], {}, runner("runner-1-1", busy=True), True),
+            ([], {}, runner("runner-1-1"), False),
+            ([], {"runs_before": 0}, runner("runner-1-1"), True),
+            ([], {"started_at": None}, None, True),
+        ],
+    )
+    def test_left_alone(
+        self, jobs: list[WaitingJob], changes: dict[str, Any], known: Runner | None, *, complete: bool
+    ) -> None:
+        """A runner stays if a job waits for it, if it has one, if not all jobs are known, and if it runs once only."""
+        again = task("runner-1-1", "running", **{"runs_before": 1} | changes)
+        assert decided(jobs, [again], [known] if known else [], complete=complete) == []
+
+    def test_its_own_job_waits_elsewhere(self) -> None:
+        """A runner stays for its own job, although another runner is meant to take that one."""
+        tasks = [task("runner-1-1", "running", runs_before=1), task("runner-1-1-r1", "running", runs_before=1)]
+        assert decided([job(1)], tasks, [runner("runner-1-1"), runner("runner-1-1-r1")]) == []
 
 
 class TestCleanUp:

@@ -1,6 +1,7 @@
 """One pass: what is asked, what is left alone if an answer is missing, and what is done and logged."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import GitHubRefused, TransientError
+from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile import reconciler
 from orchestrator.reconcile.reconciler import REPOSITORIES_PER_PASS, ROTATED_PER_PASS, Reconciler, rotation
+from orchestrator.result import Result
 from orchestrator.runners.notes import Origin
+from orchestrator.runners.outcome import OutcomeResult
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.task import TaskState, task_id
 from tests.builders import queued_job, settings, task_state
@@ -62,6 +66,7 @@ class FakePasses:
             queued_jobs=self.upstream.queued,
             runners=self.upstream,
             start=self.upstream.start,
+            boundary=self.upstream,
             installed=self.upstream.installations,
             retention=timedelta(days=7),
             clock=self.clock,
@@ -122,10 +127,49 @@ class TestInView:
         passes.run(task(1, origin=Origin(event=event(1, installation={"id": 9}), profile="p")))
         assert upstream.asked == [("acme/app", 10)]
 
+    def test_no_strangers(self) -> None:
+        """Accounts that may have no runners are not asked after, wherever they come from, and get none."""
+        passes = FakePasses(settings(ReconcileRepositories="evil-corp/named"))
+        upstream = passes.upstream
+        upstream.rule = AccountRule(frozenset({"acme"}))
+        upstream.installed = {"evil-corp/installed": 7, "acme/app": 8}
+        upstream.jobs = {f"evil-corp/{name}": [event(1, f"evil-corp/{name}")] for name in ("named", "installed", "app")}
+        passes.run(task(2, "finished", "evil-corp/app"))
+        assert upstream.asked == [("acme/app", 8)]
+        assert [access.scope.name for access in upstream.listed_for] == []
+        assert upstream.done == []
+
+    def test_strangers_of_an_earlier_pass(self, passes: FakePasses, upstream: FakeUpstream) -> None:
+        """An account that may have no runners any more is not asked after because of what is remembered."""
+        passes.run(task(1, "finished"))
+        upstream.rule = AccountRule(frozenset({"other"}))
+        upstream.asked.clear()
+        passes.run()
+        assert upstream.asked == []
+
+    def test_nobody_knows_who_is_a_stranger(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
+        """While GitHub does not say whose jobs may have runners, nothing is asked and only overdue tasks are ended."""
+        upstream.errors["account rule"] = TransientError("GitHub is not reachable")
+        upstream.installed = {"acme/app": 8}
+        upstream.jobs["acme/app"] = [event(2)]
+        overdue = task(1, "running", started_at=NOW - timedelta(hours=9), max_hours=7)
+        passes.run(overdue)
+        assert (upstream.asked, upstream.listed_for) == ([], [])
+        assert upstream.done == ["end running runner-1-1"]
+        assert log_lines[0] == (
+            "WARNING",
+            {
+                "pass": "reconciliation",
+                "result": "skipped",
+                "what": "whose jobs may have runners",
+                "reason": "GitHub is not reachable",
+            },
+        )
+
     def test_the_installation_of_a_task(self, passes: FakePasses, upstream: FakeUpstream) -> None:
         """If a delivery named the App's installation, it is used."""
         origin = Origin(event=event(1, installation={"id": 9}), profile="p")
-        passes.run(task(1, origin=origin))
+        passes.run(task(1, origin=origin), task(2, origin=origin))
         assert upstream.asked == [("acme/app", 9)]
         assert [access.installation for access in upstream.listed_for] == [9]
 
@@ -326,16 +370,40 @@ class TestActions:
         assert upstream.done == ["remove 5", "end running runner-1-1", "delete runner-2-1"]
         assert [line["action"] for _, line in log_lines[:3]] == ["remove runner", "end task", "delete task"]
 
-    def test_give_up(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
-        """A job whose runners fail again and again is an alert."""
-        upstream.jobs["acme/app"] = [event(1)]
-        failed = [task(1, "finished", exit_code=75)]
-        failed += [task_state(f"runner-1-1-r{n}", "batchLinux", "finished", NOW, ended_at=NOW, exit_code=75,
-                             url="https://github.com/acme") for n in (1, 2, 3)]  # fmt: skip
+    @pytest.mark.parametrize(("failures", "level"), [(3, "WARNING"), (4, "CRITICAL")])
+    def test_pause(self, passes: FakePasses, log_lines: Lines, failures: int, level: str) -> None:
+        """Jobs whose runners fail again and again are one line, an alert when that is new."""
+        passes.upstream.jobs["acme/app"] = [event(1), event(2)]
+        failed = [
+            task_state(task_id(event(job).workflow_job, number), "batchLinux", "finished", NOW, ended_at=NOW,
+                       exit_code=75, url="https://github.com/acme", origin=Origin(event=event(job), profile="p"))
+            for job in (1, 2) for number in range(failures)
+        ]  # fmt: skip
         passes.run(*failed)
-        assert upstream.done == []
-        level, line = log_lines[0]
-        assert (level, line["result"], line["job"]) == ("CRITICAL", "given up", 1)
+        assert passes.upstream.done == []
+        found, line = log_lines[0]
+        assert (found, line["result"], line["action"], line["job"], line["jobs"]) == (level, "paused", "pause", 1, 2)
+        assert line["reason"].startswith(f"{failures} runners were started for it, {failures} ended without a job")
+
+    def test_slots_that_no_node_has(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
+        """For a job whose runner fits on no node, the warning says so; the pool is asked once in a pass."""
+        upstream.jobs["acme/app"] = [event(1, queued_at="2026-11-25T11:40:00Z")]
+        long_ago = NOW - timedelta(minutes=20)
+        passes.run(replace(task(1, expires_at=NOW + timedelta(hours=1)), slots=4, created_at=long_ago))
+        assert log_lines[0][1]["reason"] == "its runner needs 4 slots, and a node of batchLinux has 2"
+        assert upstream.asked_slots == ["batchLinux"]
+
+    @pytest.mark.parametrize(("known", "told"), [("github-runner-x", "github-runner-x"), ("", None)])
+    def test_the_batch_job(self, passes: FakePasses, upstream: FakeUpstream, known: str, told: str | None) -> None:
+        """A task is ended and deleted in the Batch job where it was listed."""
+        weeks = NOW - timedelta(days=8)
+        passes.run(
+            replace(task(1), batch_job=known),
+            replace(task(2, "finished", ended_at=weeks), batch_job=known),
+            replace(task(3, "running", started_at=weeks, max_hours=1), batch_job=known),
+        )
+        assert sorted(upstream.done) == ["delete runner-2-1", "end runner-1-1", "end running runner-3-1"]
+        assert upstream.batch_jobs == [told] * 3
 
     def test_wait(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
         """For a job that waits long, a warning says what it waits for, and nothing is done."""
@@ -346,3 +414,42 @@ class TestActions:
         assert (level, line["result"], line["job"], line["task"]) == ("WARNING", "waits", 1, "runner-1-1")
         assert (line["pool"], line["reason"]) == ("batchLinux", "its runner waits for a free slot on batchLinux")
         assert log_lines[1][1]["longest_wait_s"] == 1200
+
+
+class TestRefused:
+    """Jobs that may have no runner."""
+
+    def test_a_group_that_does_not_admit(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
+        """They get none, their waiting task is ended, and the log says why, once for each repository and reason."""
+        upstream.jobs = {"acme/app": [event(1)], "acme/out": [event(2, "acme/out"), event(3, "acme/out")]}
+        upstream.refused["acme/out"] = "the runner group does not admit acme/out"
+        passes.run(task(1), task(2, repository="acme/out"))
+        assert upstream.done == ["end runner-2-1"]
+        refused = [(level, line) for level, line in log_lines if line["result"] == "refused"]
+        about = {"pass": "reconciliation", "repository": "acme/out", "jobs": 2, "reason": upstream.refused["acme/out"]}
+        assert refused == [("WARNING", {"result": "refused", **about})]
+
+    def test_a_job_of_others(self, passes: FakePasses, upstream: FakeUpstream) -> None:
+        """Nothing is asked about a job that no profile serves."""
+        upstream.jobs["acme/app"] = [event(1, workflow_job=queued_job("ubuntu-latest")["workflow_job"])]
+        upstream.errors["refusal acme/app"] = TransientError("502")
+        passes.run(task(2, "finished"))
+        assert upstream.done == []
+
+    def test_it_cannot_be_asked(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
+        """While GitHub does not tell whether the group admits a repository, nothing is decided in its scope."""
+        upstream.jobs["acme/app"] = [event(1)]
+        upstream.errors["refusal acme/app"] = TransientError("502")
+        passes.run(task(2, "finished"))
+        assert upstream.done == []
+        assert [line["reason"] for _, line in log_lines if line["result"] == "skipped"] == ["502", "acme/app: 502"]
+
+    @pytest.mark.parametrize("result", [Result.REFUSED, Result.WAITS])
+    def test_a_replacement_that_does_not_start(
+        self, passes: FakePasses, upstream: FakeUpstream, result: OutcomeResult
+    ) -> None:
+        """If the replacement may not start, the task that it should replace stays."""
+        upstream.jobs["acme/app"] = [event(1)]
+        upstream.not_started["runner-1-1-r1"] = result
+        passes.run(task(1, expires_at=NOW + timedelta(minutes=5)))
+        assert upstream.done == ["start runner-1-1-r1"]

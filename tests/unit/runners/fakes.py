@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from orchestrator.config.profiles import Profile, RegistrationKind
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import RunnerNameTaken
@@ -25,8 +26,9 @@ OWN = "runner-29679449526-1"
 class Registry:
     """A registrar that knows which names are taken."""
 
-    def __init__(self, *taken: str) -> None:
+    def __init__(self, *taken: str, kind: RegistrationKind = "token") -> None:
         self.taken = set(taken)
+        self.kind: RegistrationKind = kind
         self.asked: list[tuple[ScopeAccess, str, tuple[str, ...], str | None]] = []
         self.withdrawn: list[int | None] = []
         self.withdrawal: Exception | None = None
@@ -36,7 +38,7 @@ class Registry:
         self.asked.append((access, name, tuple(labels), group))
         if name in self.taken:
             raise RunnerNameTaken(name)
-        return Registration("token", "s3cret", NOW + timedelta(hours=1), 7)
+        return Registration(self.kind, "s3cret", NOW + timedelta(hours=1), 7)
 
     def withdraw(self, access: ScopeAccess, registration: Registration) -> None:
         """Note what was given back."""
@@ -54,7 +56,9 @@ class TaskList:
         self.states: dict[str, TaskState] = {}
         self.added: list[RunnerTask] = []
         self.ended: list[str] = []
+        self.looked_up: list[str] = []
         self.created: list[str] = []
+        self.starts_before_it_ends = False
         self.trouble: Exception | None = None
 
     def add(self, task: RunnerTask) -> bool:
@@ -69,20 +73,41 @@ class TaskList:
 
     def state(self, pool: str, task_id: str) -> TaskState | None:
         """Look for one."""
-        known = TaskState(task_id, pool, "finished", NOW) if task_id in self.existing else None
+        self.looked_up.append(task_id)
+        known = TaskState(task_id, pool, "waiting", NOW) if task_id in self.existing else None
         return self.states.get(task_id, known)
-
-    def waiting(self, pool: str) -> Sequence[TaskState]:
-        """List those that wait."""
-        return [task for task in self.states.values() if task.state == "waiting" and task.pool == pool]
 
     def end_waiting(self, pool: str, task_id: str) -> bool:
         """End one that waits."""
-        if task_id not in [task.task_id for task in self.waiting(pool)]:
+        task = self.states.get(task_id)
+        if task is None or task.state != "waiting" or task.pool != pool or self.starts_before_it_ends:
             return False
         self.ended.append(task_id)
         del self.states[task_id]
         return True
+
+
+class OpenBoundary:
+    """A boundary that admits every job, except where a test says why not.
+
+    Attributes:
+        account: why no account may have runners.
+        job: why no job may have one.
+    """
+
+    def __init__(self, account: str | None = None, job: str | None = None) -> None:
+        self.account = account
+        self.job = job
+
+    def account_refusal(self, event: WorkflowJobEvent) -> str | None:
+        """Refuse the account."""
+        assert event.workflow_job.id
+        return self.account
+
+    def refusal(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
+        """Refuse the job."""
+        assert profile.name
+        return self.account_refusal(event) or self.job
 
 
 def provisioner(
@@ -90,19 +115,32 @@ def provisioner(
     tasks: TaskList,
     configured: Settings | None = None,
     asked: Callable[[WorkflowJobEvent], bool | None] = lambda _event: True,
+    jit: Registry | None = None,
+    boundary: OpenBoundary | None = None,
 ) -> Provisioner:
-    """Return a provisioner whose clock stands still."""
+    """Return a provisioner whose clock stands still; both registrations are the registry's, unless JIT has its own."""
     return Provisioner(
-        configured or settings(), registry, tasks, is_queued=asked, created=tasks.created.append, clock=ManualClock(NOW)
+        configured or settings(),
+        {"token": registry, "jit": jit or registry},
+        tasks,
+        boundary=boundary or OpenBoundary(),
+        is_queued=asked,
+        created=tasks.created.append,
+        clock=ManualClock(NOW),
     )
 
 
 def provision(
-    registry: Registry, tasks: TaskList, *labels: str, configured: Settings | None = None, **changes: Any
+    registry: Registry,
+    tasks: TaskList,
+    *labels: str,
+    configured: Settings | None = None,
+    jit: Registry | None = None,
+    **changes: Any,
 ) -> Outcome:
     """Provision the runner of a queued job."""
     configured = configured or settings()
     event = workflow_job_event(json.dumps(queued_job(*labels, **changes)).encode())
     admission = admit(event, configured)
     assert isinstance(admission, Admitted)
-    return provisioner(registry, tasks, configured).handle(event, admission.profile)
+    return provisioner(registry, tasks, configured, jit=jit).handle(event, admission.profile)

@@ -1,7 +1,6 @@
-"""A job that ended without ever having had a runner leaves one runner task too many."""
+"""A job that ended without ever having had a runner needs its runner task no more."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,73 +8,71 @@ import pytest
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.result import Result
-from orchestrator.runners.cancellation import REMEMBERED_JOBS, Cancellation
-from orchestrator.runners.notes import TaskNotes
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.task import TaskState
-from tests.builders import queued_job, settings
+from tests.builders import queued_job, settings, task_state
 from tests.unit.runners.fakes import NOW, OWN, Registry, TaskList, provisioner
 
 
-class TestAJobThatEndedWithoutARunner:
-    """`completed`, and no runner ever had the job."""
+def state(name: str, state: Any = "waiting", **changes: Any) -> TaskState:
+    """Return a task of the pool; all are alike."""
+    return task_state(name, "batchLinux", state, NOW, url="u", labels=("a",), **changes)
 
-    def cancel(self, *states: TaskState, times: int = 1) -> tuple[TaskList, list[Outcome]]:
-        """Handle the event; return the tasks and what was done."""
-        registry, tasks = Registry(), TaskList()
-        tasks.states = {state.task_id: state for state in states}
-        event = workflow_job_event(json.dumps(queued_job(action="completed")).encode())
-        admission = admit(event, settings())
-        assert isinstance(admission, Admitted)
-        worker = provisioner(registry, tasks)
-        done = [worker.handle(event, admission.profile) for _ in range(times)]
-        assert not registry.asked
-        assert not tasks.added
-        return tasks, done
 
-    def state(self, name: str, state: Any = "waiting", **changes: Any) -> TaskState:
-        """Return a task of the pool."""
-        return TaskState(name, "batchLinux", state, NOW, notes=TaskNotes(url="u", labels=("a",)), **changes)
+def cancel(*states: TaskState, times: int = 1) -> tuple[TaskList, list[Outcome]]:
+    """Handle the event, each time in a process of its own; return the tasks and what was done."""
+    registry, tasks = Registry(), TaskList()
+    tasks.states = {task.task_id: task for task in states}
+    event = workflow_job_event(json.dumps(queued_job(action="completed")).encode())
+    admission = admit(event, settings())
+    assert isinstance(admission, Admitted)
+    done = [provisioner(registry, tasks).handle(event, admission.profile) for _ in range(times)]
+    assert not registry.asked
+    assert not tasks.added
+    return tasks, done
 
-    @pytest.mark.parametrize("own", [OWN, f"{OWN}-r2"])
-    def test_its_own_task_first(self, own: str) -> None:
-        """The job's own waiting task is ended, and no other."""
-        tasks, (done,) = self.cancel(self.state("runner-1-1"), self.state(own), self.state("runner-2-1"))
-        assert (done.result, done.task_id, done.pool) == (Result.REMOVED, own, "batchLinux")
-        assert tasks.ended == [own]
 
-    @pytest.mark.parametrize("taken", [("running", {}), ("finished", {"exit_code": 0})])
-    def test_another_took_its_runner(self, taken: tuple[str, dict[str, Any]]) -> None:
-        """Where another job has its runner, that one's task is left over: the youngest of the same labels is ended."""
-        state, changes = taken
-        others = [self.state("runner-1-1"), self.state("runner-2-1")]
-        foreign = replace(self.state("runner-3-1"), notes=TaskNotes(url="u", labels=("b",)))
-        tasks, (done,) = self.cancel(self.state(OWN, state, **changes), *others, foreign)
-        assert (done.result, done.task_id) == (Result.REMOVED, "runner-2-1")
-        assert tasks.ended == ["runner-2-1"]
+def test_its_own_task() -> None:
+    """The job's own waiting task is ended, and no other."""
+    tasks, (done,) = cancel(state("runner-1-1"), state(OWN), state(f"{OWN}2"), state("runner-2-1"))
+    assert (done.result, done.task_id, done.pool) == (Result.REMOVED, OWN, "batchLinux")
+    assert tasks.ended == [OWN]
 
-    @pytest.mark.parametrize("own", [None, ("finished", {"exit_code": 75}), ("finished", {"ended_by_request": True})])
-    def test_no_runner_was_lost(self, own: tuple[str, dict[str, Any]] | None) -> None:
-        """A job whose runner never came leaves nothing over: the tasks of others are left alone."""
-        known = [] if own is None else [self.state(OWN, own[0], **own[1])]
-        tasks, (done,) = self.cancel(self.state("runner-1-1"), *known)
-        assert (done.result, done.task_id) == (Result.LEFT, OWN)
-        assert tasks.ended == []
 
-    def test_nothing_waits(self) -> None:
-        """A runner that starts already leaves by itself."""
-        _, (done,) = self.cancel(self.state(OWN, "running"))
-        assert done.result == Result.LEFT
+@pytest.mark.parametrize("before", [("finished", {"exit_code": 75}), ("running", {})])
+def test_its_replacement(before: tuple[str, dict[str, Any]]) -> None:
+    """Where the first task is over or runs, the waiting one that took its place is ended."""
+    first = state(OWN, before[0], **before[1])
+    tasks, (done,) = cancel(first, state(f"{OWN}-r1", "finished"), state(f"{OWN}-r2"), state("runner-1-1"))
+    assert (done.result, done.task_id) == (Result.REMOVED, f"{OWN}-r2")
+    assert tasks.ended == [f"{OWN}-r2"]
 
-    def test_the_same_delivery_twice(self) -> None:
-        """A repeated delivery ends no second task."""
-        others = [self.state("runner-1-1"), self.state("runner-2-1")]
-        tasks, done = self.cancel(self.state(OWN, "running"), *others, times=2)
-        assert [one.result for one in done] == [Result.REMOVED, Result.LEFT]
-        assert tasks.ended == ["runner-2-1"]
 
-    def test_memory(self) -> None:
-        """Only so many cancelled jobs are remembered."""
-        cancellation = Cancellation(TaskList())
-        assert all(cancellation._is_first_time(f"runner-{number}-1") for number in range(REMEMBERED_JOBS + 5))
-        assert len(cancellation._seen) == REMEMBERED_JOBS
+@pytest.mark.parametrize(
+    "own", [None, ("running", {}), ("finished", {"exit_code": 0}), ("finished", {"exit_code": 75})]
+)
+def test_no_task_of_others(own: tuple[str, dict[str, Any]] | None) -> None:
+    """Where no task of the job waits, tasks of other jobs are left to the control loop, however often it is told."""
+    known = [] if own is None else [state(OWN, own[0], **own[1])]
+    tasks, done = cancel(state("runner-1-1"), state("runner-2-1"), *known, times=5)
+    assert [(found.result, found.task_id) for found in done] == [(Result.LEFT, OWN)] * 5
+    assert tasks.ended == []
+
+
+def test_cancelled_again() -> None:
+    """A repeated delivery, here or in another process, ends nothing more."""
+    tasks, done = cancel(state(OWN), state("runner-1-1"), times=3)
+    assert [found.result for found in done] == [Result.REMOVED, Result.LEFT, Result.LEFT]
+    assert tasks.ended == [OWN]
+
+
+def test_a_task_that_starts_in_between() -> None:
+    """A task that starts before it can be ended is left alone."""
+    tasks = TaskList()
+    tasks.states = {OWN: state(OWN)}
+    tasks.starts_before_it_ends = True
+    event = workflow_job_event(json.dumps(queued_job(action="completed")).encode())
+    admission = admit(event, settings())
+    assert isinstance(admission, Admitted)
+    done = provisioner(Registry(), tasks).handle(event, admission.profile)
+    assert (done.result, tasks.ended) == (Result.LEFT, [])

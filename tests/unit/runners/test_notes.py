@@ -19,7 +19,7 @@ CONTRACT = Path(__file__).parents[3] / "runner-images" / "entrypoint" / "contrac
 
 def event(**changes: object) -> WorkflowJobEvent:
     """Return a queued job's event, without the job's name, which the notes leave out."""
-    job = queued_job()["workflow_job"] | {"name": ""}
+    job = queued_job()["workflow_job"] | {"name": None}
     return workflow_job_event(json.dumps(queued_job(workflow_job=job, **changes)).encode())
 
 

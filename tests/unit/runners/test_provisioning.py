@@ -1,6 +1,8 @@
 """One queued workflow job -> one runner task."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,12 +13,14 @@ from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.result import Result
 from orchestrator.runners import provisioning
+from orchestrator.runners.earlier_tasks import MOST_TASKS
 from orchestrator.runners.notes import TaskNotes
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.registration import Registration, another_name
 from orchestrator.runners.scope import Scope, ScopeAccess
-from tests.builders import queued_job, settings
-from tests.unit.runners.fakes import NOW, Registry, TaskList, provision, provisioner
+from orchestrator.runners.task import TaskState
+from tests.builders import queued_job, settings, task_state
+from tests.unit.runners.fakes import NOW, OWN, OpenBoundary, Registry, TaskList, provision, provisioner
 
 
 def test_a_task_with_all_that_the_image_reads() -> None:
@@ -54,12 +58,78 @@ def test_a_task_with_all_that_the_image_reads() -> None:
     ]
 
 
+def test_whose_turn_it_is() -> None:
+    """The task says which account it is for, how its profile ranks, and since when the job waits."""
+    written = [{"name": "p", "pool": "batchLinux", "image": "image:x", "priority": "high"}]
+    configured = settings(RunnerProfiles=json.dumps(written))
+    tasks = TaskList()
+    for job in ({}, {"created_at": "2026-11-25T11:59:00Z"}):
+        tasks.existing.clear()
+        about = queued_job()["workflow_job"] | job
+        provision(Registry(), tasks, configured=configured, workflow_job=about | {"labels": ["self-hosted"]})
+    told = [(task.account, task.priority, task.queued_at) for task in tasks.added]
+    assert told == [("acme", "high", None), ("acme", "high", NOW - timedelta(minutes=1))]
+
+
 def test_windows_and_no_group() -> None:
     """A Windows job goes to the Windows pool; without a group nothing is said about one."""
     tasks = TaskList()
     provision(Registry(), tasks, "self-hosted", "windows-latest", installation={"id": 5})
     assert (tasks.added[0].pool, tasks.added[0].os) == ("batchWindows", "windows")
     assert "GHR_GROUP" not in tasks.added[0].environment
+
+
+@pytest.mark.parametrize(
+    ("label", "setting", "option", "kind"),
+    [
+        ("ubuntu-latest", "token", None, "token"),
+        ("ubuntu-latest", "jit", None, "jit"),
+        ("windows-latest", "token", None, "jit"),
+        ("windows-latest", "jit", None, "jit"),
+        ("ubuntu-latest", "token", "jit", "jit"),
+        ("ubuntu-latest", "jit", "token", "token"),
+        ("windows-latest", "jit", "token", "token"),
+    ],
+)
+def test_the_profile_chooses_the_registration(label: str, setting: str, option: str | None, kind: str) -> None:
+    """A Windows runner gets a JIT configuration, whatever the setting, unless its own profile asks for a token."""
+    system = label.partition("-")[0].replace("ubuntu", "linux")
+    profile = {"name": "p", "labels": [label], "os": system, "pool": "p", "image": "i"}
+    profiles = json.dumps([profile | ({"registration": option} if option else {})])
+    configured = settings(RunnerRegistration=setting, RunnerProfiles=profiles)
+    registries = {"token": Registry(), "jit": Registry(kind="jit")}
+    tasks = TaskList()
+    provision(registries["token"], tasks, "self-hosted", label, configured=configured, jit=registries["jit"])
+    assert [name for name, registry in registries.items() if registry.asked] == [kind]
+    secrets = {"GHR_TOKEN": "token", "GHR_JITCONFIG": "jit"}
+    assert [secrets[name] for name in tasks.added[0].environment if name in secrets] == [kind]
+
+
+def test_a_registration_is_withdrawn_where_it_was_made() -> None:
+    """What a Windows runner registered with is given back by JIT's registrar."""
+    tasks, jit = TaskList(OWN), Registry(kind="jit")
+    provision(token := Registry(), tasks, "self-hosted", "windows-latest", jit=jit)
+    assert (token.withdrawn, jit.withdrawn) == ([], [7])
+
+
+@pytest.mark.parametrize("registration", ["token", "jit"])
+@pytest.mark.parametrize(
+    ("changes", "scope", "group"),
+    [
+        ({}, "organization", "Prod"),
+        ({"RunnerScope": "repository"}, "organization", None),
+        ({}, "user", None),
+        ({"RunnerScope": "enterprise", "GithubEnterprise": "big"}, "user", "Prod"),
+    ],
+)
+def test_groups(registration: str, changes: dict[str, str], scope: str, group: str | None) -> None:
+    """A runner of a repository joins no group, in either registration; others join the one of the settings."""
+    registry, tasks = Registry(), TaskList()
+    configured = settings(RunnerGroup="Prod", RunnerRegistration=registration, **changes)
+    owner = {"login": "acme"} if scope == "organization" else None
+    provision(registry, tasks, configured=configured, organization=owner)
+    assert tasks.added[0].environment.get("GHR_GROUP") == group
+    assert [asked[3] for asked in registry.asked] == [group]
 
 
 def test_a_lost_answer_takes_the_other_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +182,133 @@ class TestAnOldDelivery:
         assert (done.result, asked) == (Result.CREATED, [])
 
 
+class TestATaskThatExists:
+    """A `queued` delivery of a job that has a task already."""
+
+    def serve(
+        self,
+        *states: TaskState,
+        is_queued: bool | None = True,
+        age: timedelta = timedelta(0),
+        registry: Registry | None = None,
+        start: int | None = None,
+    ) -> tuple[Outcome, TaskList, int]:
+        """Serve the job; return the outcome, the tasks, and how often GitHub was asked after the job."""
+        tasks = TaskList(*(state.task_id for state in states))
+        tasks.states = {state.task_id: state for state in states}
+        asked: list[WorkflowJobEvent] = []
+
+        def ask(event: WorkflowJobEvent) -> bool | None:
+            asked.append(event)
+            return is_queued
+
+        job = queued_job()["workflow_job"] | {"created_at": (NOW - age).isoformat()}
+        event = workflow_job_event(json.dumps(queued_job(workflow_job=job)).encode())
+        admission = admit(event, settings())
+        assert isinstance(admission, Admitted)
+        use_case = provisioner(registry or Registry(), tasks, asked=ask)
+        profile = admission.profile
+        done = use_case.handle(event, profile) if start is None else use_case.start(event, profile, start)
+        return done, tasks, len(asked)
+
+    @pytest.mark.parametrize("age", [timedelta(0), timedelta(hours=2)])
+    @pytest.mark.parametrize(
+        ("how", "story"),
+        [
+            ({"exit_code": 69}, "ended without a job: exit code 69"),
+            ({"exit_code": 75}, "ended without a job: exit code 75"),
+            ({}, "ended without a job: no exit code"),
+            ({"ended_by_request": True}, "was ended on request"),
+        ],
+    )
+    def test_it_ended_without_a_job(self, age: timedelta, how: dict[str, Any], story: str) -> None:
+        """If its task ended without a job and GitHub says that the job waits, the next runner starts at once."""
+        done, tasks, asked = self.serve(ended(0, **how), age=age)
+        assert (done.result, done.task_id, asked) == (Result.CREATED, f"{OWN}-r1", 1)
+        assert done.reason == f"{OWN} {story}"
+        assert [task.task_id for task in tasks.added] == [f"{OWN}-r1"]
+
+    def test_several_ended(self) -> None:
+        """The number after the last task is taken, and the answer tells of that task."""
+        done, _, _ = self.serve(ended(0, exit_code=69), ended(1, exit_code=75), ended(2, exit_code=78))
+        assert (done.result, done.task_id) == (Result.CREATED, f"{OWN}-r3")
+        assert done.reason == f"{OWN}-r2 ended without a job: exit code 78"
+
+    @pytest.mark.parametrize(
+        ("state", "story"),
+        [
+            (TaskState(OWN, "batchLinux", "waiting", NOW), "waits for a free slot"),
+            (TaskState(OWN, "batchLinux", "running", NOW), "runs"),
+            (
+                TaskState(OWN, "batchLinux", "finished", NOW, exit_code=0),
+                "ran a job; if it was another one, a pass starts a runner for this one",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("number", [0, 1])
+    def test_it_may_serve(self, number: int, state: TaskState, story: str) -> None:
+        """While a task of the job waits or runs, and after one ran a job, nothing starts, and GitHub is not asked."""
+        name = f"{OWN}-r1" if number else OWN
+        earlier = [ended(0, exit_code=75)] if number else []
+        done, tasks, asked = self.serve(*earlier, replace(state, task_id=name))
+        assert (done.result, done.task_id, done.reason, asked) == (Result.EXISTS, name, f"{name} {story}", 0)
+        assert tasks.added == []
+
+    @pytest.mark.parametrize("age", [timedelta(0), timedelta(hours=2)])
+    def test_a_late_copy(self, age: timedelta) -> None:
+        """A copy of a delivery whose job no longer waits starts nothing, however old the job is."""
+        done, tasks, _ = self.serve(ended(0, exit_code=69), is_queued=False, age=age)
+        assert (done.result, tasks.added) == (Result.GONE, [])
+
+    @pytest.mark.parametrize(
+        ("how", "result"), [({"exit_code": 75}, Result.CREATED), ({"ended_by_request": True}, Result.EXISTS)]
+    )
+    def test_github_may_not_be_asked(self, how: dict[str, Any], result: Result) -> None:
+        """If GitHub may not be asked, its delivery counts, unless the task was ended on request: a cancelled job."""
+        done, _, _ = self.serve(ended(0, **how), is_queued=None)
+        assert done.result == result
+
+    def test_jit(self) -> None:
+        """The name of the runner that ended may still be taken; the next one has another."""
+        done, _, _ = self.serve(ended(0, exit_code=75), registry=Registry(OWN))
+        assert (done.result, done.task_id) == (Result.CREATED, f"{OWN}-r1")
+
+    def test_somebody_deletes_it(self) -> None:
+        """A task that is gone when it is looked for is left to the next pass."""
+
+        class Deleting(TaskList):
+            def state(self, _pool: str, _task_id: str) -> TaskState | None:
+                return None
+
+        assert provision(Registry(), Deleting(OWN)).result == Result.EXISTS
+
+    def test_of_a_pass(self) -> None:
+        """A pass has seen that the job waits: if a task that it did not know ended, it takes the next number."""
+        done, tasks, asked = self.serve(ended(0, exit_code=75), ended(1, exit_code=69), start=1)
+        assert (done.result, done.task_id, asked) == (Result.CREATED, f"{OWN}-r2", 0)
+        assert tasks.looked_up == [f"{OWN}-r1", f"{OWN}-r2"]
+
+    def test_many(self) -> None:
+        """A look at the tasks has an end."""
+        many = [ended(number, exit_code=75) for number in range(MOST_TASKS + 1)]
+        done, tasks, _ = self.serve(*many)
+        assert (done.result, done.task_id) == (Result.EXISTS, f"{OWN}-r{MOST_TASKS}")
+        assert len(tasks.looked_up) == MOST_TASKS
+
+    def test_another_process_is_faster(self) -> None:
+        """Two copies of one delivery start one runner."""
+        tasks = TaskList(OWN)
+        tasks.states = {OWN: ended(0, exit_code=75)}
+        assert [provision(Registry(), tasks).task_id for _ in range(2)] == [f"{OWN}-r1"] * 2
+        assert len(tasks.added) == 1
+
+
+def ended(number: int, **how: Any) -> TaskState:
+    """Return a task of the job that has ended."""
+    name = f"{OWN}-r{number}" if number else OWN
+    return task_state(name, "batchLinux", "finished", NOW, started_at=NOW, ended_at=NOW, **how)
+
+
 def test_a_second_attempt_is_another_task() -> None:
     """A re-run of the job gets a runner of its own."""
     tasks = TaskList("runner-29679449526-1")
@@ -154,6 +351,47 @@ def test_a_withdrawal_that_fails_is_no_trouble(caplog: pytest.LogCaptureFixture)
     registry.withdrawal = TransientError("GitHub is not reachable")
     assert provision(registry, tasks).result == Result.EXISTS
     assert "GitHub is not reachable" in caplog.text
+
+
+@pytest.mark.parametrize("boundary", [OpenBoundary(account="it is a stranger"), OpenBoundary(job="not in the group")])
+def test_a_job_that_may_have_no_runner(boundary: OpenBoundary) -> None:
+    """It is refused with the reason before anybody registers; GitHub and Batch are not asked."""
+    registry, tasks = Registry(), TaskList()
+    event = workflow_job_event(json.dumps(queued_job()).encode())
+    admission = admit(event, settings())
+    assert isinstance(admission, Admitted)
+    done = provisioner(registry, tasks, boundary=boundary).handle(event, admission.profile)
+    assert (done.result, done.reason) == (Result.REFUSED, boundary.account or boundary.job)
+    assert done.task_id == "runner-29679449526-1"
+    assert (registry.asked, tasks.added) == ([], [])
+
+
+def test_a_stranger_costs_no_question() -> None:
+    """An old delivery of a strange account is refused without asking GitHub after its job."""
+
+    def ask(_event: WorkflowJobEvent) -> bool:
+        raise AssertionError
+
+    old = queued_job()["workflow_job"] | {"created_at": "2026-11-25T11:00:00Z"}
+    event = workflow_job_event(json.dumps(queued_job(workflow_job=old)).encode())
+    admission = admit(event, settings())
+    assert isinstance(admission, Admitted)
+    boundary = OpenBoundary(account="it is a stranger")
+    done = provisioner(Registry(), TaskList(), asked=ask, boundary=boundary).handle(event, admission.profile)
+    assert done.result == Result.REFUSED
+
+
+def test_the_end_of_a_strangers_job() -> None:
+    """The end of a strange account's job ends no task, and Batch is not asked for any."""
+    tasks = TaskList()
+    tasks.states[OWN] = TaskState(OWN, "batchLinux", "waiting", NOW)
+    ended = queued_job()["workflow_job"] | {"conclusion": "cancelled"}
+    event = workflow_job_event(json.dumps(queued_job(action="completed", workflow_job=ended)).encode())
+    admission = admit(event, settings())
+    assert isinstance(admission, Admitted)
+    stranger = provisioner(Registry(), tasks, boundary=OpenBoundary(account="it is a stranger"))
+    done = stranger.handle(event, admission.profile)
+    assert (done.result, done.reason, tasks.ended) == (Result.LEFT, "it is a stranger", [])
 
 
 def test_secrets_do_not_show() -> None:

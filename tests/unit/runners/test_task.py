@@ -1,11 +1,15 @@
 """A task's id, and how it ended."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import contract
 import pytest
 
 from orchestrator.jobs.event import WorkflowJob
 from orchestrator.runners.task import (
+    AFTER_A_JOB,
+    BEFORE_A_JOB,
     TaskState,
     is_task_id,
     job_key_of,
@@ -13,6 +17,7 @@ from orchestrator.runners.task import (
     task_id,
     task_of_runner,
 )
+from tests.builders import task_state
 
 JOB = WorkflowJob(id=7, run_id=1, run_attempt=2, labels=())
 
@@ -62,5 +67,45 @@ def test_runner_names(name: str, task: str | None) -> None:
     ],
 )
 def test_how_it_ended(state: TaskState, *, ran: bool, failed: bool) -> None:
-    """A task ran a job if it ended with 0; it failed if it ended by itself in any other way."""
+    """A task ran a job if its exit code says so; it failed if it ended by itself in any other way."""
     assert (state.ran_a_job, state.failed) == (ran, failed)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "minutes", "ran"),
+    [(71, 1, True), (137, 25, True), (None, 25, True), (143, 24, False), (None, 24, False), (75, 25, False)],
+)
+def test_a_job_that_was_broken_off(exit_code: int | None, minutes: float, *, ran: bool) -> None:
+    """A task whose job was broken off is no failure of the job it was started for, as far as one can tell."""
+    started = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    times = {"started_at": started, "ended_at": started + timedelta(minutes=minutes, seconds=1)}
+    state = task_state("runner-1-1", "p", "finished", started, exit_code=exit_code, idle_minutes=5, **times)
+    assert (state.ran_a_job, state.failed) == (ran, not ran)
+
+
+def test_the_images_default_idle_limit() -> None:
+    """A task that does not say its idle limit has the image's."""
+    started = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    for minutes, ran in ((30, False), (31, True)):
+        state = task_state("runner-1-1", "p", "finished", started, started_at=started,
+                           ended_at=started + timedelta(minutes=minutes))  # fmt: skip
+        assert state.ran_a_job is ran
+
+
+def test_exit_codes_of_the_image() -> None:
+    """The exit codes that say whether a job had begun are those of the image's contract."""
+    assert {contract.JOB_RAN, contract.JOB_BROKEN_OFF} == AFTER_A_JOB
+    assert {contract.VERSION_REFUSED, contract.NO_JOB, contract.NOT_REGISTERED, contract.BAD_SETTINGS} == BEFORE_A_JOB
+
+
+@pytest.mark.parametrize(
+    ("values", "ending"),
+    [
+        ({"exit_code": 75, "failure": "FailureExitCode: it failed"}, "exit code 75"),
+        ({"failure": "DiskFull: no space"}, "DiskFull: no space"),
+        ({}, "no exit code"),
+    ],
+)
+def test_ending(values: dict[str, Any], ending: str) -> None:
+    """The image's exit code says how a task ended; where there is none, Batch does."""
+    assert TaskState("runner-1-1", "p", "finished", datetime.now(UTC), **values).ending == ending

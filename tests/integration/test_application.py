@@ -1,0 +1,126 @@
+"""The whole application in one process, wired as in Azure, between the stand-ins."""
+
+import asyncio
+import base64
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from orchestrator.application import Application
+from orchestrator.azure.request_queue import POISON, REQUESTS
+from orchestrator.delivery.answer import Answer
+from orchestrator.result import Result
+from orchestrator.runners.notes import TaskNotes
+from sandbox.batch import Batch
+from sandbox.faults import Fault
+from sandbox.github import GitHub
+from sandbox.server import Server
+from sandbox.storage_queue import QueueService
+from tests.builders import delivery, environment, queued_job
+from tests.logs import lines
+
+type Make = Callable[..., Application]
+
+REGISTRATION = "POST /orgs/acme/actions/runners/registration-token"
+TASK = "runner-29679449526-1"
+
+
+@pytest.fixture
+def queue() -> QueueService:
+    """Return a queue service of its own."""
+    return QueueService()
+
+
+@pytest.fixture
+def make(github: GitHub, github_url: str, batch: Batch, batch_url: str, queue: QueueService) -> Iterator[Make]:
+    """Return what makes an application between the stand-ins, with some settings changed."""
+    github.add_repository("acme/app")
+    with Server(queue.application) as server:
+
+        def make(**changes: str) -> Application:
+            settings = {
+                "AzureWebJobsStorage": queue.connection_string(server.url),
+                "BatchAccountUrl": batch_url,
+                "BatchAccountName": batch.account,
+                "BatchAccountKey": batch.key,
+                "UbuntuPool": "still",
+                "WindowsPool": "",
+                "GithubApiUrl": github_url,
+                "GithubToken": "ghp_sandbox",
+                "AllowedSources": "140.82.112.0/20",
+            }
+            return Application(environment(**settings | changes))
+
+        yield make
+
+
+def receive(application: Application, **headers: Any) -> Answer:
+    """Deliver a queued job."""
+    return asyncio.run(application.receive(*delivery(queued_job(), **headers)))
+
+
+def notes(batch: Batch) -> TaskNotes:
+    """Return the notes of the job's task."""
+    settings = batch.task_bodies()[TASK]["environmentSettings"]
+    return TaskNotes.read({setting["name"]: setting["value"] for setting in settings})
+
+
+@pytest.mark.parametrize("registration", ["token", "jit"])
+def test_a_delivery(make: Make, batch: Batch, registration: str) -> None:
+    """A queued job gets a task, with the registration that the settings ask for."""
+    answer = receive(make(RunnerRegistration=registration))
+    assert (answer.status, answer.body["task"]) == (201, TASK)
+    assert notes(batch).registration == registration
+
+
+def test_an_app(make: Make, github: GitHub, batch: Batch, app_keys: tuple[str, str]) -> None:
+    """A GitHub App registers runners, and the control loop asks where it is installed."""
+    private, public = app_keys
+    app = github.add_app(public)
+    github.install(app, "acme")
+    application = make(GithubToken="", GithubAppId=str(app.id), GithubAppPrivateKey=private)
+    assert receive(application).status == 201
+    assert TASK in batch.task_bodies()
+    application.reconcile()
+    assert any(call.startswith("GET /app/installations") for call in github.recorder.calls)
+
+
+def test_current_hook_ranges(make: Make, github: GitHub, batch: Batch) -> None:
+    """A delivery from an address that GitHub publishes, and the release does not know, is served."""
+    github.hook_ranges = ("203.0.113.0/24",)
+    answer = receive(make(AllowedSources="github"), x_forwarded_for="203.0.113.9:1")
+    assert answer.status == 201
+    assert TASK in batch.task_bodies()
+
+
+def test_kept_retried_given_up_and_revived(
+    make: Make, github: GitHub, batch: Batch, queue: QueueService, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A job that GitHub cannot serve is kept; refused for good it is given up; put back, it gets its runner."""
+    application = make()
+    github.faults.add(Fault("status", REGISTRATION, status=503), Fault("status", REGISTRATION, status=422))
+    assert receive(application).body["result"] == Result.KEPT
+    (message,) = queue.texts(REQUESTS)
+    application.retry(base64.b64decode(message))
+    assert [line["result"] for level, line in lines(caplog) if level == "CRITICAL"] == [Result.GIVEN_UP]
+    assert len(queue.texts(POISON)) == 1
+    revived = asyncio.run(application.revive())
+    assert (revived.status, revived.body) == (200, {"result": Result.REVIVED, "requests": 1, "left": 0})
+    application.retry(base64.b64decode(queue.texts(REQUESTS)[-1]))
+    assert TASK in batch.task_bodies()
+
+
+def test_nothing_can_be_revived_without_the_queue(make: Make, queue: QueueService) -> None:
+    """While the queue does not answer, the operator is told so."""
+    queue.faults.add(Fault("status", times=None, status=503))
+    answer = asyncio.run(make().revive())
+    assert (answer.status, answer.body["result"]) == (503, Result.FAILED)
+
+
+def test_a_boost(make: Make, batch: Batch) -> None:
+    """With `PoolBoost` the pool of a job that waits is enlarged at the next look."""
+    application = make(PoolBoost="resize", UbuntuPool="linux")
+    before = len(batch.recorder.calls)
+    application.tend_pools()
+    assert any("/pools/linux" in call for call in batch.recorder.calls[before:])
