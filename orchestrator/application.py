@@ -27,6 +27,7 @@ from orchestrator.jobs.request import RunnerRequest
 from orchestrator.log import Log
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
+from orchestrator.runners.quota import warnings as quota_warnings
 from orchestrator.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Application:
             upstream_threads=runtime.upstream_threads,
             queue_threads=runtime.queue_threads,
         )
-        for sentence in advice(settings):
+        for sentence in [*advice(settings), *quota_warnings(settings)]:
             log(logging.WARNING, message=sentence)
         if settings.allowed_sources.github:
             log(logging.INFO, message="until GitHub's first answer its hook ranges are those shipped with the release")
@@ -167,7 +168,7 @@ class Application:
         return self._configured
 
     def _handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
-        return self._upstream().provisioner.handle(event, profile)
+        return self._upstream().handle(event, profile)
 
     def _retry_later(self, request: RunnerRequest, retry_after: float | None) -> float:
         return self._queue().retry_later(request, retry_after)

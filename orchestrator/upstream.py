@@ -9,6 +9,7 @@ from orchestrator.azure.tasks import RETENTION, RunnerTasks
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.hook_ranges import PublishedRanges
 from orchestrator.github.app import GitHubApp
+from orchestrator.github.budget import POINTS_PER_MINUTE, points
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential, Credential, PersonalToken
 from orchestrator.github.hook_deliveries import HookDeliveries
@@ -24,7 +25,12 @@ from orchestrator.reconcile.control_loop import ControlLoop
 from orchestrator.reconcile.reconciler import Reconciler
 from orchestrator.reconcile.redelivery import Redelivery
 from orchestrator.runners.boundary import Boundary
-from orchestrator.runners.provisioning import Provisioner
+from orchestrator.runners.held_jobs import HeldJobs, HeldPlaces
+from orchestrator.runners.occupancy import Occupancy
+from orchestrator.runners.provisioning import HandleJob, Provisioner
+from orchestrator.runners.quota import limited_pools
+from orchestrator.runners.quota_control import QuotaControl
+from orchestrator.runners.registration_share import RegistrationShare
 from orchestrator.runtime import Runtime
 
 
@@ -33,13 +39,13 @@ class Upstream:
     """What needs GitHub or Batch.
 
     Attributes:
-        provisioner: starts and cancels runners.
+        handle: does what an admitted job needs.
         control_loop: finds and mends what was missed.
         tend_pools: goes on with every boost of a pool that was begun.
         hook_ranges: asks GitHub where its webhooks come from, given the ETag of its last answer.
     """
 
-    provisioner: Provisioner
+    handle: HandleJob
     control_loop: ControlLoop
     tend_pools: Callable[[], None]
     hook_ranges: Callable[[str | None], PublishedRanges]
@@ -71,6 +77,11 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
     background = GitHubSession(client, credential, background=True, lock=runtime.lock)
     runners = Runners(session, lock=runtime.lock)
     is_app = settings.github_credential == "app"
+    jobs = WorkflowJobs(background)
+    share = RegistrationShare(POINTS_PER_MINUTE // points("POST"), runtime.clock, lock=runtime.lock)
+    held_places = HeldPlaces(lock=runtime.lock)
+    occupancy = Occupancy(tasks.live, limited_pools(settings), runtime.clock, lock=runtime.lock)
+    quotas = QuotaControl(settings, occupancy, held_places.remember)
     boundary = Boundary(
         settings,
         ask_owner=GitHubApp(session).owner if is_app else None,
@@ -87,16 +98,31 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         is_queued=WorkflowJobs(session).is_queued,
         created=boost.schedule if settings.pool_boost == "resize" else _do_nothing,
         clock=runtime.clock,
+        within_quota=quotas.within,
+        take_share=share.take,
+    )
+    held_jobs = HeldJobs(
+        settings,
+        quotas,
+        held_places,
+        account_refusal=boundary.account_refusal,
+        handle=provisioner.handle,
+        start=provisioner.start,
+        queued_jobs=jobs.queued,
+        start_timer=runtime.start_timer,
+        lock=runtime.lock,
     )
     app = GitHubApp(background)
     reconciler = Reconciler(
         settings,
         tasks=tasks,
-        queued_jobs=WorkflowJobs(background).queued,
+        queued_jobs=jobs.queued,
         runners=Runners(background, lock=runtime.lock),
         start=provisioner.start,
         boundary=boundary,
         installed=app.repositories if is_app else lambda _: {},
+        within_quota=quotas.within,
+        held=held_places.remember,
         retention=RETENTION,
         clock=runtime.clock,
     )
@@ -112,7 +138,7 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
     token = settings.github_token
     authorization = f"Bearer {token.get_secret_value()}" if token else None
     return Upstream(
-        provisioner,
+        held_jobs.handle,
         control_loop,
         tend_pools=lambda: boost.step_all(pools),
         hook_ranges=lambda etag: published_hook_ranges(client, authorization, etag),

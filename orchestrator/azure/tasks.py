@@ -79,6 +79,8 @@ REMEMBERED_TASKS = 20_000
 # The codes of "there is no such task".
 GONE = ("TaskNotFound", "JobNotFound")
 
+WAITING = "state eq 'active'"
+RUNNING = "state eq 'running'"
 _READ = [
     "id", "state", "creationTime", "stateTransitionTime", "executionInfo", "constraints", "environmentSettings",
     "requiredSlots",
@@ -146,6 +148,17 @@ class RunnerTasks:
             found = self._in_its_job(pool, task_id, None, read)
         return None if isinstance(found, ErrorCode) else found
 
+    def live(self, pool: str) -> Iterable[TaskState]:
+        """Return the tasks that wait or run, each once.
+
+        Raises:
+            UpstreamError: Batch does not tell, or not all.
+        """
+        # A task that starts meanwhile is listed twice. The other order could miss it.
+        jobs = self._jobs.known(pool)
+        found = [task for clause in (WAITING, RUNNING) for job in jobs for task in self._list(pool, job, clause)]
+        return {task.task_id: task for task in found}.values()
+
     def end_waiting(self, pool: str, task_id: str, batch_job: str | None = None) -> bool:
         """End a task that still waits for a node; return False if the task does not wait or does not exist.
 
@@ -185,8 +198,8 @@ class RunnerTasks:
             UpstreamError: Batch does not tell, or not all.
         """
         filters = (
-            "state eq 'active'",
-            "state eq 'running'",
+            WAITING,
+            RUNNING,
             f"state eq 'completed' and stateTransitionTime ge {_date_time(now - RECENT)}",
             f"state eq 'completed' and stateTransitionTime lt {_date_time(now - RETENTION)}",
         )

@@ -1,6 +1,7 @@
 """What is allowed, and probably not meant: advice about the settings, logged at start (pure)."""
 
 import fnmatch
+from collections.abc import Iterable
 
 from orchestrator.config.settings import Settings
 
@@ -21,9 +22,13 @@ def advice(settings: Settings) -> list[str]:
 
 def admits_all_of(settings: Settings, organization: str) -> bool:
     """Whether `AllowedRepositories` admits every repository of an organization."""
-    globs = settings.allowed_repositories
+    return not settings.allowed_repositories or covers(settings.allowed_repositories, organization)
+
+
+def covers(globs: Iterable[str], organization: str) -> bool:
+    """Whether globs on `owner/name`, in lower case, name every repository of an organization."""
     owners = [glob.partition("/")[0] for glob in globs if _name_of(glob) == "*"]
-    return not globs or any(fnmatch.fnmatchcase(organization.lower(), owner) for owner in owners)
+    return any(fnmatch.fnmatchcase(organization.lower(), owner) for owner in owners)
 
 
 def _name_of(glob: str) -> str:

@@ -1,9 +1,9 @@
-"""Which runner serves which labels (pure).
+"""Which runner serves which labels, for which repositories (pure).
 
 A profile serves a job when it offers ALL of the job's labels, compared without case: a runner gets a job under the same
 rule (GitHub docs, "Using self-hosted runners in a workflow"). GitHub does not ask for `self-hosted` among them, so a
-job without it is taken too, unless its labels may mean one of GitHub's own machines. The first profile that takes a job
-wins.
+job without it is taken too, unless its labels may mean one of GitHub's own machines. Of a profile that names
+repositories the job's must be one. The first profile that takes a job wins.
 """
 
 import fnmatch
@@ -43,6 +43,7 @@ type System = Literal["linux", "windows"]
 type Architecture = Literal["x64", "arm64"]
 type Launch = Literal["batch", "docker"]
 type Priority = Literal["low", "normal", "high"]
+type RepositoryGlob = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*?-]+/[A-Za-z0-9._*?-]+$", max_length=201)]
 type SelfHosted = Literal["required", "optional"]
 # How a runner gets its registration: it registers itself with a token, or it is registered beforehand (JIT).
 type RegistrationKind = Literal["token", "jit"]
@@ -71,6 +72,8 @@ class ProfileSetting(BaseModel):
         idle_minutes: how long a runner waits for a job; None for `RunnerIdleMinutes`.
         runner_group: None for `RunnerGroup`.
         runner_version: of the runner in the image; None for `RunnerVersion`.
+        repositories: globs on `owner/name`: whose jobs it serves; none for every repository's.
+        max_runners: how many of its runners may wait and run at once; None for any number. See `runners.quota`.
     """
 
     model_config = ConfigDict(
@@ -93,6 +96,8 @@ class ProfileSetting(BaseModel):
     idle_minutes: Annotated[float, Field(gt=0, le=1440)] | None = None
     runner_group: GroupName | None = None
     runner_version: RunnerVersion | None = None
+    repositories: Annotated[tuple[RepositoryGlob, ...], Field(max_length=100)] = ()
+    max_runners: Annotated[int, Field(ge=1, le=100_000)] | None = None
 
     @field_validator("run_options")
     @classmethod
@@ -131,6 +136,8 @@ class Profile:
         idle_minutes: how long a runner waits for a job.
         runner_group: the runner group's name; None for GitHub's default group.
         runner_version: version of the runner in the image.
+        repositories: globs on `owner/name`, in lower case: whose jobs it serves; none for every repository's.
+        max_runners: how many of its runners may wait and run at once; None for any number.
     """
 
     name: str
@@ -149,6 +156,8 @@ class Profile:
     runner_group: str | None
     runner_version: str
     priority: Priority = "normal"
+    repositories: tuple[str, ...] = ()
+    max_runners: int | None = None
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -159,6 +168,11 @@ class Profile:
         """Whether a runner of this profile offers all of a job's labels."""
         offered = [offer.lower() for offer in self.offered]
         return all(any(fnmatch.fnmatchcase(label.lower(), offer) for offer in offered) for label in labels)
+
+    def is_for(self, repository: str) -> bool:
+        """Whether it serves jobs of this repository (`owner/name`), whatever the case."""
+        name = repository.lower()
+        return not self.repositories or any(fnmatch.fnmatchcase(name, glob) for glob in self.repositories)
 
     def takes(self, labels: Sequence[str]) -> bool:
         """Whether a job with these labels is for this profile: it serves them, and they do not mean another runner.
@@ -196,9 +210,20 @@ def asks_for_self_hosted(labels: Iterable[str]) -> bool:
     return any(label.lower() == SELF_HOSTED for label in labels)
 
 
-def profile_for(profiles: Iterable[Profile], labels: Sequence[str]) -> Profile | None:
-    """Return the first profile that takes a job with these labels, or None."""
-    return next((profile for profile in profiles if profile.takes(labels)), None)
+def profile_for(profiles: Iterable[Profile], labels: Sequence[str], repository: str) -> Profile | None:
+    """Return the first profile that takes a job with these labels of this repository (`owner/name`), or None."""
+    return next((profile for profile in profiles if profile.is_for(repository) and profile.takes(labels)), None)
+
+
+def groups_of_others(profiles: Sequence[Profile], repository: str) -> frozenset[str]:
+    """Return the runner groups, in lower case, that only profiles of other repositories use.
+
+    Args:
+        profiles: all of them.
+        repository: `owner/name`.
+    """
+    found = [(profile.runner_group.lower(), profile.is_for(repository)) for profile in profiles if profile.runner_group]
+    return frozenset(group for group, _ in found) - {group for group, is_own in found if is_own}
 
 
 def default_profiles(ubuntu_pool: str | None, windows_pool: str | None) -> tuple[ProfileSetting, ...]:

@@ -200,6 +200,7 @@ class Settings(BaseModel):
     allowed_organizations: Annotated[tuple[str, ...], BeforeValidator(_logins)] = ()
     allowed_repositories: Annotated[tuple[str, ...], BeforeValidator(_globs)] = ()
     allow_public_repositories: bool = False
+    max_runners_per_repository: Annotated[int, Field(ge=0, le=100_000)] = 0
     reconcile_minutes: Annotated[int, Field(ge=1, le=10)] = 5
     reconcile_repositories: Annotated[tuple[str, ...], BeforeValidator(_repositories)] = ()
     max_request_bytes: Annotated[int, Field(ge=1, le=100 * MIB)] = MIB
@@ -299,7 +300,18 @@ class Settings(BaseModel):
             idle_minutes=written.idle_minutes or self.runner_idle_minutes,
             runner_group=written.runner_group or self.runner_group,
             runner_version=written.runner_version or self.runner_version,
+            repositories=tuple(glob.lower() for glob in written.repositories),
+            max_runners=written.max_runners,
         )
+
+    def has_quota(self, profile: Profile) -> bool:
+        """Whether the number of the profile's runners is limited, by whichever setting."""
+        return bool(self.max_runners_per_repository or profile.max_runners)
+
+    @property
+    def has_quotas(self) -> bool:
+        """Whether the number of any profile's runners is limited."""
+        return any(map(self.has_quota, self.profiles))
 
     @property
     def github_credential(self) -> Literal["app", "token"]:

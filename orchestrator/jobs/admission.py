@@ -39,36 +39,44 @@ type Admission = Admitted | Ignored | Refused
 def admit(event: WorkflowJobEvent, settings: Settings) -> Admission:
     """Decide about a job that is queued, or completed without ever having had a runner.
 
+    The end of a job that had one is of interest only under a quota, because it lets another job start.
+
     The labels come first: a hook sees every job of its organization, and only jobs that ask for one of our runners are
     held against the rules about accounts and repositories.
     """
     job = event.workflow_job
-    if event.action == "completed" and job.had_runner:
+    had_runner = event.action == "completed" and job.had_runner
+    if had_runner and not settings.has_quotas:
         return Ignored("the job had its runner")
     if event.action == "completed" and job.conclusion == "skipped":
         return Ignored("a skipped job never waited for a runner")
-    profile = _profile(job.labels, settings)
+    profile = _profile(job.labels, event.repository.full_name, settings)
     if isinstance(profile, Ignored):
         return profile
+    if had_runner and not settings.has_quota(profile):
+        return Ignored("the job had its runner")
     refusal = _refusal(event, settings)
     if refusal is None:
         return Admitted(profile)
     return refusal if event.action == "queued" else Ignored("no runner was started for a job of this repository")
 
 
-def _profile(labels: tuple[str, ...], settings: Settings) -> Profile | Ignored:
+def _profile(labels: tuple[str, ...], repository: str, settings: Settings) -> Profile | Ignored:
     if not labels:
         return Ignored("the job names no label, and a runner group alone does not tell which runners it means")
     if len(labels) > MOST_LABELS:
         return Ignored(f"the job has more than {MOST_LABELS} labels")
     if (label := unacceptable_label(labels)) is not None:
         return Ignored(f"label {labels.index(label) + 1} of the job has characters that no profile may serve")
-    profile = profile_for(settings.profiles, labels)
+    profile = profile_for(settings.profiles, labels, repository)
     return profile or Ignored(_why_nobody_takes(labels, settings))
 
 
 def _why_nobody_takes(labels: tuple[str, ...], settings: Settings) -> str:
-    nobody = f"no profile offers all of the labels {', '.join(labels)}"
+    named, others = ", ".join(labels), [profile.name for profile in settings.profiles if profile.takes(labels)]
+    if others:
+        return f"the profiles with all of the labels {named} serve other repositories only: {', '.join(others)}"
+    nobody = f"no profile offers all of the labels {named}"
     if asks_for_self_hosted(labels):
         return nobody
     serving = next((profile.name for profile in settings.profiles if profile.serves(labels)), None)

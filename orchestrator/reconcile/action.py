@@ -123,4 +123,18 @@ class Wait:
         return {"task": self.task.task_id, "pool": self.task.pool, **self.job.ids}
 
 
-type Action = StartRunner | ReplaceTask | EndTask | DeleteTask | RemoveRunner | Pause | Wait
+@dataclass(frozen=True)
+class Hold:
+    """Report the jobs that a quota holds, the oldest first."""
+
+    name: ClassVar[str] = "hold"
+    jobs: Sequence[WaitingJob]
+    reason: str
+
+    @property
+    def ids(self) -> Mapping[str, object]:
+        """What the action is about: the job that waits longest, and how many there are."""
+        return {**self.jobs[0].ids, "jobs": len(self.jobs)}
+
+
+type Action = StartRunner | ReplaceTask | EndTask | DeleteTask | RemoveRunner | Pause | Wait | Hold

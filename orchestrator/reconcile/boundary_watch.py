@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from orchestrator.config.advice import admits_all_of
+from orchestrator.config.advice import admits_all_of, covers
 from orchestrator.config.settings import Settings
 from orchestrator.errors import UpstreamError
 from orchestrator.jobs.accounts import AccountRule
@@ -104,7 +104,7 @@ class BoundaryWatch:
         if groups is None:
             return
         for name in dict.fromkeys(profile.runner_group for profile in self._settings.profiles):
-            for problem in _problems(group_named(groups, name), access.scope, self._settings):
+            for problem in _problems(name, group_named(groups, name), access.scope, self._settings):
                 log(logging.WARNING, message=f"{described(name, access.scope)} {problem}")
 
 
@@ -121,7 +121,7 @@ def _report(installation: Installed, rule: AccountRule) -> None:
     log(logging.INFO, result=Result.SKIPPED, **about_it, reason=reason)
 
 
-def _problems(group: RunnerGroup | None, scope: Scope, settings: Settings) -> Iterator[str]:
+def _problems(name: str | None, group: RunnerGroup | None, scope: Scope, settings: Settings) -> Iterator[str]:
     """Yield what makes a group another boundary than the settings; each continues a sentence about the group."""
     if group is None:
         yield "does not exist: no runner can register in it"
@@ -130,5 +130,8 @@ def _problems(group: RunnerGroup | None, scope: Scope, settings: Settings) -> It
         yield "admits public repositories, which AllowPublicRepositories refuses: their jobs may take any runner of it"
     if group.visibility in ("all", "private") and not admits_all_of(settings, scope.name):
         yield "admits repositories that AllowedRepositories does not name: their jobs may take any runner of it"
+    own = [profile.repositories for profile in settings.profiles if profile.runner_group == name]
+    if group.visibility in ("all", "private") and any(globs and not covers(globs, scope.name) for globs in own):
+        yield "admits repositories that its profile does not serve (repositories): their jobs may take any runner of it"
     if group.restricted_to_workflows:
         yield "admits chosen workflows only: a runner that is started for a job of another one gets no job"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from orchestrator.config.profiles import groups_of_others
 from orchestrator.config.settings import Settings
 from orchestrator.errors import GitHubRefused, UpstreamError
 from orchestrator.jobs.accounts import AccountRule
@@ -151,4 +152,6 @@ def _waiting_job(event: WorkflowJobEvent, settings: Settings) -> WaitingJob | No
     admission = admit(event, settings)
     if not isinstance(admission, Admitted):
         return None
-    return WaitingJob(event, admission.profile, frozenset(label.lower() for label in event.workflow_job.labels))
+    labels = frozenset(label.lower() for label in event.workflow_job.labels)
+    closed = groups_of_others(settings.profiles, event.repository.full_name)
+    return WaitingJob(event, admission.profile, labels, closed)

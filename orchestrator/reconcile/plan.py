@@ -54,13 +54,14 @@ WAIT_REPORTS_PER_PASS = 10
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-def decide(view: ScopeView, now: datetime, start_limit: int = STARTS_PER_PASS) -> list[Action]:
+def decide(view: ScopeView, now: datetime) -> list[Action]:
     """Return what to do in one scope, what starts runners first.
+
+    How many runners one pass starts or replaces is limited over all scopes, see `orchestrator.reconcile.selection`.
 
     Args:
         view: what is known of the scope.
         now: the time.
-        start_limit: how many runners may be started for jobs that have none.
     """
     runners = _RunnerIndex(view, now)
     starting = [task for task in view.tasks if runners.may_serve(task)]
@@ -102,8 +103,8 @@ def decide(view: ScopeView, now: datetime, start_limit: int = STARTS_PER_PASS) -
             wait_reports.append(Wait(job, supply.source, _waits_for(supply.source, view.node_slots)))
     needed = {supply.task_key for supply in assigned.values()}
     return [
-        *replacements[:REPLACEMENTS_PER_PASS],
-        *starts[:start_limit],
+        *replacements,
+        *starts,
         *(EndTask(task, "its registration has expired") for task in expired),
         *(
             EndTask(task, "more runners wait than jobs")
@@ -182,13 +183,15 @@ class _Demand:
         return self.job.job_key
 
     @property
-    def kind(self) -> tuple[frozenset[str], bool]:
+    def kind(self) -> tuple[frozenset[str], frozenset[str], bool]:
         """Everything that `accepts` depends on."""
-        return self.job.labels, self.may_use_idle
+        return self.job.labels, self.job.closed_groups, self.may_use_idle
 
     def accepts(self, supply: _Supply, /) -> bool:
         """Whether this runner, or the runner that this task becomes, would take the job."""
         if isinstance(supply.source, Runner) and not self.may_use_idle:
+            return False
+        if isinstance(supply.source, TaskState) and (supply.source.notes.group or "").lower() in self.job.closed_groups:
             return False
         return self.job.labels <= supply.source.labels
 

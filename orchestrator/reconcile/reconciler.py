@@ -13,7 +13,7 @@ from typing import Protocol, assert_never
 from orchestrator.clock import Clock
 from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
-from orchestrator.errors import OrchestratorError, UpstreamError
+from orchestrator.errors import OrchestratorError, TransientError, UpstreamError
 from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
@@ -22,6 +22,7 @@ from orchestrator.reconcile.action import (
     Action,
     DeleteTask,
     EndTask,
+    Hold,
     Pause,
     RemoveRunner,
     ReplaceTask,
@@ -30,10 +31,12 @@ from orchestrator.reconcile.action import (
 )
 from orchestrator.reconcile.node_slots import node_slots
 from orchestrator.reconcile.pass_ import Pass, ScopeFacts
-from orchestrator.reconcile.plan import STARTS_PER_PASS, clean_up, decide
+from orchestrator.reconcile.plan import clean_up, decide
+from orchestrator.reconcile.selection import select
 from orchestrator.reconcile.view import WaitingJob
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
+from orchestrator.runners.quota_control import WithinQuota, without_quota
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import ScopeAccess
 from orchestrator.runners.task import TaskState
@@ -92,6 +95,10 @@ class JobBoundary(Protocol):
         """Return why a job may have no runner of a profile; None if it may."""
 
 
+def _forget(_event: WorkflowJobEvent, _profile: Profile) -> None:
+    """Without quotas nothing follows from a held job."""
+
+
 class Reconciler:
     """Compares demand with supply, and starts, ends and removes what the comparison asks for.
 
@@ -103,6 +110,8 @@ class Reconciler:
         start: starts runners.
         boundary: tells which jobs may have no runner.
         installed: tells which repositories the credentials give access to.
+        within_quota: starts a runner if there is room for it.
+        held: is called with each job that a quota holds.
         retention: how long a finished task is kept.
         clock: tells how long a pass took.
     """
@@ -119,6 +128,8 @@ class Reconciler:
         installed: InstalledRepositories,
         retention: timedelta,
         clock: Clock,
+        within_quota: WithinQuota = without_quota,
+        held: Callable[[WorkflowJobEvent, Profile], None] = _forget,
     ) -> None:
         self._settings = settings
         self._tasks = tasks
@@ -129,6 +140,8 @@ class Reconciler:
         self._installed = installed
         self._retention = retention
         self._clock = clock
+        self._within_quota = within_quota
+        self._held = held
         self._remembered: dict[str, tuple[WorkflowJobEvent, datetime]] = {}
 
     def run(self, tasks: Sequence[TaskState], now: datetime) -> None:
@@ -148,8 +161,9 @@ class Reconciler:
                 self._list_runners(facts)
             self._list_jobs(current, known_events)
             current.node_slots = node_slots(tasks, now, self._tasks.slots_per_node)
-            for facts in current.scopes.values():
-                self._reconcile(current, facts)
+            decided = [action for facts in current.scopes.values() for action in self._decide(current, facts)]
+            for action in select(decided, tasks, self._settings, now):
+                self._carry_out(current, action)
             for action in clean_up(tasks, current.scopes, now, self._retention):
                 self._carry_out(current, action)
             took = self._clock() - began
@@ -231,17 +245,15 @@ class Reconciler:
             log(logging.WARNING, result=Result.SKIPPED, what="the App's installations", reason=str(error))
             return {}
 
-    def _reconcile(self, current: Pass, facts: ScopeFacts) -> None:
-        """Decide what to do in one scope, and do it."""
+    def _decide(self, current: Pass, facts: ScopeFacts) -> Sequence[Action]:
+        """Decide what to do in one scope."""
         if facts.runners is None and facts.problem is None:
             self._list_runners(facts)  # the scope came into view by its jobs: it has no tasks
         if facts.runners is None or facts.problem is not None:
             log(logging.WARNING, result=Result.SKIPPED, scope=str(facts.scope), reason=facts.problem)
             current.counts["skipped"] += 1
-            return
-        starts_left = STARTS_PER_PASS - current.counts[StartRunner.name]
-        for action in decide(current.view(facts, facts.runners), current.now, starts_left):
-            self._carry_out(current, action)
+            return ()
+        return decide(current.view(facts, facts.runners), current.now)
 
     def _carry_out(self, current: Pass, action: Action) -> None:
         """Do one thing, log it with its reason, and count it."""
@@ -259,7 +271,7 @@ class Reconciler:
     def _do(self, action: Action) -> Result:  # noqa: PLR0911 - one per action
         match action:
             case StartRunner(job, replacement):
-                return self._start(job.event, job.profile, replacement).result
+                return self._start_within(job, replacement)
             case ReplaceTask(task, job, replacement):
                 return self._replace(task, job, replacement)
             case EndTask(task) if task.state == "waiting":
@@ -275,10 +287,24 @@ class Reconciler:
                 return Result.REMOVED
             case Pause():
                 return Result.PAUSED
+            case Hold(jobs):
+                return self._hold(jobs)
             case Wait():
                 return Result.WAITS
             case _:
                 assert_never(action)
+
+    def _hold(self, jobs: Sequence[WaitingJob]) -> Result:
+        for job in jobs:
+            self._held(job.event, job.profile)
+        return Result.WAITS
+
+    def _start_within(self, job: WaitingJob, replacement: int) -> Result:
+        """Start a runner, unless deliveries have used up the quota since the tasks were listed."""
+        outcome = self._within_quota(job.event, job.profile, lambda: self._start(job.event, job.profile, replacement))
+        if outcome.result == Result.WAITS:
+            raise TransientError(outcome.reason or "a quota holds it")
+        return outcome.result
 
     def _replace(self, task: TaskState, job: WaitingJob, replacement: int) -> Result:
         """Start the new task before the old one is ended, so that there is always one.
@@ -298,7 +324,7 @@ def _level(action: Action) -> int:
     """How much an action needs a person's attention."""
     if isinstance(action, Pause):
         return logging.CRITICAL if action.alert else logging.WARNING
-    return logging.WARNING if isinstance(action, Wait) else logging.INFO
+    return logging.WARNING if isinstance(action, (Wait, Hold)) else logging.INFO
 
 
 def _place(task: TaskState) -> tuple[str, str, str | None]:

@@ -24,11 +24,13 @@ class WaitingJob:
         event: what GitHub says about it.
         profile: the profile that serves it.
         labels: the job's, in lower case.
+        closed_groups: the runner groups, in lower case, that are for other repositories only.
     """
 
     event: WorkflowJobEvent
     profile: Profile
     labels: frozenset[str]
+    closed_groups: frozenset[str] = frozenset()
 
     @property
     def job_key(self) -> str:

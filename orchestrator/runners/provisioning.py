@@ -18,6 +18,7 @@ from orchestrator.runners.cancellation import TasksById, cancel
 from orchestrator.runners.earlier_tasks import earlier_tasks
 from orchestrator.runners.notes import Origin, TaskNotes
 from orchestrator.runners.outcome import Outcome, OutcomeResult
+from orchestrator.runners.quota_control import WithinQuota, without_quota
 from orchestrator.runners.registration import Registrar, Registration, another_name
 from orchestrator.runners.scope import ScopeAccess, runner_scope
 from orchestrator.runners.task import RunnerTask, task_id
@@ -48,6 +49,10 @@ class JobBoundary(Protocol):
         """Return why a job may have no runner of a profile; None if it may."""
 
 
+def _take_any(_event: WorkflowJobEvent) -> None:
+    """Let every job have its registration at once."""
+
+
 class Provisioner:
     """Starts runners, and cancels those that nobody needs any more. Safe under threads.
 
@@ -59,9 +64,12 @@ class Provisioner:
         is_queued: asks GitHub whether a job waits; None where it may not be asked.
         created: is called with the pool whenever a task was created; it must not fail.
         clock: the time.
+        within_quota: starts the runner of a delivery if there is room for it.
+        take_share: is called with each job whose runner is about to be registered (JIT); raises TransientError if its
+            repository has to let others go first.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that a start needs
         self,
         settings: Settings,
         registrars: Mapping[RegistrationKind, Registrar],
@@ -71,6 +79,8 @@ class Provisioner:
         is_queued: Callable[[WorkflowJobEvent], bool | None],
         created: Callable[[str], None],
         clock: Clock,
+        within_quota: WithinQuota = without_quota,
+        take_share: Callable[[WorkflowJobEvent], None] = _take_any,
     ) -> None:
         self._settings = settings
         self._registrars = registrars
@@ -79,6 +89,8 @@ class Provisioner:
         self._is_queued = is_queued
         self._created = created
         self._clock = clock
+        self._within_quota = within_quota
+        self._take_share = take_share
 
     def handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
         """Start a queued job's runner unless it has one; cancel the runner of a job that ended without having had one.
@@ -100,7 +112,13 @@ class Provisioner:
         is_queued = self._is_queued(event) if is_old else None
         if is_queued is False:
             return Outcome(Result.GONE, task_id(event.workflow_job), profile)
-        return self._start_unless_served(event, profile, 0, lambda: is_queued if is_old else self._is_queued(event))
+        return self._within_quota(
+            event,
+            profile,
+            lambda: self._start_unless_served(
+                event, profile, 0, lambda: is_queued if is_old else self._is_queued(event)
+            ),
+        )
 
     def start(self, event: WorkflowJobEvent, profile: Profile, replacement: int = 0) -> Outcome:
         """Start a runner for a job that GitHub lists as queued, unless it has one or may have none.
@@ -156,6 +174,8 @@ class Provisioner:
         access = ScopeAccess(runner_scope(event, self._settings), event.installation_id)
         labels, group = profile.runner_labels(event.workflow_job.labels), access.scope.group(profile.runner_group)
         task = task_id(event.workflow_job, replacement)
+        if profile.registration == "jit":
+            self._take_share(event)
         named = self._register(access, task, labels, group, profile)
         if named is None:
             return Outcome(Result.EXISTS, task, profile)

@@ -73,7 +73,7 @@ def _per_job(application: Application, jobs: list[dict[str, object]]) -> float:
         handled.append((event, admission.profile))
     started = time.thread_time()
     for event, profile in handled:
-        upstream.provisioner.handle(event, profile)
+        upstream.handle(event, profile)
     return (time.thread_time() - started) * 1000 / len(jobs)
 
 

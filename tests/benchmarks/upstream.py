@@ -55,6 +55,6 @@ def _count(changes: dict[str, str], public_key: str) -> tuple[int, int]:
             admission = admit(event, settings)
             assert isinstance(admission, Admitted)
             before = len(github.recorder.calls) + len(batch.recorder.calls)
-            assert application._upstream().provisioner.handle(event, admission.profile).result == Result.CREATED
+            assert application._upstream().handle(event, admission.profile).result == Result.CREATED
             counts.append(len(github.recorder.calls) + len(batch.recorder.calls) - before)
         return counts[0], counts[1]

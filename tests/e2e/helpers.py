@@ -22,18 +22,18 @@ def answers(deployment: Deployment, action: str = "queued") -> list[tuple[int, d
 
 
 def lines(deployment: Deployment, kind: str = "reconciliation") -> list[dict[str, Any]]:
-    """Return what the passes have logged."""
+    """Return what the passes have logged about their results."""
     found = []
     for line in deployment.host.logs.splitlines():
         start = line.find('{"pass"')
         if start >= 0:
             found.append(json.loads(line[start:]))
-    return [line for line in found if line["pass"] == kind]
+    return [line for line in found if line["pass"] == kind and "result" in line]
 
 
 def pass_over(deployment: Deployment) -> list[dict[str, Any]]:
     """Make a pass, as the timer does; return what it logged."""
     before = len(lines(deployment))
     deployment.host.run("Reconcile")
-    until(lambda: [line for line in lines(deployment)[before:] if line.get("result") in ("done", "skipped")])
+    until(lambda: [line for line in lines(deployment)[before:] if line["result"] in ("done", "skipped")])
     return lines(deployment)[before:]

@@ -43,7 +43,7 @@ def test_a_delivery_that_never_came(deployment: Deployment) -> None:
     """A job that nobody told of gets its runner from a pass, and the next pass finds nothing to do."""
     job = silently(deployment)
     found = pass_over(deployment)
-    assert [(line["action"], line["job"]) for line in found[:-1]] == [("start runner", job.id)]
+    assert [(line["action"], line["job"]) for line in found if "action" in line] == [("start runner", job.id)]
     until(lambda: all_done(deployment))
     until(lambda: {task["state"] for task in deployment.batch.task_bodies().values()} == {"completed"})
     assert pass_over(deployment)[-1]["actions"] == {}

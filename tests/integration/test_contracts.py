@@ -15,9 +15,11 @@ from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential, PersonalToken
 from orchestrator.github.hook_deliveries import HookDeliveries
 from orchestrator.github.meta import published_hook_ranges
+from orchestrator.github.runner_groups import RunnerGroups
 from orchestrator.github.runners import Runners
 from orchestrator.github.session import GitHubSession
 from orchestrator.github.workflow_jobs import WorkflowJobs
+from orchestrator.jobs.accounts import AppOwner
 from orchestrator.reconcile.hook_delivery import APP_HOOK
 from orchestrator.runners.scope import Scope, ScopeAccess
 from sandbox.batch import Batch
@@ -64,6 +66,7 @@ def test_github(github: GitHub, github_url: str, app_keys: tuple[str, str], tmp_
 def test_github_control_loop(github: GitHub, github_url: str, app_keys: tuple[str, str], tmp_path: Path) -> None:
     """Every call by which the control loop looks at GitHub, and has deliveries sent again, keeps to GitHub's schema."""
     github.add_repository(REPOSITORY)
+    github.add_runner_group(StandInScope("organization", "acme"), "Batch", repositories=[REPOSITORY])
     private, public = app_keys
     app = github.add_app(public)
     github.install(app, "acme", permissions={**APP_PERMISSIONS, "organization_hooks": "write"})
@@ -83,6 +86,10 @@ def test_github_control_loop(github: GitHub, github_url: str, app_keys: tuple[st
     credential = AppCredential(client, str(app.id), private)
     session, own = GitHubSession(client, credential), GitHubSession(client, PersonalToken("ghp_sandbox"))
     assert list(GitHubApp(session).repositories()) == [REPOSITORY]
+    assert GitHubApp(session).owner() == AppOwner("account", "acme")
+    for name in (None, "app"):
+        listed = RunnerGroups(session).listed(ScopeAccess(Scope("organization", "acme"), None), name)
+        assert [group.name for group in listed] == ["Default", "Batch"]
     for _ in range(2):
         events = WorkflowJobs(session).queued(REPOSITORY, None)
     assert len(events) == 102

@@ -207,7 +207,7 @@ class TestState:
     def test_what_is_known(self, tasks: RunnerTasks) -> None:
         """A task is found with its notes, whatever its state; no job or no task is no error."""
         assert tasks.state("still", "runner-1-1") is None
-        job = queued_job()["workflow_job"] | {"name": ""}
+        job = queued_job()["workflow_job"] | {"name": None}
         event = workflow_job_event(json.dumps(queued_job(workflow_job=job)).encode())
         notes = TaskNotes(
             url="https://github.com/acme", name="runner-1-1", labels=("self-hosted", "GPU"), idle_minutes=10,
@@ -272,7 +272,7 @@ class TestEndWaiting:
 
 
 class TestListed:
-    """`RunnerTasks.listed`, `end` and `delete`."""
+    """`RunnerTasks.listed`, `live`, `end` and `delete`."""
 
     def test_states(self, batch: Batch, tasks: RunnerTasks) -> None:
         """Waiting, running and finished tasks are told apart; what is no runner's task is left out."""
@@ -288,6 +288,8 @@ class TestListed:
         assert found["runner-2-1"].ended_by_request
         assert not found["runner-2-1"].failed
         assert found["runner-4-1"].started_at is not None
+        live = {one.task_id: one.state for pool in ("still", "linux", "windows") for one in tasks.live(pool)}
+        assert live == {"runner-1-1": "waiting", "runner-3-1-r1": "waiting", "runner-4-1": "running"}
 
     def test_age(self, tasks: RunnerTasks) -> None:
         """A finished task is listed for a day, and again when its retention is over."""

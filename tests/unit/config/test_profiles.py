@@ -12,6 +12,7 @@ from orchestrator.config.profiles import (
     ProfileSetting,
     asks_for_self_hosted,
     default_profiles,
+    groups_of_others,
     profile_for,
     unacceptable_label,
 )
@@ -51,7 +52,7 @@ def profile(*labels: str, **changes: Any) -> Profile:
 )
 def test_default_profiles(labels: tuple[str, ...], pool: str, tag: str) -> None:
     """Without `RunnerProfiles` the labels of GitHub's runners, and versions beside them, find their pool and image."""
-    found = profile_for(DEFAULTS, labels)
+    found = profile_for(DEFAULTS, labels, "acme/app")
     assert found is not None
     assert (found.pool, found.image) == (pool, f"{REGISTRY}/githubactions-runner:{tag}-actionsrunner")
 
@@ -61,7 +62,7 @@ def test_default_profiles(labels: tuple[str, ...], pool: str, tag: str) -> None:
 )
 def test_labels_that_nobody_offers(labels: tuple[str, ...]) -> None:
     """One label that a profile does not offer is enough not to be served."""
-    assert profile_for(DEFAULTS, labels) is None
+    assert profile_for(DEFAULTS, labels, "acme/app") is None
 
 
 def test_priority() -> None:
@@ -82,8 +83,34 @@ def test_only_configured_pools_have_profiles() -> None:
 def test_first_match_wins() -> None:
     """Of two profiles that serve a job, the first one does."""
     first, second = profile("gpu", name="first"), profile("gpu", "large", name="second")
-    assert profile_for([first, second], ["self-hosted", "gpu"]) is first
-    assert profile_for([first, second], ["self-hosted", "gpu", "large"]) is second
+    assert profile_for([first, second], ["self-hosted", "gpu"], "acme/app") is first
+    assert profile_for([first, second], ["self-hosted", "gpu", "large"], "acme/app") is second
+
+
+def test_repositories() -> None:
+    """A profile with repositories serves only these, by globs without case; the next profile serves the others."""
+    own = profile("gpu", name="own", repositories=["Acme/app", "acme/lib-*"])
+    anybodys = profile("gpu", name="anybodys")
+    gpu = ["self-hosted", "gpu"]
+    for name in ("acme/app", "ACME/App", "acme/lib-1"):
+        assert profile_for([own, anybodys], gpu, name) is own
+    for name in ("acme/app2", "other/app", "acme/lib"):
+        assert profile_for([own, anybodys], gpu, name) is anybodys
+    assert profile_for([own], gpu, "other/app") is None
+
+
+def test_groups_of_other_repositories() -> None:
+    """A runner group is closed to a repository if every profile of the group is for others."""
+    profiles = [
+        profile("a", repositories=["acme/app"], runnerGroup="App"),
+        profile("b", repositories=["acme/lib"], runnerGroup="Lib"),
+        profile("c", repositories=["acme/lib"], runnerGroup="Both"),
+        profile("d", repositories=["acme/app"], runnerGroup="both"),
+        profile("e", runnerGroup="All"),
+        profile("f", repositories=["acme/lib"]),
+    ]
+    assert groups_of_others(profiles, "Acme/App") == {"lib"}
+    assert groups_of_others(profiles, "acme/other") == {"app", "lib", "both"}
 
 
 def test_glob_labels() -> None:
@@ -149,7 +176,7 @@ def test_a_job_without_self_hosted(offered: tuple[str, ...], labels: tuple[str, 
     """A job without self-hosted is taken for a label that its profile spells out and no machine of GitHub's has."""
     found = profile(*offered)
     assert found.takes(labels) is taken
-    assert (profile_for([found], labels) is found) is taken
+    assert (profile_for([found], labels, "acme/app") is found) is taken
     assert found.takes(["self-hosted", *labels]) is found.serves(labels)
 
 
@@ -180,8 +207,8 @@ def test_which_jobs_are_taken(labels: list[str], self_hosted: str) -> None:
 def test_a_later_profile_may_take_what_an_earlier_one_only_serves() -> None:
     """The first profile that takes a job wins, whoever else offers its labels."""
     first, second = profile("run-*"), profile("run-1", name="second")
-    assert profile_for([first, second], ["run-1"]) is second
-    assert profile_for([first, second], ["self-hosted", "run-1"]) is first
+    assert profile_for([first, second], ["run-1"], "acme/app") is second
+    assert profile_for([first, second], ["self-hosted", "run-1"], "acme/app") is first
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,17 @@ def test_what_starts_windows_containers() -> None:
     ]  # fmt: skip
 
 
+def test_quotas() -> None:
+    """Runners are limited by a setting, by the profile, or not at all: 0 is no limit."""
+    limited = json.dumps([PROFILES[0] | {"maxRunners": 3}, PROFILES[0] | {"name": "other"}])
+    found = settings(RunnerProfiles=limited)
+    assert [profile.max_runners for profile in found.profiles] == [3, None]
+    assert (found.has_quotas, [found.has_quota(profile) for profile in found.profiles]) == (True, [True, False])
+    assert settings(MaxRunnersPerRepository="5").has_quotas
+    assert not settings(MaxRunnersPerRepository="0").has_quotas
+    assert list(problems(MaxRunnersPerRepository="-1")) == ["MaxRunnersPerRepository"]
+
+
 def test_a_profile_keeps_its_own() -> None:
     """What a profile says itself wins over the other settings, its image's registry included."""
     own = {
@@ -180,6 +191,8 @@ def test_a_profile_keeps_its_own() -> None:
         ('[{"name": "a", "pool": "p"}]', "RunnerProfiles[0].image"),
         (json.dumps([*PROFILES, PROFILES[0] | {"pol": 1}]), "RunnerProfiles[1].pol"),
         (json.dumps([PROFILES[0] | {"labels": ["*"]}]), "RunnerProfiles[0]"),
+        (json.dumps([PROFILES[0] | {"repositories": ["app"]}]), "RunnerProfiles[0].repositories[0]"),
+        (json.dumps([PROFILES[0] | {"maxRunners": 0}]), "RunnerProfiles[0].maxRunners"),
         (json.dumps([PROFILES[0] | {"runOptions": "--cpus 2 --init"}]), "RunnerProfiles[0].runOptions"),
         (json.dumps([PROFILES[0] | {"runOptions": "--entrypoint=sh"}]), "RunnerProfiles[0].runOptions"),
     ],

@@ -102,6 +102,30 @@ def test_a_job_that_ended_otherwise(event_of_job: WorkflowJobEvent, reason: str)
     assert reason in admission.reason
 
 
+PROFILE = {"name": "gpu", "labels": ["gpu"], "pool": "gpuPool", "image": "gpu:1"}
+
+
+def test_a_profile_for_some_repositories() -> None:
+    """A job whose labels only a profile of other repositories offers is ignored, with the profile's name."""
+    configured = settings(RunnerProfiles=json.dumps([PROFILE | {"repositories": ["acme/app"]}]))
+    assert isinstance(admit(event("self-hosted", "gpu", full_name="Acme/App"), configured), Admitted)
+    other = admit(event("self-hosted", "gpu", full_name="acme/other"), configured)
+    assert isinstance(other, Ignored)
+    assert other.reason == "the profiles with all of the labels self-hosted, gpu serve other repositories only: gpu"
+
+
+def test_a_job_that_ended_under_a_quota() -> None:
+    """The end of a job that had a runner lets another start, if the runners of its profile are limited."""
+    done = ended("success", runner_name="runner-1-1")
+    assert isinstance(admit(done, settings(MaxRunnersPerRepository="2")), Admitted)
+    two = json.dumps([PROFILE | {"maxRunners": 2}, PROFILE | {"name": "cpu", "labels": ["ubuntu-latest"]}])
+    unlimited = admit(done, settings(RunnerProfiles=two))
+    assert isinstance(unlimited, Ignored)
+    assert "had its runner" in unlimited.reason
+    of_another_hook = ended("success", runner_name="r", labels=["ubuntu-latest"])
+    assert isinstance(admit(of_another_hook, settings(MaxRunnersPerRepository="2")), Ignored)
+
+
 def test_a_job_of_a_repository_without_runners_ended() -> None:
     """The end of a job that was refused its runner is no error."""
     assert isinstance(admit(ended(), settings(AllowedRepositories="other/*")), Ignored)

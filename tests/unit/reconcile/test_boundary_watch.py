@@ -174,6 +174,20 @@ class TestGroups:
         world.run(task())
         assert log_lines == []
 
+    @pytest.mark.parametrize(
+        ("glob", "visibility", "is_said"),
+        [("acme/app", "all", True), ("acme/app", "selected", False), ("acme/*", "all", False)],
+    )
+    def test_more_than_a_profile(self, log_lines: Lines, glob: str, visibility: str, *, is_said: bool) -> None:
+        """A group that admits more repositories than its profile serves is a warning."""
+        profile = {"name": "own", "labels": ["own"], "pool": "p", "image": "i", "runnerGroup": "Own"}
+        world = World(RunnerProfiles=json.dumps([profile | {"repositories": [glob]}]))
+        world.found = [RunnerGroup("Own", False, visibility, False, False)]
+        world.run(task())
+        assert [(level, "(repositories)" in line["message"]) for level, line in log_lines] == [
+            ("WARNING", True)
+        ] * is_said
+
     def test_no_such_group(self, log_lines: Lines) -> None:
         """A group that does not exist is said, for each group of a profile once."""
         world = World(RunnerGroup="Batch")

@@ -1,6 +1,7 @@
 """Demand against supply: what is missing and what is left over."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -21,7 +22,6 @@ from orchestrator.reconcile.plan import (
     DELETIONS_PER_PASS,
     PAUSES,
     REMOVALS_PER_PASS,
-    STARTS_PER_PASS,
     TAKEN_WITHOUT_PAUSE,
     WAIT_REPORTS_PER_PASS,
     clean_up,
@@ -76,7 +76,6 @@ def decided(
     *,
     others: Sequence[TaskState] = (),
     complete: bool = True,
-    start_limit: int = STARTS_PER_PASS,
     node_slots: Mapping[str, int] | None = None,
 ) -> list[Action]:
     """Decide, five minutes between two passes."""
@@ -90,7 +89,7 @@ def decided(
         period=minutes(5),
         node_slots=node_slots or {},
     )
-    return decide(view, NOW, start_limit)
+    return decide(view, NOW)
 
 
 def ended(count: int, number: int = 1, *, age: float, **changes: Any) -> list[TaskState]:
@@ -182,12 +181,15 @@ class TestWhatIsMissing:
         windows = job(1, "self-hosted", "windows-latest")
         assert starts(decided([windows], [task("runner-9-1")])) == [(1, 0)]
 
-    def test_starts_are_limited(self) -> None:
-        """One pass starts a limited number of runners, for the jobs that wait longest."""
-        found = starts(decided([job(number, age=number) for number in range(10, 10 + STARTS_PER_PASS + 5)], []))
-        assert len(found) == STARTS_PER_PASS
-        assert found[0] == (10 + STARTS_PER_PASS + 4, 0)
-        assert len(decided([job(1), job(2), job(3)], [], start_limit=2)) == 2
+    def test_the_oldest_first(self) -> None:
+        """Runners are started for the jobs first that wait longest."""
+        assert starts(decided([job(1, age=5), job(2, age=9), job(3, age=7)], [])) == [(2, 0), (3, 0), (1, 0)]
+
+    @pytest.mark.parametrize(("group", "supplied"), [("Other", False), ("Own", True), (None, True)])
+    def test_a_group_of_other_repositories(self, group: str | None, *, supplied: bool) -> None:
+        """A task in a runner group that is for other repositories only does not serve the job."""
+        waiting = replace(job(1), closed_groups=frozenset({"other"}))
+        assert (starts(decided([waiting], [task("runner-9-1", group=group)])) == []) == supplied
 
 
 class TestReplacements:
@@ -203,10 +205,10 @@ class TestReplacements:
         assert isinstance(later, Wait)
 
     def test_many_at_once(self) -> None:
-        """All tasks of a burst expire together and are replaced together, whatever the limit of starts."""
-        old = [task(f"runner-{n}-1", age=50, expires_at=NOW + minutes(9)) for n in range(1, STARTS_PER_PASS + 51)]
-        found = decided([job(n, age=50) for n in range(1, STARTS_PER_PASS + 52)], old, start_limit=0)
-        assert [type(action) for action in found] == [ReplaceTask] * (STARTS_PER_PASS + 50)
+        """All tasks of a burst expire together and are replaced together, before anything else is started."""
+        old = [task(f"runner-{n}-1", age=50, expires_at=NOW + minutes(9)) for n in range(1, 151)]
+        found = decided([job(n, age=50) for n in range(1, 152)], old)
+        assert [type(action) for action in found] == [ReplaceTask] * 150 + [StartRunner]
 
     def test_its_runners_were_in_another_scope(self) -> None:
         """If a job had runners in another scope before a setting changed, its next runner gets a new name."""
@@ -301,7 +303,7 @@ class TestReplacements:
         """Many jobs whose runners fail are one line, which names one that is an alert, and they use up no start."""
         failing = [task for number in range(1, 4) for task in ended(2, number, age=1)]
         failing += ended(len(PAUSES), 4, age=1)
-        start, pause = decided([job(number) for number in range(1, 6)], failing, start_limit=1)
+        start, pause = decided([job(number) for number in range(1, 6)], failing)
         assert isinstance(start, StartRunner)
         assert start.job.job_key == "runner-5-1"
         assert isinstance(pause, Pause)

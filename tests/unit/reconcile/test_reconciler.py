@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
+from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.event import WorkflowJobEvent
-from orchestrator.reconcile import reconciler
+from orchestrator.reconcile import selection
 from orchestrator.reconcile.reconciler import REPOSITORIES_PER_PASS, ROTATED_PER_PASS, Reconciler, rotation
 from orchestrator.result import Result
 from orchestrator.runners.notes import Origin
-from orchestrator.runners.outcome import OutcomeResult
+from orchestrator.runners.outcome import Outcome, OutcomeResult
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.task import TaskState, task_id
 from tests.builders import queued_job, settings, task_state
@@ -57,7 +58,7 @@ def task(number: int, state: Any = "waiting", repository: str = "acme/app", **ch
 class FakePasses:
     """Passes over a GitHub and a Batch that are made up."""
 
-    def __init__(self, configured: Settings | None = None) -> None:
+    def __init__(self, configured: Settings | None = None, **options: Any) -> None:
         self.clock = ManualClock(NOW)
         self.upstream = FakeUpstream(self.clock)
         self.reconciler = Reconciler(
@@ -70,6 +71,7 @@ class FakePasses:
             installed=self.upstream.installations,
             retention=timedelta(days=7),
             clock=self.clock,
+            **options,
         )
 
     def run(self, *tasks: TaskState) -> None:
@@ -326,13 +328,13 @@ class TestActions:
         )  # fmt: skip
 
     def test_starts_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """One pass starts a limited number of runners over all scopes."""
-        monkeypatch.setattr(reconciler, "STARTS_PER_PASS", 3)
+        """One pass starts a limited number of runners over all scopes, by turns between repositories."""
+        monkeypatch.setattr(selection, "STARTS_PER_PASS", 3)
         passes = FakePasses(settings(RunnerScope="repository", ReconcileRepositories="acme/app,acme/other"))
         upstream = passes.upstream
         upstream.jobs = {"acme/app": [event(1), event(2)], "acme/other": [event(n, "acme/other") for n in (3, 4)]}
         passes.run()
-        assert len(upstream.done) == 3
+        assert upstream.done == ["start runner-1-1", "start runner-3-1", "start runner-2-1"]
 
     def test_replace(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
         """The new task is started before the old one is ended, so that there is always one."""
@@ -404,6 +406,39 @@ class TestActions:
         )
         assert sorted(upstream.done) == ["delete runner-2-1", "end runner-1-1", "end running runner-3-1"]
         assert upstream.batch_jobs == [told] * 3
+
+    def test_hold(self, log_lines: Lines) -> None:
+        """Jobs that a quota holds are one warning, which says who has the slots; their end is somebody's to watch."""
+        held: list[int] = []
+        passes = FakePasses(
+            settings(RunnerScope="repository", MaxRunnersPerRepository="1"),
+            held=lambda event, _profile: held.append(event.workflow_job.id),
+        )
+        passes.upstream.jobs["acme/app"] = [event(1), event(2), event(3)]
+        passes.run(task(9, "running", url="https://github.com/acme/app", started_at=NOW - timedelta(minutes=30)))
+        assert passes.upstream.done == []
+        assert held == [1, 2, 3]
+        assert log_lines[0] == (
+            "WARNING",
+            {
+                "pass": "reconciliation", "result": "waits", "action": "hold", "job": 1, "jobs": 3,
+                "repository": "acme/app",
+                "reason": "acme/app has 1 of 1 runners (MaxRunnersPerRepository): runner-9-1",
+            },
+        )  # fmt: skip
+
+    def test_a_quota_that_deliveries_have_used_up(self, log_lines: Lines) -> None:
+        """A pass starts no runner for which there is no room any more, and says so."""
+
+        def full(job: WorkflowJobEvent, profile: Profile, _start: object) -> Outcome:
+            return Outcome(Result.WAITS, task_id(job.workflow_job), profile, "acme/app has 1 of 1 runners")
+
+        passes = FakePasses(settings(), within_quota=full)
+        passes.upstream.jobs["acme/app"] = [event(1)]
+        passes.run(task(9, "finished"))
+        assert passes.upstream.done == []
+        level, line = log_lines[0]
+        assert (level, line["result"], line["reason"]) == ("WARNING", "failed", "acme/app has 1 of 1 runners")
 
     def test_wait(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
         """For a job that waits long, a warning says what it waits for, and nothing is done."""

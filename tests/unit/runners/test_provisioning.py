@@ -16,10 +16,12 @@ from orchestrator.runners import provisioning
 from orchestrator.runners.earlier_tasks import MOST_TASKS
 from orchestrator.runners.notes import TaskNotes
 from orchestrator.runners.outcome import Outcome
+from orchestrator.runners.provisioning import Provisioner
 from orchestrator.runners.registration import Registration, another_name
 from orchestrator.runners.scope import Scope, ScopeAccess
 from orchestrator.runners.task import TaskState
 from tests.builders import queued_job, settings, task_state
+from tests.fakes import ManualClock
 from tests.unit.runners.fakes import NOW, OWN, OpenBoundary, Registry, TaskList, provision, provisioner
 
 
@@ -180,6 +182,27 @@ class TestAnOldDelivery:
         """A fresh delivery, or one that does not say how old its job is, costs no call."""
         done, asked = self.serve(False, created_at=created_at)
         assert (done.result, asked) == (Result.CREATED, [])
+
+
+@pytest.mark.parametrize("registration", ["jit", "token"])
+def test_a_repository_that_has_to_let_others_go_first(registration: str) -> None:
+    """While it is not its turn, no runner is registered; a registration token serves all, so nobody waits for it."""
+
+    def not_now(event: WorkflowJobEvent) -> None:
+        raise TransientError(f"not the turn of {event.repository.full_name}", retry_after=30)
+
+    registry, tasks, configured = Registry(), TaskList(), settings(RunnerRegistration=registration)
+    event = workflow_job_event(json.dumps(queued_job()).encode())
+    use_case = Provisioner(
+        configured, {"token": registry, "jit": registry}, tasks, boundary=OpenBoundary(),
+        is_queued=lambda _event: True, created=tasks.created.append, clock=ManualClock(NOW), take_share=not_now,
+    )  # fmt: skip
+    if registration == "token":
+        assert use_case.start(event, configured.profiles[0]).result == Result.CREATED
+        return
+    with pytest.raises(TransientError, match="not the turn of acme/app"):
+        use_case.start(event, configured.profiles[0])
+    assert (registry.asked, tasks.added) == ([], [])
 
 
 class TestATaskThatExists:
