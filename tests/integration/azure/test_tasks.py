@@ -189,7 +189,7 @@ class TestState:
     def test_what_is_known(self, tasks: RunnerTasks) -> None:
         """A task is found with its notes, whatever its state; no job or no task is no error."""
         assert tasks.state("still", "runner-1-1") is None
-        job = queued_job()["workflow_job"] | {"name": ""}
+        job = queued_job()["workflow_job"] | {"name": None}
         event = workflow_job_event(json.dumps(queued_job(workflow_job=job)).encode())
         notes = TaskNotes(
             url="https://github.com/acme", name="runner-1-1", labels=("self-hosted", "GPU"), idle_minutes=10,
