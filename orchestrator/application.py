@@ -84,7 +84,7 @@ class Application:
         hook_ranges = HookRanges(lambda etag: self._upstream().hook_ranges(etag), runtime.clock, lock=runtime.lock)
         self._receiver = DeliveryReceiver(
             settings,
-            SourceCheck(settings, hook_ranges, runtime.upstream_threads),
+            SourceCheck(settings, hook_ranges, runtime.hook_range_threads),
             handle=self._handle,
             retry_later=self._retry_later,
             upstream_threads=runtime.upstream_threads,
@@ -115,7 +115,12 @@ class Application:
         """
         queue = self._queue()
         handler = RetryHandler(
-            self._settings, self._handle, queue.retry_later, queue.dead_letter, clock=self._runtime.clock
+            self._settings,
+            self._handle,
+            queue.retry_later,
+            queue.dead_letter,
+            clock=self._runtime.clock,
+            threads=self._runtime.upstream_threads,
         )
         handler.retry(message)
 

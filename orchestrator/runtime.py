@@ -27,6 +27,7 @@ class Runtime:
         upstream_threads: for calls to GitHub and Batch, and for the queue when it is not for keeping a request.
         queue_threads: for keeping requests. They are threads of their own, so that a request can be kept although every
             other thread hangs upstream.
+        hook_range_threads: for asking GitHub where its webhooks come from, and for nothing else.
     """
 
     clock: Clock = utc_now
@@ -34,3 +35,4 @@ class Runtime:
     start_timer: Callable[[float, Callable[[], None]], None] = start_timer
     upstream_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(32, "upstream"))
     queue_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(16, "queue"))
+    hook_range_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "hook-ranges"))

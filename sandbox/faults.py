@@ -14,7 +14,7 @@ from typing import Literal
 from aiohttp import web
 
 type Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-type Kind = Literal["latency", "status", "drop", "lost_answer"]
+type Kind = Literal["latency", "status", "drop", "lost_answer", "trickle", "cut"]
 
 
 @dataclass
@@ -23,14 +23,15 @@ class Fault:
 
     Attributes:
         kind: `latency` waits before the request is handled; `status` answers with an error instead of handling it;
-            `drop` closes the connection instead; `lost_answer` handles the request, then closes the connection.
+            `drop` closes the connection instead; `lost_answer` handles the request, then closes the connection;
+            `trickle` answers with a blank now and then, without end; `cut` breaks the answer off.
         match: glob over `METHOD /path`, for example `POST /orgs/*/registration-token`.
         times: how many matching requests it hits; None for every one until the plan is cleared.
         skip: how many matching requests pass unharmed first.
-        seconds: the wait of `latency`.
-        status: the status of `status`.
-        headers: response headers of `status`, for example `{"Retry-After": "7"}`.
-        body: the response body of `status`.
+        seconds: the wait of `latency`, and between two bytes of `trickle`.
+        status: the status of `status`, `trickle` and `cut`.
+        headers: response headers of these, for example `{"Retry-After": "7"}`.
+        body: the response body of `status`, and what arrives of that of `cut`.
     """
 
     kind: Kind
@@ -90,8 +91,23 @@ class FaultPlan:
             return await handler(request)
         if fault.kind == "status":
             return web.Response(status=fault.status, headers=fault.headers, text=fault.body)
+        if fault.kind in ("trickle", "cut"):
+            return await _answer_in_part(request, fault)
         if fault.kind == "lost_answer":
             await handler(request)
         if request.transport is not None:
             request.transport.abort()
         return web.Response()  # nobody is left to read it
+
+
+async def _answer_in_part(request: web.Request, fault: Fault) -> web.StreamResponse:
+    response = web.StreamResponse(status=fault.status, headers=fault.headers)
+    response.content_length = len(fault.body) + 1_000_000
+    await response.prepare(request)
+    await response.write(fault.body.encode())
+    while fault.kind == "trickle":
+        await response.write(b" ")
+        await asyncio.sleep(fault.seconds)
+    if request.transport is not None:
+        request.transport.close()
+    return response

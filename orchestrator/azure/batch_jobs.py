@@ -21,6 +21,7 @@ from typing import get_args
 
 from azure.batch import BatchClient
 
+from orchestrator.azure.paging import entries
 from orchestrator.clock import Clock
 from orchestrator.config.profiles import Priority
 
@@ -77,7 +78,7 @@ def list_jobs(client: BatchClient) -> Mapping[str, Sequence[str]]:
         AzureError: Batch does not tell.
     """
     jobs: dict[str, list[str]] = {}
-    for job in client.list_jobs(filter=f"startswith(id,'{PREFIX}')", select=["id", "poolInfo"]):
+    for job in entries(client.list_jobs(filter=f"startswith(id,'{PREFIX}')", select=["id", "poolInfo"])):
         pool = job.pool_info.pool_id if job.pool_info else None
         if job.id and pool:
             jobs.setdefault(pool.lower(), []).append(job.id)

@@ -15,7 +15,7 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 
-from orchestrator.errors import TransientError, UpstreamError, UpstreamRefused
+from orchestrator.errors import OrchestratorError, TransientError, UpstreamError, UpstreamRefused
 
 _FORBIDDEN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 # A conflict is a state that passes: a job being deleted or terminated, a quota that is reached.
@@ -52,12 +52,15 @@ def task_error(error: AzureError, what: str) -> UpstreamError:
     if not isinstance(error, HttpResponseError) or status is None:
         reason = "no Entra ID token" if isinstance(error, ClientAuthenticationError) else type(error).__name__
         return TransientError(f"Batch cannot be asked to {what}: {reason}")
-    answer = f"{status} {error_code(error)}".strip()
-    if status in _FORBIDDEN:
+    code = error_code(error)
+    answer = f"{status} {code}".strip()
+    # Each refusal of Batch's own has a code. Without one the answer is a proxy's, or was cut.
+    passes = not code or status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if status in _FORBIDDEN and not passes:
         return UpstreamRefused(
             f"Batch refused to {what}: {answer}: is BatchAccountKey right, or has the identity a role on the account?"
         )
-    if status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if passes:
         return TransientError(f"Batch cannot {what} now: {answer}", retry_after=_retry_after(error))
     return UpstreamRefused(f"Batch refused to {what}: {answer}{_details(error)}")
 
@@ -90,6 +93,9 @@ def queue_error(error: AzureError, queue: str) -> UpstreamError:
 def translating(what: str, meaning: Callable[[AzureError, str], UpstreamError] = task_error) -> Iterator[None]:
     """Raise what an SDK's error in the block means instead of that error; none is swallowed.
 
+    An SDK trips over an answer of another shape than documented, with whatever error. Such an answer is probably a
+    proxy's, so another try may help.
+
     Args:
         what: what the service was asked to do, or which queue was asked.
         meaning: returns the error to raise: `task_error`, `pool_error` or `queue_error`.
@@ -101,11 +107,17 @@ def translating(what: str, meaning: Callable[[AzureError, str], UpstreamError] =
         yield
     except AzureError as error:
         raise meaning(error, what) from None
+    except OrchestratorError:
+        raise
+    except Exception as error:
+        raise TransientError(f"the answer cannot be understood ({what}: {type(error).__name__})") from error
 
 
 def error_code(error: HttpResponseError) -> str:
     """Return the code that the service gave to an error: Batch in the body, storage in a header; empty without one."""
-    return (error.error.code if error.error else None) or _header(error, "x-ms-error-code")
+    # What an identity raises has no `error`, and what a proxy sends may have any shape.
+    code = getattr(getattr(error, "error", None), "code", None)
+    return code if isinstance(code, str) and code else _header(error, "x-ms-error-code")
 
 
 def _no_answer(error: AzureError, what: str) -> TransientError:
@@ -124,5 +136,6 @@ def _header(error: HttpResponseError, name: str) -> str:
 
 def _details(error: HttpResponseError) -> str:
     """Return the first line of Batch's own message; the other lines are request ids."""
-    message = (error.error.message if error.error else "") or ""
-    return f" ({message.splitlines()[0][:200]})" if message else ""
+    message = getattr(error.error, "message", None)
+    lines = message.splitlines() if isinstance(message, str) else []
+    return f" ({lines[0][:200]})" if lines else ""

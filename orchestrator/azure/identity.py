@@ -3,6 +3,13 @@
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 from pydantic import SecretStr
 
+from orchestrator.azure.transport import bounded
+
+# Seconds to connect to what gives tokens, between bytes of its answer, and for one answer in all.
+CONNECT_TIMEOUT = 2
+READ_TIMEOUT = 5
+TOTAL_TIMEOUT = 5
+
 
 def identity(client_id: str | None) -> TokenCredential:
     """Return the credential of the function's identity.
@@ -13,7 +20,10 @@ def identity(client_id: str | None) -> TokenCredential:
     # Imported here, as it takes long to load and is not needed where keys are used.
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415
 
-    return DefaultAzureCredential(**({"managed_identity_client_id": client_id} if client_id else {}))
+    options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT)
+    if client_id:
+        options["managed_identity_client_id"] = client_id
+    return DefaultAzureCredential(**options)
 
 
 def batch_credential(

@@ -22,11 +22,13 @@ from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
 from orchestrator.azure.batch_jobs import list_jobs, note_id
 from orchestrator.azure.errors import ErrorCode, expecting, pool_error, translating
+from orchestrator.azure.transport import bounded
 from orchestrator.pool_boost import Autoscale, PoolState, SavedAutoscale
 
-# Seconds to connect, and between bytes of the answer. No delivery waits for a boost.
+# Seconds to connect, between bytes of the answer, and for one answer in all. No delivery waits for a boost.
 CONNECT_TIMEOUT = 3
 READ_TIMEOUT = 20
+TOTAL_TIMEOUT = 30
 # Seconds between the SDK's own polls of a resize, in a thread of its own. Nobody reads the outcome.
 POLLING_INTERVAL = 60
 
@@ -47,9 +49,7 @@ class PoolClient:
 
     def __init__(self, endpoint: str, credential: AzureNamedKeyCredential | TokenCredential) -> None:
         # The next step repeats what failed.
-        self._client = BatchClient(
-            endpoint, credential, retry_total=0, connection_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT
-        )
+        self._client = BatchClient(endpoint, credential, **bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT))
 
     def get(self, pool: str) -> PoolState:
         """Return the pool's state."""
@@ -95,11 +95,11 @@ class PoolClient:
         """Return what the pool's note saves, None if the pool has no note."""
         with translating("read a note", pool_error):
             job = expecting(lambda: self._client.get_job(note_id(pool)), "JobNotFound")
-        if isinstance(job, ErrorCode):
-            return None
-        values = {setting.name: setting.value or "" for setting in job.common_environment_settings or ()}
-        autoscale = Autoscale(values[_FORMULA], timedelta(seconds=float(values[_INTERVAL])))
-        return SavedAutoscale(autoscale, job.creation_time, job.etag)
+            if isinstance(job, ErrorCode):
+                return None
+            values = {setting.name: setting.value or "" for setting in job.common_environment_settings or ()}
+            autoscale = Autoscale(values[_FORMULA], timedelta(seconds=float(values[_INTERVAL])))
+            return SavedAutoscale(autoscale, job.creation_time, job.etag)
 
     def delete_note(self, pool: str, saved: SavedAutoscale) -> None:
         """Delete the note that was read; a note that was written since then stays."""

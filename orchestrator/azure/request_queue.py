@@ -12,6 +12,7 @@ from azure.storage.queue import QueueClient, QueueMessage, TextBase64EncodePolic
 
 from orchestrator.azure.errors import expecting, queue_error, translating
 from orchestrator.azure.identity import identity
+from orchestrator.azure.transport import bounded
 from orchestrator.config.settings import STORAGE, QueueStorage
 from orchestrator.errors import RequestMalformed, SettingsError
 from orchestrator.jobs.request import RunnerRequest, dead_letter, dead_letter_reason, delay_before_retry
@@ -21,10 +22,14 @@ REQUESTS = "runner-requests"
 POISON = f"{REQUESTS}-poison"
 # Seconds to connect and between bytes of the answer: what is left of GitHub's ten after a delivery's deadline.
 TIMEOUT = 2
+# Seconds for one answer in all, which may hold 32 messages.
+TOTAL_TIMEOUT = 5
 # The time to live, in seconds, of a message that never expires.
 NEVER_EXPIRES = -1
 # How many messages one call returns at most.
 PAGE_SIZE = 32
+# How many dead letters one revival looks at. Those that stay show again after a minute, so there might be no end.
+MOST_REVIVED = 5000
 # Seconds for which messages are hidden from other readers: while reasons are written to them, and while they are moved.
 EXPLAIN_TIMEOUT = 5
 REVIVE_TIMEOUT = 60
@@ -92,7 +97,7 @@ class RequestQueue:
                 return  # there never was a dead letter
 
     def revive(self) -> tuple[int, int]:
-        """Move every request among the dead letters back into the queue.
+        """Move the requests among the oldest dead letters back into the queue.
 
         Returns:
             How many requests were moved, and how many dead letters stay because they are not requests.
@@ -104,7 +109,7 @@ class RequestQueue:
         with translating(POISON, queue_error):
             try:
                 for message in self._dead_letters.receive_messages(
-                    messages_per_page=PAGE_SIZE, visibility_timeout=REVIVE_TIMEOUT
+                    messages_per_page=PAGE_SIZE, max_messages=MOST_REVIVED, visibility_timeout=REVIVE_TIMEOUT
                 ):
                     try:
                         request = RunnerRequest.parse(_body(message))
@@ -131,9 +136,7 @@ def _body(message: QueueMessage) -> bytes:
 def _client(storage: QueueStorage, credential: TokenCredential | None, queue: str) -> QueueClient:
     options: dict[str, Any] = {
         "message_encode_policy": TextBase64EncodePolicy(),  # what the host decodes, see host.json
-        "retry_total": 0,
-        "connection_timeout": TIMEOUT,
-        "read_timeout": TIMEOUT,
+        **bounded(TIMEOUT, TIMEOUT, TOTAL_TIMEOUT),
     }
     if storage.connection_string is None:
         return QueueClient(storage.queue_service_uri or "", queue, credential=credential, **options)

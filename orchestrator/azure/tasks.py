@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
-import requests
 from azure.batch import BatchClient
 from azure.batch.models import (
     AutoUserScope,
@@ -44,13 +43,13 @@ from azure.batch.models import (
 )
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 from azure.core.exceptions import AzureError, ServiceResponseError, ServiceResponseTimeoutError
-from azure.core.pipeline.transport import RequestsTransport
-from requests.adapters import HTTPAdapter
 
 from orchestrator.azure.batch_jobs import PRIORITIES, KnownJobs, job_id, list_jobs, possible_job_ids
 from orchestrator.azure.docker_launch import docker_command, docker_environment
 from orchestrator.azure.errors import ErrorCode, expecting, task_error, translating
+from orchestrator.azure.paging import entries
 from orchestrator.azure.task_failure import ENDED, failure_text
+from orchestrator.azure.transport import bounded
 from orchestrator.clock import Clock, utc_now
 from orchestrator.errors import TransientError
 from orchestrator.log import Log
@@ -59,11 +58,10 @@ from orchestrator.runners.task import RunnerTask, TaskState, is_task_id
 
 log = Log(__name__)
 
-# Seconds to connect, and between bytes of the answer. A delivery has 7 s in all.
+# Seconds to connect, between bytes of the answer, and for one answer in all. A delivery has 7 s in all.
 CONNECT_TIMEOUT = 3
 READ_TIMEOUT = 6
-# As many connections are kept as the Functions worker may have threads.
-CONNECTIONS = 32
+TOTAL_TIMEOUT = 15
 # A finished task stays to answer "done already" for as long as GitHub redelivers (3 days on github.com, 7 on GHES).
 RETENTION = timedelta(days=7)
 # Tasks that finished within this time are listed, so that their repositories stay in view: as long as GitHub lets a job
@@ -98,6 +96,7 @@ class RunnerTasks:
         clock: the time.
         lock: makes a lock.
         read_timeout: seconds between bytes of an answer.
+        total_timeout: seconds for one answer in all.
     """
 
     def __init__(
@@ -108,16 +107,9 @@ class RunnerTasks:
         *,
         lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
         read_timeout: float = READ_TIMEOUT,
+        total_timeout: float = TOTAL_TIMEOUT,
     ) -> None:
-        session = requests.Session()
-        adapter = HTTPAdapter(pool_maxsize=CONNECTIONS)
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
-        transport = RequestsTransport(
-            session=session, session_owner=False, connection_timeout=CONNECT_TIMEOUT, read_timeout=read_timeout
-        )
-        # The queue repeats what failed; the SDK's own retries would sleep through the delivery's deadline.
-        self._client = BatchClient(endpoint, credential, transport=transport, retry_total=0)
+        self._client = BatchClient(endpoint, credential, **bounded(CONNECT_TIMEOUT, read_timeout, total_timeout))
         self._settled_at = clock() + SETTLED_AFTER
         self._jobs = KnownJobs(lambda: list_jobs(self._client), clock, lock=lock)
         self._places = _Places(lock())
@@ -306,7 +298,7 @@ class RunnerTasks:
     def _list(self, pool: str, job: str, clause: str) -> list[TaskState]:
         def read() -> list[TaskState]:
             tasks = self._client.list_tasks(job, filter=clause, select=_READ)
-            return [_task_state(pool, job, task) for task in tasks if is_task_id(task.id or "")]
+            return [_task_state(pool, job, task) for task in entries(tasks) if is_task_id(task.id or "")]
 
         with translating("list the tasks"):
             found = expecting(read, "JobNotFound")

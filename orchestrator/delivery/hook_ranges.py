@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from orchestrator.clock import Clock, utc_now
 from orchestrator.config.allowed_sources import SHIPPED_HOOK_RANGES, Network
-from orchestrator.errors import UpstreamError
+from orchestrator.errors import OrchestratorError
 from orchestrator.log import Log
 
 log = Log(__name__)
@@ -30,12 +30,17 @@ class PublishedRanges(NamedTuple):
 class HookRanges:
     """The current ranges: the list shipped with the release until GitHub's first answer, then its last good one.
 
-    `networks` and `shipped` are replaced, never changed, so they may be read without the lock.
+    `networks`, `shipped` and `trouble` are replaced, never changed, so they may be read without the lock.
 
     Args:
         fetch: asks GitHub for its ranges, given the ETag of the last answer; raises UpstreamError.
         clock: the time.
         lock: makes a lock.
+
+    Attributes:
+        networks: the ranges.
+        shipped: whether they are those of the release.
+        trouble: why the list could not be read the last time, if so.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class HookRanges:
         self._next_fetch = clock()
         self.networks: tuple[Network, ...] = SHIPPED_HOOK_RANGES
         self.shipped = True
+        self.trouble: str | None = None
 
     @property
     def stale(self) -> bool:
@@ -65,16 +71,25 @@ class HookRanges:
                 return
             try:
                 published = self._fetch(self._etag)
-            except UpstreamError as error:
-                self._next_fetch = self._clock() + RETRY_AFTER
-                which = "shipped with the release" if self.shipped else "last published"
-                message = f"GitHub's hook ranges could not be read, the list {which} is used on"
-                log(logging.WARNING, message=message, reason=str(error))
+            except OrchestratorError as error:
+                self._keep(str(error))
+                return
+            except Exception:  # a mistake of ours; nobody waits for this thread
+                log.exception(message="an unexpected error")
+                self._keep("an unexpected error: see the log")
                 return
             self._next_fetch = self._clock() + FRESH_FOR
+            self.trouble = None
             self._etag = published.etag
             if published.networks is None or (published.networks == self.networks and not self.shipped):
                 return
             self.networks = published.networks
             self.shipped = False
             log(logging.INFO, message="GitHub's hook ranges are new", ranges=list(map(str, self.networks)))
+
+    def _keep(self, trouble: str) -> None:
+        self._next_fetch = self._clock() + RETRY_AFTER
+        self.trouble = trouble
+        which = "shipped with the release" if self.shipped else "last published"
+        message = f"GitHub's hook ranges could not be read, the list {which} is used on"
+        log(logging.WARNING, message=message, reason=trouble)

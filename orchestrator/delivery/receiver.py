@@ -81,7 +81,7 @@ class DeliveryReceiver:
         self._start_deadline = start_deadline
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Take one delivery and answer it; never raises what a caller could cause.
+        """Take one delivery and answer it; never raises, and always leaves its line in the log.
 
         Args:
             headers: the request's headers, names in lower case.
@@ -100,8 +100,13 @@ class DeliveryReceiver:
                 answer = Answer(error.status, {"result": Result.REFUSED, "reason": str(error)})
             except SettingsError as error:
                 answer = misconfigured(error)
+            except TransientError as error:
+                answer = Answer(503, {"result": Result.FAILED, "reason": str(error)})
             except UpstreamError as error:
                 answer = Answer(500, {"result": Result.FAILED, "reason": str(error)})
+            except Exception:  # a mistake of ours; it is logged, and the host need not answer for us
+                log.exception(message="an unexpected error")
+                answer = Answer(500, {"result": Result.FAILED, "reason": "an unexpected error: see the log"})
             log(_level(answer.status), status=answer.status, ms=round((clock() - started) * 1000), **answer.body)
         return answer
 
@@ -154,9 +159,13 @@ class DeliveryReceiver:
             wait = await within(
                 QUEUE_DEADLINE, self._queue_threads, lambda: self._retry_later(request, error.retry_after)
             )
-        except TransientError as queue_error:
-            reason = f"{error}; and it could not be kept: {queue_error}"
-            return Answer(503, {"result": Result.FAILED, "reason": reason})
+        except SettingsError:
+            raise
+        except OrchestratorError as queue_error:
+            return _not_kept(error, str(queue_error))
+        except Exception:  # whatever it is, GitHub is to see that the delivery failed
+            log.exception(message="an unexpected error")
+            return _not_kept(error, "an unexpected error: see the log")
         return Answer(202, {"result": Result.KEPT, "reason": str(error), "next_try_in_s": round(wait)})
 
 
@@ -185,6 +194,10 @@ def _answer(outcome: Outcome) -> Answer:
             return Answer(201 if outcome.result == Result.CREATED else 200, {**body, **reason})
         case _:
             assert_never(outcome.result)
+
+
+def _not_kept(error: TransientError, queue_trouble: str) -> Answer:
+    return Answer(503, {"result": Result.FAILED, "reason": f"{error}; and it could not be kept: {queue_trouble}"})
 
 
 def _ignored(reason: str) -> Answer:

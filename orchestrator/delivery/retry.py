@@ -5,8 +5,11 @@ without a word. It ends in one of three ways: its job has a runner, it is in the
 is given up, with one alert.
 """
 
+import contextvars
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from typing import assert_never
 
 from orchestrator.clock import Clock
@@ -16,9 +19,13 @@ from orchestrator.jobs.admission import Admitted, Ignored, Refused, admit
 from orchestrator.jobs.request import MAX_ATTEMPTS, RetryLater, RunnerRequest
 from orchestrator.log import Log, about
 from orchestrator.result import Result
+from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.provisioning import HandleJob
 
 log = Log(__name__)
+
+# Seconds that one try may take. What takes longer goes on alone, which is harmless, and is tried again later.
+TRY_DEADLINE = 60.0
 
 # Puts a message into the queue of given-up requests, with the reason.
 type DeadLetter = Callable[[bytes, str], None]
@@ -33,16 +40,28 @@ class RetryHandler:
         retry_later: puts a request back into the queue.
         dead_letter: puts a message aside for good.
         clock: the time.
+        threads: run `handle`.
+        deadline: seconds that `handle` may take.
     """
 
     def __init__(
-        self, settings: Settings, handle: HandleJob, retry_later: RetryLater, dead_letter: DeadLetter, clock: Clock
+        self,
+        settings: Settings,
+        handle: HandleJob,
+        retry_later: RetryLater,
+        dead_letter: DeadLetter,
+        *,
+        clock: Clock,
+        threads: Executor,
+        deadline: float = TRY_DEADLINE,
     ) -> None:
         self._settings = settings
         self._handle = handle
         self._retry_later = retry_later
         self._dead_letter = dead_letter
         self._clock = clock
+        self._threads = threads
+        self._deadline = deadline
 
     def retry(self, message: bytes) -> None:
         """Try once more what a message asks for.
@@ -78,7 +97,7 @@ class RetryHandler:
 
     def _start(self, request: RunnerRequest, admission: Admitted) -> None:
         try:
-            outcome = self._handle(request.event, admission.profile)
+            outcome = self._handled(request, admission)
         except TransientError as error:
             self._retry_or_give_up(request, error)
         except OrchestratorError as error:
@@ -91,13 +110,42 @@ class RetryHandler:
             reason = {"reason": outcome.reason} if outcome.reason else {}
             log(level, result=outcome.result, task=outcome.task_id, pool=outcome.pool, **reason)
 
+    def _handled(self, request: RunnerRequest, admission: Admitted) -> Outcome:
+        """Return what became of the job.
+
+        Raises:
+            TransientError: It took too long.
+        """
+        context = contextvars.copy_context()  # the ids of the log
+        done = self._threads.submit(context.run, self._handle, request.event, admission.profile)
+        try:
+            return done.result(self._deadline)
+        except TimeoutError:
+            if done.done():  # the time-out is that of the work
+                raise
+            raise TransientError(f"not done within {self._deadline:.2g} s") from None
+
     def _retry_or_give_up(self, request: RunnerRequest, error: TransientError) -> None:
         if request.attempt >= MAX_ATTEMPTS:
             self._give_up(request.model_dump_json().encode(), str(error))
             return
-        wait = self._retry_later(request, error.retry_after)
+        with _asking_the_queue():
+            wait = self._retry_later(request, error.retry_after)
         log(logging.WARNING, result=Result.KEPT, reason=str(error), next_try_in_s=round(wait))
 
     def _give_up(self, message: bytes, reason: str) -> None:
-        self._dead_letter(message, reason)
+        with _asking_the_queue():
+            self._dead_letter(message, reason)
         log(logging.CRITICAL, result=Result.GIVEN_UP, reason=reason)
+
+
+@contextmanager
+def _asking_the_queue() -> Iterator[None]:
+    """Raise TransientError instead of whatever the queue raises, so that the host shows the message again."""
+    try:
+        yield
+    except OrchestratorError:
+        raise
+    except Exception as error:
+        log.exception(message="an unexpected error")
+        raise TransientError("the queue does not do its part: an unexpected error") from error

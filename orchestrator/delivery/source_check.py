@@ -1,13 +1,13 @@
 """May this caller send deliveries? The setting `AllowedSources`, with GitHub's own ranges kept current."""
 
+import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 
 from orchestrator.config.settings import Settings
-from orchestrator.delivery.deadline import within
 from orchestrator.delivery.hook_ranges import HookRanges
 from orchestrator.delivery.source_address import caller_address, is_within
-from orchestrator.errors import SourceNotAllowed
+from orchestrator.errors import SourceNotAllowed, TransientError
 
 # Seconds that a delivery from an unknown address waits for GitHub's current ranges.
 REFRESH_DEADLINE = 3.0
@@ -19,14 +19,25 @@ class SourceCheck:
     Args:
         settings: the app settings.
         hook_ranges: where GitHub's own webhooks come from.
-        threads: ask GitHub for its ranges.
+        threads: ask GitHub for its ranges, one at a time. They are used for nothing else, so a GitHub that hangs delays
+            nobody.
+        deadline: seconds that a delivery from an unknown address waits for GitHub's current ranges.
     """
 
-    def __init__(self, settings: Settings, hook_ranges: HookRanges, threads: Executor) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        hook_ranges: HookRanges,
+        threads: Executor,
+        *,
+        deadline: float = REFRESH_DEADLINE,
+    ) -> None:
         self._allowed = settings.allowed_sources
         self._trusted_proxies = settings.trusted_proxy_count
         self._hook_ranges = hook_ranges
         self._threads = threads
+        self._deadline = deadline
+        self._refresh: Future[None] | None = None
 
     async def require_allowed(self, headers: Mapping[str, str], is_signed: Callable[[], bool]) -> None:
         """Check the caller's address.
@@ -40,7 +51,7 @@ class SourceCheck:
 
         Raises:
             SourceNotAllowed: It is not among `AllowedSources`.
-            TransientError: GitHub does not answer in time.
+            TransientError: GitHub does not tell its current ranges, and the caller may be GitHub.
         """
         if self._allowed.anywhere:
             return
@@ -50,8 +61,8 @@ class SourceCheck:
         if caller is not None and self._allowed.github:
             if is_within(caller, self._hook_ranges.networks):
                 return
-            if self._hook_ranges.stale and is_signed():
-                await within(REFRESH_DEADLINE, self._threads, self._hook_ranges.refresh)
+            if (self._hook_ranges.stale or self._hook_ranges.trouble) and is_signed():
+                await self._require_current_ranges()
                 if is_within(caller, self._hook_ranges.networks):
                     return
         raise SourceNotAllowed("the caller's address is not among AllowedSources")
@@ -59,4 +70,18 @@ class SourceCheck:
     def refresh_soon(self) -> None:
         """Have GitHub's ranges read again where they are stale, without waiting for it: the caller is genuine."""
         if self._allowed.github and self._hook_ranges.stale:
-            self._threads.submit(self._hook_ranges.refresh)
+            self._refreshing()
+
+    async def _require_current_ranges(self) -> None:
+        if self._hook_ranges.stale:
+            # Several deliveries may wait for the same answer. One that gives up leaves it to the others.
+            await asyncio.wait([asyncio.wrap_future(self._refreshing())], timeout=self._deadline)
+        trouble = "there is no answer yet" if self._hook_ranges.stale else self._hook_ranges.trouble
+        if trouble:
+            known = "the caller's address is in none of GitHub's known ranges"
+            raise TransientError(f"{known}, and the current ones could not be read: {trouble}")
+
+    def _refreshing(self) -> Future[None]:
+        if self._refresh is None or self._refresh.done():
+            self._refresh = self._threads.submit(self._hook_ranges.refresh)
+        return self._refresh

@@ -6,6 +6,7 @@ per credential, and so does this. It counts per process: what other instances us
 server may send no such headers; then only the points count.
 """
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -27,6 +28,8 @@ RESERVED_POINTS_SHARE = 0.5
 RESERVED_REQUESTS_SHARE = 0.25
 # Tokens come and go; the limits of this many credentials are remembered, the last used ones.
 REMEMBERED_CREDENTIALS = 256
+# What a header about limits may hold: a number that can be one.
+_NUMBER = re.compile("[0-9]{1,15}")
 
 
 def points(method: str) -> int:
@@ -119,7 +122,7 @@ class Budget:
         core = headers.get("x-ratelimit-resource", CORE_RESOURCE) == CORE_RESOURCE
         with self._lock:
             account = self._account(credential)
-            if core and limit.isdecimal() and remaining.isdecimal() and reset.isdecimal():
+            if core and all(_NUMBER.fullmatch(value) for value in (limit, remaining, reset)):
                 account.limit, account.remaining, account.reset = int(limit), int(remaining), float(reset)
             if wait is not None:
                 until = self._clock().timestamp() + min(wait, LONGEST_WAIT)

@@ -3,14 +3,18 @@
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Protocol
 
-from orchestrator.errors import GitHubRefused
+from orchestrator.errors import GitHubRefused, UpstreamError
 from orchestrator.github.app_token import AppToken
 from orchestrator.github.client import GitHubClient, expecting
 from orchestrator.github.token_cache import ExpiringToken, TokenCache
 from orchestrator.runners.scope import Scope, ScopeAccess
+
+# An installation that was looked up is asked for again after this.
+INSTALLATION_REMEMBERED_FOR = timedelta(hours=1)
 
 
 class Credential(Protocol):
@@ -24,7 +28,13 @@ class Credential(Protocol):
         """
 
     def rejected(self, access: ScopeAccess | None, authorization: str, error: GitHubRefused) -> bool:
-        """Take note of a 401; return whether the call should be made once more."""
+        """Take note of a refusal; return whether the call should be made once more, authorized anew.
+
+        Args:
+            access: as it was given to `authorization`.
+            authorization: what the refused call was authorized with.
+            error: the refusal.
+        """
 
 
 class PersonalToken:
@@ -60,9 +70,10 @@ class AppCredential:
         *,
         lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
     ) -> None:
+        self._clock = client.clock
         self._app_id = app_id
         self._own = AppToken(client, app_id, private_key)
-        self._installations: dict[Scope, int] = {}
+        self._installations: dict[Scope, tuple[int, datetime]] = {}
         self._tokens = TokenCache(self._new_token, client.clock, lock=lock)
 
     def authorization(self, access: ScopeAccess | None) -> str:
@@ -73,34 +84,59 @@ class AppCredential:
         """
         if access is None:
             return self._own.authorization()
-        return f"Bearer {self._tokens.get(self._installation_of(access)).value}"
+        installation = self._installation_of(access)
+        try:
+            token = self._tokens.get(installation)
+        except GitHubRefused as error:
+            # When the App is removed and installed again, it gets another id.
+            if error.status != HTTPStatus.NOT_FOUND or not self._was_replaced(access, installation):
+                raise
+            token = self._tokens.get(self._installation_of(access))
+        return f"Bearer {token.value}"
 
     def rejected(self, access: ScopeAccess | None, authorization: str, error: GitHubRefused) -> bool:
-        """Forget the refused token, so that the next call is made with a new one; return whether that may help."""
+        """Take note of a 401 or 404; return whether another token, or another installation's, may help.
+
+        A 404 is what an installation is told of a repository that has moved to another account.
+        """
         if access is None:
             return self._own.corrected(authorization, error)
-        self._tokens.drop(self._installation_of(access), authorization.removeprefix("Bearer "))
-        return True
+        installation = self._installation_of(access)
+        if error.status == HTTPStatus.UNAUTHORIZED:
+            self._tokens.drop(installation, authorization.removeprefix("Bearer "))
+            return True
+        if error.status != HTTPStatus.NOT_FOUND or self._looked_up(access.scope) is not None:
+            return False
+        try:
+            return self._was_replaced(access, installation)
+        except UpstreamError:
+            return False
 
     def _new_token(self, installation: int) -> ExpiringToken:
         path = f"/app/installations/{installation}/access_tokens"
-        try:
-            response = self._own.call("POST", path)
-        except GitHubRefused as error:
-            if error.status == HTTPStatus.NOT_FOUND:  # when the App is installed again, it gets another id
-                self._installations = {of: known for of, known in self._installations.items() if known != installation}
-            raise
-        return ExpiringToken.read(response.json)
+        return ExpiringToken.read(self._own.call("POST", path).json)
 
     def _installation_of(self, access: ScopeAccess) -> int:
-        """Return the installation that covers a scope; look it up if neither the delivery nor an earlier call told."""
-        scope = access.scope
-        known = access.installation or self._installations.get(scope)
-        if known is not None:
-            return known
+        """Return the installation that covers a scope.
+
+        What GitHub said within the hour counts before what a delivery or a task's notes say, which may be old.
+        """
+        return self._looked_up(access.scope) or access.installation or self._look_up(access.scope)
+
+    def _was_replaced(self, access: ScopeAccess, installation: int) -> bool:
+        """Whether GitHub names another installation than this one, which it refused."""
+        return self._look_up(access.scope) != installation
+
+    def _looked_up(self, scope: Scope) -> int | None:
+        installation, since = self._installations.get(scope, (None, None))
+        fresh = since is not None and self._clock() - since < INSTALLATION_REMEMBERED_FOR
+        return installation if fresh else None
+
+    def _look_up(self, scope: Scope) -> int:
+        # Other threads read the dictionary, so it is replaced and never changed.
+        self._installations = {of: known for of, known in self._installations.items() if of != scope}
         try:
-            path = f"{scope.api_path}/installation"
-            response = self._own.call("GET", path)
+            response = self._own.call("GET", f"{scope.api_path}/installation")
         except GitHubRefused as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 reason = f"the GitHub App {self._app_id} is not installed for {scope}"
@@ -108,6 +144,5 @@ class AppCredential:
             raise
         with expecting("GitHub's answer names no installation"):
             installation = int(response.json["id"])
-        # Other threads read the dictionary, so it is replaced and never changed.
-        self._installations = {**self._installations, scope: installation}
+        self._installations = {**self._installations, scope: (installation, self._clock())}
         return installation

@@ -6,8 +6,7 @@ Source: GitHub REST API, "Get GitHub meta information". GitHub Enterprise Server
 import ipaddress
 
 from orchestrator.delivery.hook_ranges import PublishedRanges
-from orchestrator.errors import TransientError
-from orchestrator.github.client import GitHubClient
+from orchestrator.github.client import GitHubClient, array, expecting, text
 
 
 def published_hook_ranges(client: GitHubClient, authorization: str | None, etag: str | None) -> PublishedRanges:
@@ -25,10 +24,8 @@ def published_hook_ranges(client: GitHubClient, authorization: str | None, etag:
     response = client.call("GET", "/meta", authorization=authorization, headers=headers)
     if response.json is None:
         return PublishedRanges(None, etag)
-    try:
-        networks = tuple(ipaddress.ip_network(cidr) for cidr in response.json["hooks"])
-    except (KeyError, TypeError, ValueError):
-        networks = ()
-    if not networks:
-        raise TransientError("GitHub's /meta holds no list of hook ranges (on GHES set AllowedSources to CIDRs)")
+    with expecting("GitHub's /meta holds no list of hook ranges (on GHES set AllowedSources to CIDRs)"):
+        networks = tuple(ipaddress.ip_network(text(cidr)) for cidr in array(response.json["hooks"]))
+        if not networks:
+            raise ValueError
     return PublishedRanges(networks, response.headers.get("etag"))

@@ -7,18 +7,23 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
 from orchestrator.errors import GitHubRefused, RunnerNameTaken, UpstreamRefused
 from orchestrator.github.client import Response, expecting
 from orchestrator.github.session import GitHubSession
-from orchestrator.github.token_cache import ExpiringToken, TokenCache
+from orchestrator.github.token_cache import ExpiringToken, TokenCache, secret
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import Scope, ScopeAccess
 
 # The id of the group "Default" of every scope.
 DEFAULT_GROUP_ID = 1
+# A group may be deleted and made again under its name, with another id.
+GROUP_REMEMBERED_FOR = timedelta(hours=1)
+# How GitHub refuses a runner of a group that does not exist.
+_NO_GROUP = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Runners:
     ) -> None:
         self._session = session
         self._tokens: TokenCache[ScopeAccess] = TokenCache(self._new_registration_token, session.clock, lock=lock)
-        self._groups: dict[tuple[Scope, str], int] = {}
+        self._groups: dict[tuple[Scope, str], tuple[int, datetime]] = {}
 
     def registration_token(self, access: ScopeAccess) -> ExpiringToken:
         """Return a token that registers any number of runners, and that is valid for at least half an hour.
@@ -64,15 +69,15 @@ class Runners:
             RunnerNameTaken: There is a runner of this name already.
             UpstreamError: GitHub does not register it.
         """
-        body = {"name": name, "runner_group_id": self._group_id(access, group), "labels": list(labels)}
+        group_id = self._group_id(access, group)
         try:
-            response = self._call("POST", "runners/generate-jitconfig", access, json=body)
+            response = self._generate(access, name, labels, group_id)
         except GitHubRefused as error:
-            if error.status == HTTPStatus.CONFLICT:
-                raise RunnerNameTaken(f"GitHub knows a runner named {name} already") from None
-            raise
+            if error.status not in _NO_GROUP or not self._was_replaced(access, group, group_id):
+                raise
+            response = self._generate(access, name, labels, self._group_id(access, group))
         with expecting("GitHub's answer holds no JIT configuration"):
-            return JitConfig(int(response.json["runner"]["id"]), str(response.json["encoded_jit_config"]))
+            return JitConfig(int(response.json["runner"]["id"]), secret(response.json["encoded_jit_config"]))
 
     def listed(self, access: ScopeAccess) -> list[Runner]:
         """Return every runner that is registered in the scope, whoever registered it.
@@ -104,20 +109,42 @@ class Runners:
     def _new_registration_token(self, access: ScopeAccess) -> ExpiringToken:
         return ExpiringToken.read(self._call("POST", "runners/registration-token", access).json)
 
+    def _generate(self, access: ScopeAccess, name: str, labels: Sequence[str], group_id: int) -> Response:
+        body = {"name": name, "runner_group_id": group_id, "labels": list(labels)}
+        try:
+            return self._call("POST", "runners/generate-jitconfig", access, json=body)
+        except GitHubRefused as error:
+            if error.status == HTTPStatus.CONFLICT:
+                raise RunnerNameTaken(f"GitHub knows a runner named {name} already") from None
+            raise
+
     def _group_id(self, access: ScopeAccess, group: str | None) -> int:
-        """Return the id of a runner group by its name, looked up once. A repository has only the default group."""
+        """Return the id of a runner group by its name, looked up once an hour.
+
+        A repository has only the default group.
+        """
         if group is None or access.scope.kind == "repository":
             return DEFAULT_GROUP_ID
-        key = (access.scope, group.lower())
-        if key not in self._groups:
-            path = f"{access.scope.api_path}/actions/runner-groups"
-            for name, number in self._session.listing(path, access, "runner_groups", _group):
-                self._groups[access.scope, name] = number
-                if name == key[1]:
-                    break
-            else:
-                raise UpstreamRefused(f"RunnerGroup: {access.scope} has no runner group of that name")
-        return self._groups[key]
+        known, since = self._groups.get((access.scope, group.lower()), (None, None))
+        if known is not None and since is not None and self._session.clock() - since < GROUP_REMEMBERED_FOR:
+            return known
+        return self._look_up_group(access, group)
+
+    def _was_replaced(self, access: ScopeAccess, group: str | None, group_id: int) -> bool:
+        """Whether a group has another id now: somebody deleted it and made it again under its name."""
+        if group is None or access.scope.kind == "repository":
+            return False
+        return self._look_up_group(access, group) != group_id
+
+    def _look_up_group(self, access: ScopeAccess, group: str) -> int:
+        key, now = (access.scope, group.lower()), self._session.clock()
+        self._groups.pop(key, None)
+        path = f"{access.scope.api_path}/actions/runner-groups"
+        for name, number in self._session.listing(path, access, "runner_groups", _group):
+            self._groups[access.scope, name] = (number, now)
+            if name == key[1]:
+                return number
+        raise UpstreamRefused(f"RunnerGroup: {access.scope} has no runner group of that name")
 
     def _call(self, method: str, what: str, access: ScopeAccess, json: Mapping[str, object] | None = None) -> Response:
         return self._session.call(method, f"{access.scope.api_path}/actions/{what}", access, json=json)

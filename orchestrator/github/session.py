@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from requests.utils import parse_header_links
 
-from orchestrator.errors import GitHubRefused, TransientError
+from orchestrator.errors import GitHubRefused, TransientError, UpstreamError
 from orchestrator.github.app_token import what_to_look_at
 from orchestrator.github.client import GitHubClient, Response, array, expecting
 from orchestrator.github.credentials import Credential
@@ -115,8 +115,7 @@ class GitHubSession:
         try:
             return call(authorization)
         except GitHubRefused as error:
-            again = error.status == HTTPStatus.UNAUTHORIZED and self._credential.rejected(access, authorization, error)
-            if last_try or not again:
+            if last_try or not self._credential.rejected(access, authorization, error):
                 raise _explained(error, access) from None
         return self._authorized(access, call, last_try=True)
 
@@ -233,15 +232,18 @@ def _next_link(response: Response) -> str | None:
     return next((link["url"] for link in links if link.get("rel") == "next"), None)
 
 
-def _explained(error: GitHubRefused, access: ScopeAccess | None) -> GitHubRefused:
-    """Add what an operator should look at."""
+def _explained(error: GitHubRefused, access: ScopeAccess | None) -> UpstreamError:
+    """Add what an operator should look at.
+
+    A 401 is not final: in an outage GitHub answers 401 to good tokens as well.
+    """
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        hint = "has GithubToken expired?" if access is not None else what_to_look_at(error)
+        return TransientError(f"{error}: {hint}")
     if access is None:
-        unbelieved = error.status == HTTPStatus.UNAUTHORIZED
-        return GitHubRefused(f"{error}: {what_to_look_at(error)}", error.status) if unbelieved else error
+        return error
     hints: dict[int, str] = {
-        HTTPStatus.UNAUTHORIZED: "has GithubToken expired?",
-        HTTPStatus.FORBIDDEN: f"may the credentials do that for {access.scope}?",
-        HTTPStatus.NOT_FOUND: f"may the credentials see that of {access.scope}?",
+        HTTPStatus.FORBIDDEN: f": may the credentials do that for {access.scope}?",
+        HTTPStatus.NOT_FOUND: f": may the credentials see that of {access.scope}?",
     }
-    hint = hints.get(error.status)
-    return GitHubRefused(f"{error}: {hint}" if hint else str(error), error.status)
+    return GitHubRefused(f"{error}{hints.get(error.status, '')}", error.status)

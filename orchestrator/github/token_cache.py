@@ -1,5 +1,6 @@
 """Tokens that expire, kept until well before they do."""
 
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Hashable
@@ -13,6 +14,8 @@ from orchestrator.github.client import expecting
 
 # A token with no more time left than this is not handed out.
 SHORTEST_TIME_LEFT = timedelta(minutes=5)
+# What a header, and the runner's image, take for a secret.
+_SECRET = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,19 @@ class ExpiringToken:
         """
         with expecting("GitHub's answer holds no token"):
             expires_at = datetime.fromisoformat(answer["expires_at"])
-            return cls(str(answer["token"]), expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))
+            return cls(secret(answer["token"]), expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))
+
+
+def secret(value: Any) -> str:
+    """Return a secret of GitHub's as text.
+
+    Raises:
+        ValueError: It is not printable ASCII without blanks, so neither a header nor a runner takes it.
+        TypeError: It is not text.
+    """
+    if _SECRET.fullmatch(value) is None:
+        raise ValueError
+    return str(value)
 
 
 class TokenCache[K: Hashable]:

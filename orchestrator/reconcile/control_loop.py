@@ -67,12 +67,12 @@ class ControlLoop:
         """
         with about(**{"pass": "control loop"}):
             now = self._clock()
-            tasks = self._tasks_at(now)
+            errors: list[Exception] = []
+            tasks = self._tasks_at(now, errors)
             steps: list[Callable[[], None]] = [lambda: self._redeliver(tasks or (), now)]
             if tasks is not None:
                 steps.append(lambda: self._reconcile(tasks, now))
             steps += [lambda: self._watch_boundary(tasks or (), now), self._report_given_up]
-            errors: list[Exception] = []
             for step in steps:
                 try:
                     step()
@@ -81,14 +81,16 @@ class ControlLoop:
         if errors:
             raise ExceptionGroup("a pass was not completed", errors)
 
-    def _tasks_at(self, now: datetime) -> Sequence[TaskState] | None:
-        """Return the tasks, each once; None if Batch does not list them."""
+    def _tasks_at(self, now: datetime, errors: list[Exception]) -> Sequence[TaskState] | None:
+        """Return the tasks, each once; None if Batch does not list them. An unexpected error is put to the others."""
         try:
             # A task that changes its state while it is listed is seen twice; the later state counts.
             return list({task.key: task for task in self._list_tasks(self._pools, now)}.values())
         except UpstreamError as error:
             log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
-            return None
+        except Exception as error:  # noqa: BLE001 - see `run`
+            errors.append(error)
+        return None
 
     def _report_given_up(self) -> None:
         try:

@@ -221,7 +221,8 @@ class Reconciler:
             known_event = known_events.get(repository)
             if repository in chosen:
                 installation = known_event.installation_id if known_event else None
-                events = self._queued_jobs(repository, installation or installed.get(repository))
+                # What GitHub says now counts before a task's notes: an App that is installed again has a new id.
+                events = self._queued_jobs(repository, installed.get(repository) or installation)
                 looks.append(_Look(repository, known_event, events))
             elif known_event is not None:
                 current.leave_open(repository, known_event)

@@ -1,12 +1,13 @@
 """Redelivery of failed webhook deliveries: GitHub does not redeliver by itself.
 
-Nothing is remembered between passes. GitHub lists every attempt under the event's guid, so the list itself says whether
-an attempt has succeeded since, how many there were, and when.
+Nothing is remembered between passes but which webhooks are gone. GitHub lists every attempt under the event's guid, so
+the list itself says whether an attempt has succeeded since, how many there were, and when.
 """
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Protocol
 
 from orchestrator.errors import GitHubRefused, UpstreamError
@@ -24,6 +25,8 @@ PAUSES = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 LOOK_BACK = timedelta(hours=6)
 # How many deliveries one pass sends again, over all webhooks.
 REDELIVERIES_PER_PASS = 50
+# A webhook that is gone is not asked for again within this time; tasks name it for a day.
+GONE_FOR = timedelta(hours=1)
 # The actions of `workflow_job` that the orchestrator acts on.
 EVENT_ACTIONS = ("queued", "completed")
 
@@ -76,6 +79,8 @@ class Redelivery:
     def __init__(self, deliveries: Deliveries, *, app: bool) -> None:
         self._deliveries = deliveries
         self._app = app
+        # When each webhook was last found to be gone.
+        self._gone: dict[str, datetime] = {}
 
     def run(self, tasks: Iterable[TaskState], now: datetime) -> None:
         """Make one pass; what fails is reported, and tried again by the next.
@@ -85,13 +90,18 @@ class Redelivery:
             now: the time.
         """
         left = REDELIVERIES_PER_PASS
+        self._gone = {hook: since for hook, since in self._gone.items() if now - since < GONE_FOR}
         for hook in self._hooks(tasks):
+            if hook in self._gone:
+                continue
             with about(**{"pass": "redelivery"}, hook=hook):
                 try:
                     for delivery in due(self._deliveries.since(hook, now - LOOK_BACK), now)[:left]:
                         left -= 1
                         self._redeliver(hook, delivery)
                 except GitHubRefused as error:
+                    if error.status == HTTPStatus.NOT_FOUND:
+                        self._gone[hook] = now
                     log(logging.INFO, result=Result.SKIPPED, reason=str(error))
                 except UpstreamError as error:
                     log(logging.WARNING, result=Result.SKIPPED, reason=str(error))

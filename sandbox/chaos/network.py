@@ -18,6 +18,7 @@ import urllib3.connectionpool
 from aiohttp import web
 from urllib3.exceptions import NewConnectionError
 
+from orchestrator import bounded_http
 from sandbox.chaos.threads import current_worker
 from sandbox.chaos.virtual_time import VirtualLoop
 
@@ -102,7 +103,10 @@ class Network:
             def is_connected(self) -> bool:
                 return self.sock is not None and not cast(_Line, self.sock).readable
 
-        with mock.patch.object(urllib3.connectionpool.HTTPConnectionPool, "ConnectionCls", Connection):
+        with (
+            mock.patch.object(urllib3.connectionpool.HTTPConnectionPool, "ConnectionCls", Connection),
+            mock.patch.object(bounded_http, "monotonic", self.loop.time),
+        ):
             yield
 
 
@@ -135,13 +139,18 @@ class _Line:
         """Limit the waits."""
         self._timeout = seconds
 
+    def gettimeout(self) -> float | None:
+        """Return the limit."""
+        return self._timeout
+
     def sendall(self, data: bytes) -> None:
         """Take bytes; they leave when the client waits for an answer."""
         self._outgoing += data
 
-    def makefile(self, _mode: str, *_arguments: object, **_options: object) -> io.BufferedReader:
+    def makefile(self, _mode: str, *, buffering: int = -1) -> io.RawIOBase | io.BufferedReader:
         """Return the stream that the answer is read from."""
-        return io.BufferedReader(_Answer(self))
+        answer = _Answer(self)
+        return answer if buffering == 0 else io.BufferedReader(answer)
 
     def close(self) -> None:
         """Hang up."""

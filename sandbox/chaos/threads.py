@@ -122,6 +122,21 @@ class Worker(greenlet.greenlet):
             self.switch()
 
 
+class Done[T](Future[T]):
+    """What a worker's work will have led to. Another worker that waits for it gives its turn back."""
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return it.
+
+        Raises:
+            TimeoutError: It is not there in time.
+        """
+        waiting = not self.done() and isinstance(greenlet.getcurrent(), Worker)
+        if waiting and not current_worker().wait(lambda resume: self.add_done_callback(lambda _: resume()), timeout):
+            raise TimeoutError
+        return super().result(0)
+
+
 class Threads(Executor):
     """Makes what code needs to do several things at once, on virtual time: workers, locks and timers.
 
@@ -144,7 +159,7 @@ class Threads(Executor):
 
     def submit[**P, T](self, action: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run an action in a worker of its own."""
-        done: Future[T] = Future()
+        done = Done[T]()
         self._number += 1
         worker = Worker(self, self._number, lambda: action(*args, **kwargs), done)
         self.working.add(worker)
@@ -160,6 +175,7 @@ class Threads(Executor):
             start_timer=self.later,
             upstream_threads=self,
             queue_threads=self,
+            hook_range_threads=self,
         )
 
     def lock(self) -> "Lock":

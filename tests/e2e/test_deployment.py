@@ -140,7 +140,10 @@ def test_github_down(deployment: Deployment) -> None:
 
 def test_given_up_and_revived(deployment: Deployment) -> None:
     """A request that cannot be served is put aside with an alert; an operator's one call puts it back."""
-    deployment.github.faults.add(Fault("status", REGISTRATION, status=503), Fault("status", REGISTRATION, status=422))
+    deployment.github.faults.add(
+        Fault("status", REGISTRATION, status=503),
+        Fault("status", REGISTRATION, status=422, body='{"message": "no"}'),
+    )
     deployment.github.queue_job(REPOSITORY, ("self-hosted",))
     until(lambda: answers(deployment))
     deployment.skip(30)
@@ -368,7 +371,7 @@ def test_misconfigured() -> None:
 def test_no_secret_in_any_log(deployment: Deployment) -> None:
     """Neither keys nor tokens nor signatures are logged, whether all goes well or not."""
     deployment.github.faults.add(Fault("status", REGISTRATION, status=500))
-    deployment.batch.faults.add(Fault("status", ADD_TASK, status=400, body="{}"))
+    deployment.batch.faults.add(Fault("status", ADD_TASK, status=400, body='{"code": "InvalidPropertyValue"}'))
     for _ in range(3):
         deployment.github.queue_job(REPOSITORY, ("self-hosted",))
     until(lambda: len(answers(deployment)) == 3)

@@ -132,6 +132,15 @@ def test_trouble(batch: Batch, pools: PoolClient, call: str) -> None:
         getattr(pools, call)("linux")
 
 
+@pytest.mark.parametrize("body", ["[]", '{"id": "x"}', '{"commonEnvironmentSettings": [7]}', "<html>", ""])
+def test_a_note_of_another_shape(batch: Batch, pools: PoolClient, body: str) -> None:
+    """A note that cannot be read is trouble that may pass."""
+    headers = {"Content-Type": "application/json;odata=minimalmetadata"}
+    batch.faults.add(Fault("status", status=200, body=body, headers=headers))
+    with pytest.raises(TransientError, match="read a note"):
+        pools.read_note("linux")
+
+
 def test_trouble_with_notes(batch: Batch, pools: PoolClient) -> None:
     """A note that cannot be written or taken away is trouble, and not a no."""
     batch.faults.add(Fault("status", "POST /jobs", status=503), Fault("status", "DELETE *", status=503))

@@ -3,10 +3,18 @@
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceNotFoundError,
+)
+from azure.identity import CredentialUnavailableError
 from azure.storage.queue import QueueClient
 
 from orchestrator.azure.request_queue import POISON, REQUESTS, RequestQueue
@@ -19,6 +27,8 @@ from sandbox.server import Server
 from sandbox.storage_queue import QueueService
 from tests.builders import queued_job
 from tests.fakes import ManualClock
+
+XML = {"Content-Type": "application/xml"}
 
 
 @pytest.fixture
@@ -164,6 +174,49 @@ class TestRequestQueue:
             queue.retry_later(request())
         assert "acme" not in str(caught.value)
 
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            Fault("status", status=200), Fault("status", status=204), Fault("status", status=201),
+            Fault("status", status=201, body="<html>a proxy's page</html>", headers=XML),
+            Fault("status", status=201, body="{}", headers={"Content-Type": "application/json"}),
+            Fault("status", status=201, body="<QueueMessagesList></QueueMessagesList>", headers=XML),
+            Fault("status", status=302, headers={"Location": "/elsewhere"}),
+            Fault("cut", status=201, body="<", headers=XML),
+        ],
+    )  # fmt: skip
+    def test_an_odd_answer(self, connection: str, service: QueueService, fault: Fault) -> None:
+        """An answer that is not the queue's own is transient trouble."""
+        queue = queue_of(connection)
+        queue.retry_later(request())
+        service.faults.add(replace(fault))
+        with pytest.raises(TransientError, match=REQUESTS):
+            queue.retry_later(request())
+
+    def test_an_answer_without_end(
+        self, connection: str, service: QueueService, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An answer that comes byte by byte is given up in time."""
+        monkeypatch.setattr("orchestrator.azure.request_queue.TOTAL_TIMEOUT", 0.2)
+        service.faults.add(Fault("trickle", seconds=0.02))
+        with pytest.raises(TransientError, match="does not do its part"):
+            queue_of(connection).retry_later(request())
+
+    @pytest.mark.parametrize(
+        "error", [ClientAuthenticationError("no identity"), CredentialUnavailableError(message="no identity")]
+    )
+    def test_no_token(self, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+        """While the identity gives no token the trouble is transient, as with any other of the queue's."""
+
+        class NoToken:
+            def get_token(self, *_scopes: str, **_options: object) -> AccessToken:
+                raise error
+
+        monkeypatch.setattr("orchestrator.azure.request_queue.identity", lambda _client_id: NoToken())
+        queue = RequestQueue(QueueStorage.from_environment({"AzureWebJobsStorage__accountName": "acct"}))
+        with pytest.raises(TransientError, match="the queue runner-requests does not do its part"):
+            queue.retry_later(request())
+
     def test_given_up_and_revived(self, connection: str, service: QueueService, clock: ManualClock) -> None:
         """What was given up stays until it is revived; it then starts anew at once, and foreign messages stay."""
         queue = queue_of(connection)
@@ -181,6 +234,15 @@ class TestRequestQueue:
         found = [RunnerRequest.parse(base64.b64decode(m.content)) for m in reader.receive_messages()]
         assert found == [given_up.reset()] * 2
         assert len(service.texts(POISON)) == 1
+
+    def test_a_revival_has_an_end(self, connection: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One revival looks at so many dead letters and no more; the next one at those that are left."""
+        for bound in ("MOST_REVIVED", "PAGE_SIZE"):
+            monkeypatch.setattr(f"orchestrator.azure.request_queue.{bound}", 2)
+        queue = queue_of(connection)
+        for _ in range(3):
+            queue.dead_letter(request().model_dump_json().encode(), "Batch refused")
+        assert [queue.revive(), queue.revive()] == [(2, 0), (1, 0)]
 
     def test_unexplained(self, connection: str, service: QueueService, clock: ManualClock) -> None:
         """What the host put aside by itself is told of once, and then stands there with a reason like the others."""

@@ -11,6 +11,7 @@ from azure.core.credentials import AccessToken, AzureNamedKeyCredential
 from azure.core.exceptions import ClientAuthenticationError
 
 from orchestrator.azure.batch_jobs import job_id
+from orchestrator.azure.paging import MOST_PAGES
 from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import TransientError, UpstreamRefused
@@ -23,6 +24,7 @@ from tests.waiting import until
 
 JOB = job_id("linux", "acme", "normal")
 ADD = f"POST /jobs/{JOB}/tasks"
+JSON = {"Content-Type": "application/json;odata=minimalmetadata"}
 
 
 class TestAdd:
@@ -130,10 +132,21 @@ class TestAdd:
             (Fault("status", status=429, headers={"Retry-After": "soon"}), None),
             (Fault("status", status=408), None),
             (Fault("drop", times=2), None),
+            (Fault("status", status=404), None),
+            (Fault("status", status=400, body="<html>a proxy's page</html>"), None),
+            (Fault("status", status=403, body="<html>a proxy's page</html>"), None),
+            (Fault("status", status=407, body='{"error": "no"}'), None),
+            (Fault("status", status=400, body='{"code": {"a": 1}, "message": 7}', headers=JSON), None),
+            (Fault("status", status=200, body="<html>a proxy's page</html>"), None),
+            (Fault("status", status=202), None),
+            (Fault("status", status=204), None),
+            (Fault("status", status=301, headers={"Location": "/elsewhere"}), None),
+            (Fault("status", status=307, headers={"Location": "/elsewhere"}), None),
+            (Fault("cut", status=201, headers=JSON, body="{"), None),
         ],
     )
     def test_transient(self, batch: Batch, tasks: RunnerTasks, fault: Fault, wait: float | None) -> None:
-        """5xx, throttling and broken connections may pass; only a broken connection is tried a second time."""
+        """What is not Batch's own refusal may pass; only a broken connection is tried a second time."""
         batch.faults.add(fault)
         with pytest.raises(TransientError) as caught:
             tasks.add(task())
@@ -144,6 +157,14 @@ class TestAdd:
         """An answer that does not come in time is transient trouble, and not tried again at once."""
         batch.faults.add(Fault("latency", seconds=1))
         tasks = RunnerTasks(batch_url, batch_key, read_timeout=0.2)
+        with pytest.raises(TransientError, match="does not answer"):
+            tasks.add(task())
+        assert batch.faults.hits == 1
+
+    def test_an_answer_without_end(self, batch: Batch, batch_url: str, batch_key: AzureNamedKeyCredential) -> None:
+        """An answer that comes byte by byte is given up in time, and not tried again at once."""
+        batch.faults.add(Fault("trickle", seconds=0.02))
+        tasks = RunnerTasks(batch_url, batch_key, total_timeout=0.2)
         with pytest.raises(TransientError, match="does not answer"):
             tasks.add(task())
         assert batch.faults.hits == 1
@@ -166,7 +187,7 @@ class TestAdd:
 
     @pytest.mark.parametrize("changes", [{"pool": "plain"}, {"pool": "windows", "os": "linux"}])
     def test_what_does_not_fit_the_pool(self, tasks: RunnerTasks, changes: dict[str, str]) -> None:
-        """What Batch refuses for good is permanent trouble with Batch's own words, and without the environment."""
+        """What Batch itself refuses is permanent trouble with Batch's own words, and without the environment."""
         with pytest.raises(UpstreamRefused, match="400 InvalidPropertyValue") as caught:
             tasks.add(task(**changes))
         assert "s3cret" not in str(caught.value)
@@ -178,9 +199,6 @@ class TestAdd:
             tasks.add(task())
         with pytest.raises(TransientError, match="create a job"):
             tasks.add(task())
-
-
-JSON = {"Content-Type": "application/json;odata=minimalmetadata"}
 
 
 class TestState:
@@ -309,6 +327,29 @@ class TestListed:
         for _ in range(2):
             with pytest.raises(TransientError, match=what):
                 ask(tasks)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "<html>a proxy's page</html>", "", "[", "null", "7", "[]", '{"value": null}', '{"value": 7}',
+            '{"value": [7]}', '{"value": [{"id": "runner-1-1", "creationTime": "soon"}]}', '{"value": ' + "[" * 200_000,
+        ],
+    )  # fmt: skip
+    def test_a_list_of_another_shape(self, batch: Batch, tasks: RunnerTasks, body: str) -> None:
+        """A list that is not Batch's is transient trouble."""
+        tasks.add(task(pool="still"))
+        batch.faults.add(Fault("status", "GET */tasks", status=200, body=body, headers=JSON))
+        with pytest.raises(TransientError, match="list the tasks"):
+            list(tasks.listed(["still"], datetime.now(UTC)))
+
+    def test_a_list_without_end(self, batch: Batch, batch_url: str, tasks: RunnerTasks) -> None:
+        """A list whose next page is itself ends with an error."""
+        link = f"{batch_url}/jobs/{JOB}/tasks?api-version=2025-06-01"
+        body = json.dumps({"value": [], "odata.nextLink": link})
+        batch.faults.add(Fault("status", status=200, body=body, headers=JSON, times=None))
+        with pytest.raises(TransientError, match="has no end"):
+            list(tasks.listed(["still"], datetime.now(UTC)))
+        assert batch.faults.hits == MOST_PAGES + 1
 
     def test_notes_of_somebody_else(self, tasks: RunnerTasks) -> None:
         """A task whose notes cannot be read is listed without them."""

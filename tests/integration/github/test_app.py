@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import TransientError, UpstreamRefused
+from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.github.app import MOST_REPOSITORIES, GitHubApp
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential
@@ -153,7 +153,7 @@ class TestInstallations:
 
     def test_wrong_key(self, client: GitHubClient, app_keys: tuple[str, str]) -> None:
         """An App that GitHub does not know is an error that shows nothing of the key."""
-        with pytest.raises(UpstreamRefused) as caught:
+        with pytest.raises(GitHubRefused) as caught:
             GitHubApp(GitHubSession(client, AppCredential(client, "4711", app_keys[0]))).repositories()
         assert "eyJ" not in str(caught.value)
 

@@ -9,7 +9,7 @@ from typing import Any
 import jwt
 import pytest
 
-from orchestrator.errors import GitHubRefused, UpstreamRefused
+from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.github.app import GitHubApp
 from orchestrator.github.app_token import JWT_USED
 from orchestrator.github.client import GitHubClient
@@ -116,7 +116,7 @@ def test_a_date_that_does_not_help(
     """If the corrected token is refused as well, that is an error that names the clock, and no loop."""
     fault = Fault("status", times=None, status=401, body=UNBELIEVED, headers={"Date": date})
     github.faults.add(fault)
-    with pytest.raises(UpstreamRefused, match="is this machine's clock right"):
+    with pytest.raises(TransientError, match="is this machine's clock right"):
         WAYS[way](credential, app)
     assert github.faults.hits == 2
 
@@ -139,7 +139,7 @@ def test_nothing_to_correct(
 ) -> None:
     """Without a date that differs, or if the clock is not blamed, a refusal is final and names what to check."""
     github.faults.add(Fault("status", times=None, status=401, body=body, headers=headers))
-    with pytest.raises(UpstreamRefused, match=hint):
+    with pytest.raises(TransientError, match=hint):
         WAYS[way](credential, app)
     assert github.faults.hits == 1
 

@@ -237,7 +237,7 @@ class TestBudget:
         now[0] -= 7200
         assert installed.repositories() == {}
 
-    @pytest.mark.parametrize("status", [301, 302, 307, 308])
+    @pytest.mark.parametrize("status", [301, 302, 303])
     def test_redirected(self, github: GitHub, runners: Runners, status: int) -> None:
         """A change that GitHub redirects was not made, and does not count as made."""
         github.faults.add(Fault("status", status=status, headers={"Location": f"{github.url}/x"}, body="{}"))
@@ -245,11 +245,35 @@ class TestBudget:
             runners.remove(ORGANIZATION, 7)
         assert len(github.recorder.calls) == 1
 
-    def test_renamed(self, github: GitHub, runners: Runners) -> None:
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_renamed(self, github: GitHub, runners: Runners, status: int) -> None:
         """A question about a scope that was renamed is asked where it is now."""
         register(github, 1)
-        github.faults.add(Fault("status", status=301, headers={"Location": f"{github.url}{LISTING}"}))
+        github.faults.add(Fault("status", status=status, headers={"Location": f"{github.url}{LISTING}"}))
         assert len(runners.listed(ScopeAccess(Scope("organization", "old"), None))) == 1
+
+    @pytest.mark.parametrize("status", [307, 308])
+    def test_change_in_a_renamed_scope(self, github: GitHub, github_url: str, status: int) -> None:
+        """A change is made once more, as it was, where GitHub says that the scope is now."""
+        path = "/orgs/acme/actions/runners/generate-jitconfig"
+        github.faults.add(Fault("status", status=status, headers={"Location": f"{github.url}{path}"}))
+        runners = Runners(GitHubSession(GitHubClient(github_url), PersonalToken("ghp_sandbox")))
+        config = runners.jit_config(ScopeAccess(Scope("organization", "old"), None), "r-1", ["self-hosted"], None)
+        assert [runner.id for runner in github.runners] == [config.runner_id]
+
+    @pytest.mark.parametrize("location", ["http://127.0.0.2:1/x", "https://127.0.0.1/x", "http://[", ""])
+    def test_redirected_elsewhere(self, github: GitHub, runners: Runners, location: str) -> None:
+        """The credential is shown to no other host, and what such a host says is not believed."""
+        github.faults.add(Fault("status", status=301, headers={"Location": location}, times=None))
+        with pytest.raises(TransientError, match="GitHub"):
+            runners.listed(ORGANIZATION)
+
+    def test_redirected_without_end(self, github: GitHub, runners: Runners) -> None:
+        """A loop of redirects ends."""
+        github.faults.add(Fault("status", status=301, headers={"Location": f"{github.url}{LISTING}"}, times=None))
+        with pytest.raises(TransientError, match="again and again"):
+            runners.listed(ORGANIZATION)
+        assert github.faults.hits == 4
 
 
 class TestRevoked:
@@ -262,7 +286,7 @@ class TestRevoked:
         client = GitHubClient(github_url)
         runners = Runners(GitHubSession(client, AppCredential(client, str(app.id), app_keys[0])))
         register(github, 150)
-        github.faults.add(Fault("status", f"GET {LISTING}", skip=1, status=401))
+        github.faults.add(Fault("status", f"GET {LISTING}", skip=1, status=401, body='{"message": "Bad"}'))
         assert len(runners.listed(ORGANIZATION)) == 150
         assert [call for call in github.recorder.calls if "access_tokens" in call].__len__() == 2
 
@@ -283,6 +307,6 @@ class TestRevoked:
         """One of somebody's that has expired is an error that shows nothing of it."""
         github.add_token("ghp_old", expires_at=1)
         runners = Runners(GitHubSession(GitHubClient(github_url), PersonalToken("ghp_old")))
-        with pytest.raises(GitHubRefused, match="expired") as caught:
+        with pytest.raises(TransientError, match="expired") as caught:
             runners.listed(ORGANIZATION)
         assert "ghp_old" not in str(caught.value)

@@ -289,7 +289,7 @@ class TestIsQueued:
 
     def test_refused(self, github: GitHub, jobs: WorkflowJobs) -> None:
         """Another refusal is reported as it is."""
-        github.faults.add(Fault("status", status=451))
+        github.faults.add(Fault("status", status=451, body='{"message": "no"}'))
         with pytest.raises(GitHubRefused, match="451"):
             jobs.is_queued(event_of(github.queue_job(REPOSITORY, LABELS)))
 

@@ -1,12 +1,13 @@
 """The ids of Batch jobs, and the list of those that are known."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from azure.batch.models import BatchJob
+from azure.core.paging import ItemPaged
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,10 +65,13 @@ def test_what_looks_alike(one: tuple[str, str], other: tuple[str, str]) -> None:
 class FakeClient:
     """The SDK, as far as it lists jobs."""
 
-    def list_jobs(self, **_options: object) -> Iterator[BatchJob]:
-        """Yield a pool's job, and one that makes a pool of its own."""
-        yield BatchJob({"id": "github-runner-x", "poolInfo": {"poolId": "Linux"}})
-        yield BatchJob({"id": "github-runner-auto", "poolInfo": {"autoPoolSpecification": {}}})
+    def list_jobs(self, **_options: object) -> ItemPaged[BatchJob]:
+        """Return a pool's job, and one that makes a pool of its own."""
+        found = [
+            BatchJob({"id": "github-runner-x", "poolInfo": {"poolId": "Linux"}}),
+            BatchJob({"id": "github-runner-auto", "poolInfo": {"autoPoolSpecification": {}}}),
+        ]
+        return ItemPaged(lambda _token: found, lambda page: (None, iter(page)))
 
 
 def test_a_job_without_a_pool() -> None:

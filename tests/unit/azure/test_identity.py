@@ -1,11 +1,17 @@
 """Which credential the function signs in with."""
 
+import asyncio
+
 import pytest
+from aiohttp import web
 from azure.core.credentials import AzureNamedKeyCredential
-from azure.identity import DefaultAzureCredential
+from azure.core.exceptions import AzureError
+from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 from pydantic import SecretStr
 
 from orchestrator.azure.identity import batch_credential, identity
+from orchestrator.azure.transport import bounded
+from sandbox.server import Server
 
 
 def test_a_key_wins() -> None:
@@ -24,7 +30,7 @@ def test_without_a_key() -> None:
 class Recorder:
     """Stands in for the SDK's credential, and keeps what it was made with."""
 
-    def __init__(self, **options: str) -> None:
+    def __init__(self, **options: object) -> None:
         self.options = options
 
 
@@ -36,4 +42,28 @@ def test_which_identity(monkeypatch: pytest.MonkeyPatch, client_id: str | None, 
     monkeypatch.setattr("azure.identity.DefaultAzureCredential", Recorder)
     credential = identity(client_id)
     assert isinstance(credential, Recorder)
-    assert credential.options == options
+    bounds = {"retry_total": 0, "permit_redirects": False}
+    assert credential.options == options | bounds | {"transport": credential.options["transport"]}
+
+
+def test_an_identity_endpoint_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint that gives its token byte by byte is given up in time, and asked once."""
+    asked: list[str] = []
+
+    async def trickle(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b" ")
+            await asyncio.sleep(0.02)
+
+    application = web.Application()
+    application.router.add_get("/token", trickle)
+    with Server(application) as server:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{server.url}/token")
+        monkeypatch.setenv("IDENTITY_HEADER", "secret")
+        credential = ManagedIdentityCredential(**bounded(1, 1, 0.2))
+        with pytest.raises(AzureError):
+            credential.get_token("https://batch.core.windows.net/.default")
+    assert asked == ["/token"]

@@ -62,13 +62,14 @@ def test_last_good_list_is_kept(caplog: pytest.LogCaptureFixture) -> None:
     meta.answer = TransientError("GitHub is not reachable")
     ranges = meta.ranges()
     ranges.refresh()
-    assert ranges.networks == SHIPPED_HOOK_RANGES
+    assert (ranges.networks, ranges.trouble) == (SHIPPED_HOOK_RANGES, "GitHub is not reachable")
     assert 'shipped with the release is used on", "reason": "GitHub is not reachable"' in caplog.text
     before = ranges.stale
     meta.clock.advance(RETRY_AFTER)
     assert (before, ranges.stale) == (False, True)
     meta.answer = PublishedRanges(NEW, None)
     ranges.refresh()
+    assert ranges.trouble is None
     meta.clock.advance(FRESH_FOR)
     meta.answer = TransientError("again")
     ranges.refresh()

@@ -15,7 +15,7 @@ from orchestrator.config.profiles import Profile
 from orchestrator.delivery.answer import Answer, misconfigured
 from orchestrator.delivery.hook_ranges import HookRanges, PublishedRanges
 from orchestrator.delivery.receiver import START_DEADLINE, DeliveryReceiver
-from orchestrator.delivery.source_check import SourceCheck
+from orchestrator.delivery.source_check import REFRESH_DEADLINE, SourceCheck
 from orchestrator.errors import SettingsError, TransientError, UpstreamRefused
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.jobs.request import RunnerRequest
@@ -29,7 +29,9 @@ from tests.logs import lines
 class Received:
     """A receiver, and what lies behind it: it does as told, and counts."""
 
-    def __init__(self, *, start_deadline: float = START_DEADLINE, **changes: str) -> None:
+    def __init__(
+        self, *, start_deadline: float = START_DEADLINE, refresh_deadline: float = REFRESH_DEADLINE, **changes: str
+    ) -> None:
         self.trouble: Exception | None = None
         self.outcome: Callable[[str, Profile], Outcome] = functools.partial(Outcome, Result.CREATED)
         self.queue_trouble: Exception | None = None
@@ -37,12 +39,16 @@ class Received:
         self.kept: list[tuple[int, str, float | None]] = []
         self.meta_asked = 0
         self.meta_answered = threading.Event()
+        self.meta_stuck: threading.Event | None = None
+        self.meta_trouble: Exception | None = None
         self.hooks = "203.0.113.0/24"
         self.ranges = HookRanges(self.meta)
         self.stuck: threading.Event | None = None
         configured, runtime = settings(**changes), Runtime()
         self.receiver = DeliveryReceiver(
-            configured, SourceCheck(configured, self.ranges, runtime.upstream_threads), self.handle, self.retry_later,
+            configured,
+            SourceCheck(configured, self.ranges, runtime.hook_range_threads, deadline=refresh_deadline),
+            self.handle, self.retry_later,
             upstream_threads=runtime.upstream_threads, queue_threads=runtime.queue_threads,
             start_deadline=start_deadline,
         )  # fmt: skip
@@ -66,6 +72,10 @@ class Received:
     def meta(self, _etag: str | None) -> PublishedRanges:
         """Answer as GitHub's /meta."""
         self.meta_asked += 1
+        if self.meta_stuck:
+            self.meta_stuck.wait(60)
+        if self.meta_trouble:
+            raise self.meta_trouble
         self.meta_answered.set()
         return PublishedRanges((ipaddress.ip_network(self.hooks),), None)
 
@@ -243,6 +253,41 @@ def test_a_new_range_of_githubs() -> None:
     assert received.meta_asked == 1
 
 
+def test_meta_hangs(stuck: threading.Event) -> None:
+    """While GitHub's /meta hangs it is asked once, and only a delivery from an unknown address waits, for a while."""
+    received = Received(refresh_deadline=0.05)
+    received.meta_stuck = stuck
+    assert [received.receive().status for _ in range(40)] == [201] * 40
+    answer = received.receive(x_forwarded_for="203.0.113.9:1")
+    assert (answer.status, answer.body["result"]) == (503, "failed")
+    assert answer.body["reason"] == (
+        "the caller's address is in none of GitHub's known ranges, and the current ones could not be read: "
+        "there is no answer yet"
+    )
+    assert received.receive(x_forwarded_for="203.0.113.9:1", secret="forged").status == 403
+    assert received.meta_asked == 1
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        (TransientError("GitHub answered 503 to GET /meta"), "GitHub answered 503 to GET /meta"),
+        (KeyError("oops"), "an unexpected error: see the log"),
+    ],
+)
+def test_meta_fails(trouble: Exception, reason: str) -> None:
+    """A delivery that may be GitHub's is not refused for a list that could not be read: that is tried once a minute."""
+    received = Received()
+    received.meta_trouble = trouble
+    for _ in range(2):
+        answer = received.receive(x_forwarded_for="203.0.113.9:1")
+        assert (answer.status, answer.body["result"]) == (503, "failed")
+        assert str(answer.body["reason"]).endswith(f"could not be read: {reason}")
+    assert received.meta_asked == 1
+    assert received.receive(x_forwarded_for="203.0.113.9:1", secret="forged").status == 403
+    assert received.receive().status == 201
+
+
 def test_a_genuine_delivery_from_nowhere_known() -> None:
     """A genuine delivery from an address that GitHub does not publish either stays refused."""
     received = Received()
@@ -285,6 +330,38 @@ def test_what_cannot_be_kept_either(received: Received) -> None:
     assert answer.status == 503
     assert "GitHub is not reachable" in str(answer.body["reason"])
     assert "takes no message" in str(answer.body["reason"])
+
+
+@pytest.mark.parametrize("trouble", [AttributeError("'NoneType'"), IndexError(0), UpstreamRefused("no")])
+def test_a_queue_that_fails_oddly(received: Received, caplog: pytest.LogCaptureFixture, trouble: Exception) -> None:
+    """Whatever the queue raises, GitHub is answered with 503, and the delivery leaves its line in the log."""
+    caplog.set_level(logging.INFO)
+    received.trouble = TransientError("GitHub is not reachable")
+    received.queue_trouble = trouble
+    answer = received.receive()
+    assert answer.status == 503
+    assert "it could not be kept" in str(answer.body["reason"])
+    assert lines(caplog)[-1][1]["status"] == 503
+
+
+def test_a_queue_that_is_misconfigured(received: Received) -> None:
+    """A queue that app settings keep from working is answered with the setting's name."""
+    received.trouble = TransientError("GitHub is not reachable")
+    received.queue_trouble = SettingsError.of("AzureWebJobsStorage", "is not a storage connection string")
+    assert received.receive().body["result"] == "misconfigured"
+
+
+def test_nothing_escapes(received: Received, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """An error that nobody foresaw, wherever it comes from, is answered and leaves the delivery's line in the log."""
+
+    def mistaken(*_arguments: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr("orchestrator.delivery.receiver.admit", mistaken)
+    answer = received.receive()
+    assert answer == Answer(500, {"result": "failed", "reason": "an unexpected error: see the log"})
+    assert "RecursionError" in caplog.text
+    assert lines(caplog)[-1][1]["status"] == 500
 
 
 @pytest.fixture

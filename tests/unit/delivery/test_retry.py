@@ -2,19 +2,21 @@
 
 import json
 import logging
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import pytest
 
 from orchestrator.config.profiles import Profile
-from orchestrator.delivery.retry import RetryHandler
+from orchestrator.delivery.retry import TRY_DEADLINE, RetryHandler
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import OrchestratorError, SettingsError, TransientError, UpstreamRefused
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.jobs.request import MAX_ATTEMPTS, RunnerRequest
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
+from orchestrator.runtime import Runtime
 from tests.builders import queued_job, settings
 from tests.fakes import ManualClock
 from tests.logs import line
@@ -25,29 +27,40 @@ KEPT_SINCE = datetime(2026, 11, 25, 12, tzinfo=UTC)
 class Retried:
     """A handler, and what lies around it: it does as told, and remembers."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, deadline: float = TRY_DEADLINE) -> None:
         self.trouble: Exception | None = None
+        self.queue_trouble: Exception | None = None
+        self.stuck: threading.Event | None = None
         self.result: Literal[Result.CREATED, Result.EXISTS, Result.REFUSED] = Result.CREATED
         self.reason: str | None = None
         self.clock = ManualClock(KEPT_SINCE + timedelta(seconds=30))
         self.kept: list[tuple[RunnerRequest, float | None]] = []
         self.given_up: list[bytes] = []
         self.reasons: list[str] = []
-        self.handler = RetryHandler(settings(), self.handle, self.retry_later, self.dead_letter, self.clock)
+        self.handler = RetryHandler(
+            settings(), self.handle, self.retry_later, self.dead_letter,
+            clock=self.clock, threads=Runtime().upstream_threads, deadline=deadline,
+        )  # fmt: skip
 
     def handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
         """Start a runner."""
+        if self.stuck:
+            self.stuck.wait(60)
         if self.trouble:
             raise self.trouble
         return Outcome(self.result, f"runner-{event.workflow_job.id}-1", profile, self.reason)
 
     def dead_letter(self, message: bytes, reason: str) -> None:
         """Put a message aside."""
+        if self.queue_trouble:
+            raise self.queue_trouble
         self.given_up.append(message)
         self.reasons.append(reason)
 
     def retry_later(self, request: RunnerRequest, retry_after: float | None) -> float:
         """Keep a request."""
+        if self.queue_trouble:
+            raise self.queue_trouble
         self.kept.append((request, retry_after))
         return 20.4
 
@@ -160,3 +173,31 @@ def test_a_job_that_is_no_longer_served(
     assert line(caplog)[1]["reason"].startswith(reason)
     assert not retried.kept
     assert not retried.given_up
+
+
+def test_what_takes_too_long(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a try hangs in, it is over in time, and the request is kept."""
+    caplog.set_level(logging.INFO)
+    retried = Retried(deadline=0.05)
+    retried.stuck = threading.Event()
+    retried.handler.retry(message())
+    retried.stuck.set()
+    assert len(retried.kept) == 1
+    assert line(caplog)[1]["reason"] == "not done within 0.05 s"
+
+
+def test_a_time_out_of_the_work(retried: Retried, caplog: pytest.LogCaptureFixture) -> None:
+    """A time-out that the work itself raises is not taken for the end of its time."""
+    retried.trouble = TimeoutError("a socket's")
+    retried.handler.retry(message())
+    assert len(retried.kept) == 1
+    assert "a socket's" in caplog.text
+
+
+@pytest.mark.parametrize("trouble", [TransientError("Batch does not answer"), UpstreamRefused("no")])
+@pytest.mark.parametrize("queue_trouble", [TransientError("the queue does not do its part: 503"), AttributeError("x")])
+def test_the_queue_fails(retried: Retried, trouble: Exception, queue_trouble: Exception) -> None:
+    """Whatever the queue raises, the host is told that another try may help, and shows the message again."""
+    retried.trouble, retried.queue_trouble = trouble, queue_trouble
+    with pytest.raises(TransientError, match="the queue does not do its part"):
+        retried.handler.retry(message())

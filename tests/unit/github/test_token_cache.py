@@ -115,6 +115,13 @@ def test_read(moment: str) -> None:
     assert ExpiringToken.read({"token": "t", "expires_at": moment}) == ExpiringToken("t", START + timedelta(hours=1))
 
 
+@pytest.mark.parametrize("token", [None, "", "two\nlines", "line end\n", "a b", "ü", 7, ["t"]])
+def test_read_what_is_no_token(token: object) -> None:
+    """What neither a header nor a runner takes for a token is transient trouble, and reaches no runner."""
+    with pytest.raises(TransientError, match="no token"):
+        ExpiringToken.read({"token": token, "expires_at": "2026-01-01T01:00:00Z"})
+
+
 @pytest.mark.parametrize("answer", [None, [], {}, {"token": "t"}, {"token": "t", "expires_at": "soon"}])
 def test_read_something_else(answer: object) -> None:
     """An answer of another shape is transient trouble."""

@@ -21,7 +21,7 @@ class FakeSteps:
 
     def __init__(self) -> None:
         self.tasks: list[TaskState] = []
-        self.tasks_error: UpstreamError | None = None
+        self.tasks_error: Exception | None = None
         self.requests: list[bytes] = []
         self.queue_error: UpstreamError | None = None
         self.step_errors: dict[str, Exception] = {}
@@ -91,6 +91,17 @@ def test_batch_does_not_answer(steps: FakeSteps, log_lines: Lines) -> None:
     assert steps.calls == [("redelivery", (), NOW), ("boundary", (), NOW)]
     fields = {"pass": "control loop", "result": "skipped", "reason": "Batch cannot list the tasks now: 503"}
     assert log_lines == [("WARNING", fields)]
+
+
+def test_a_listing_that_cannot_be_read(steps: FakeSteps, log_lines: Lines) -> None:
+    """Whatever a listing of Batch's trips over, the other steps are done, and the error is raised at the end."""
+    steps.tasks_error = TypeError("not a list")
+    steps.requests = [b"{}"]
+    with pytest.raises(ExceptionGroup) as caught:
+        steps.run_pass()
+    assert caught.value.exceptions == (steps.tasks_error,)
+    assert steps.calls == [("redelivery", (), NOW), ("boundary", (), NOW)]
+    assert [line["result"] for _, line in log_lines] == ["given up"]
 
 
 def test_the_queue_does_not_answer(steps: FakeSteps, log_lines: Lines) -> None:

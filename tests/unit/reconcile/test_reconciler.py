@@ -130,6 +130,12 @@ class TestInView:
         assert upstream.asked == [("acme/named", None), ("acme/installed", 7)]
         assert sorted(upstream.done) == ["start runner-1-1", "start runner-2-1"]
 
+    def test_an_app_that_was_installed_again(self, passes: FakePasses, upstream: FakeUpstream) -> None:
+        """The installation that GitHub names now is used, and not the one of a task's notes."""
+        upstream.installed = {"acme/app": 10}
+        passes.run(task(1, origin=Origin(event=event(1, installation={"id": 9}), profile="p")))
+        assert upstream.asked == [("acme/app", 10)]
+
     def test_no_strangers(self) -> None:
         """Accounts that may have no runners are not asked after, wherever they come from, and get none."""
         passes = FakePasses(settings(ReconcileRepositories="evil-corp/named"))

@@ -13,7 +13,15 @@ from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import GitHubRefused, TransientError, UpstreamError
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile.hook_delivery import APP_HOOK, HookDelivery
-from orchestrator.reconcile.redelivery import EVENT_ACTIONS, LOOK_BACK, PAUSES, REDELIVERIES_PER_PASS, Redelivery, due
+from orchestrator.reconcile.redelivery import (
+    EVENT_ACTIONS,
+    GONE_FOR,
+    LOOK_BACK,
+    PAUSES,
+    REDELIVERIES_PER_PASS,
+    Redelivery,
+    due,
+)
 from orchestrator.runners.notes import Origin, TaskNotes
 from orchestrator.runners.task import TaskState
 from tests.builders import queued_job
@@ -214,6 +222,16 @@ class TestRedelivery:
             level,
             {"pass": "redelivery", "result": "skipped", "hook": APP_HOOK, "reason": str(error)},
         )
+
+    def test_a_hook_that_is_gone(self, log_lines: Lines) -> None:
+        """A webhook that GitHub does not know is said once, and asked for again after an hour."""
+        deliveries = FakeDeliveries({ORG_HOOK: GitHubRefused("not found", 404), REPO_HOOK: GitHubRefused("no", 403)})
+        redelivery, tasks = Redelivery(deliveries, app=False), [delivered_by(ORG_HOOK), delivered_by(REPO_HOOK)]
+        for ago in (GONE_FOR, MINUTE, timedelta()):
+            redelivery.run(tasks, NOW - ago)
+        hooks = [hook for hook, _ in deliveries.asked]
+        assert (hooks.count(ORG_HOOK), hooks.count(REPO_HOOK)) == (2, 3)
+        assert len(log_lines) == 5
 
     def test_one_delivery_refused(self, log_lines: Lines) -> None:
         """A delivery that GitHub does not send again is reported, and does not hold up newer ones."""

@@ -1,0 +1,24 @@
+"""How every client of Azure makes its calls: within time-outs, once, and without following a redirect."""
+
+from typing import Any
+
+from azure.core.pipeline.transport import RequestsTransport
+
+from orchestrator.bounded_http import bounded_session
+
+
+def bounded(connect: float, read: float, total: float) -> dict[str, Any]:
+    """Return the options of an SDK's client that bound each of its calls.
+
+    The SDK's own retries are off: they would sleep through a delivery's deadline, for as long as the service asks.
+    Whoever makes the call repeats it. No service of these redirects; a proxy that does is not believed.
+
+    Args:
+        connect: seconds to connect.
+        read: seconds between bytes of the answer.
+        total: seconds for one answer in all.
+    """
+    transport = RequestsTransport(
+        session=bounded_session(total), session_owner=False, connection_timeout=connect, read_timeout=read
+    )
+    return {"transport": transport, "retry_total": 0, "permit_redirects": False}
