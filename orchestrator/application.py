@@ -25,9 +25,9 @@ from orchestrator.errors import SettingsError, TransientError
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.jobs.request import RunnerRequest
 from orchestrator.log import Log
+from orchestrator.quotas.rule import warnings as quota_warnings
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
-from orchestrator.runners.quota import warnings as quota_warnings
 from orchestrator.runtime import Runtime
 
 if TYPE_CHECKING:

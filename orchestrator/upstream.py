@@ -21,17 +21,17 @@ from orchestrator.github.runners import Runners
 from orchestrator.github.session import GitHubSession
 from orchestrator.github.workflow_jobs import WorkflowJobs
 from orchestrator.pool_boost import PoolBoost
+from orchestrator.quotas.control import QuotaControl
+from orchestrator.quotas.held_jobs import HeldJobs, HeldPlaces
+from orchestrator.quotas.occupancy import Occupancy
+from orchestrator.quotas.registration_share import RegistrationShare
+from orchestrator.quotas.rule import limited_pools
 from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
 from orchestrator.reconcile.reconciler import Reconciler
 from orchestrator.reconcile.redelivery import Redelivery
 from orchestrator.runners.boundary import Boundary
-from orchestrator.runners.held_jobs import HeldJobs, HeldPlaces
-from orchestrator.runners.occupancy import Occupancy
 from orchestrator.runners.provisioning import HandleJob, Provisioner
-from orchestrator.runners.quota import limited_pools
-from orchestrator.runners.quota_control import QuotaControl
-from orchestrator.runners.registration_share import RegistrationShare
 from orchestrator.runtime import Runtime
 
 

@@ -73,7 +73,7 @@ class ProfileSetting(BaseModel):
         runner_group: None for `RunnerGroup`.
         runner_version: of the runner in the image; None for `RunnerVersion`.
         repositories: globs on `owner/name`: whose jobs it serves; none for every repository's.
-        max_runners: how many of its runners may wait and run at once; None for any number. See `runners.quota`.
+        max_runners: how many of its runners may wait and run at once; None for any number. See `quotas.rule`.
     """
 
     model_config = ConfigDict(

@@ -38,7 +38,7 @@ from orchestrator.reconcile.selection import select
 from orchestrator.reconcile.view import WaitingJob
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
-from orchestrator.runners.quota_control import WithinQuota, without_quota
+from orchestrator.runners.provisioning import WithinQuota, without_quota
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import ScopeAccess
 from orchestrator.runners.task import TaskState

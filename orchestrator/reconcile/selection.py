@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from orchestrator.config.settings import Settings
+from orchestrator.quotas.rule import Quota, Slot, quotas_of, slot_of, slots_of
+from orchestrator.quotas.turns import by_turns
 from orchestrator.reconcile.action import Action, Hold, ReplaceTask, StartRunner
 from orchestrator.reconcile.plan import REPLACEMENTS_PER_PASS, STARTS_PER_PASS
 from orchestrator.reconcile.view import WaitingJob
-from orchestrator.runners.quota import Quota, Slot, quotas_of, slot_of, slots_of
 from orchestrator.runners.task import TaskState, task_id
-from orchestrator.runners.turns import by_turns
 
 
 def select(actions: Iterable[Action], tasks: Sequence[TaskState], settings: Settings, now: datetime) -> list[Action]:

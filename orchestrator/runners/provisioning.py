@@ -18,7 +18,6 @@ from orchestrator.runners.cancellation import TasksById, cancel
 from orchestrator.runners.earlier_tasks import earlier_tasks
 from orchestrator.runners.notes import Origin, TaskNotes
 from orchestrator.runners.outcome import Outcome, OutcomeResult
-from orchestrator.runners.quota_control import WithinQuota, without_quota
 from orchestrator.runners.registration import Registrar, Registration, another_name
 from orchestrator.runners.scope import ScopeAccess, runner_scope
 from orchestrator.runners.task import RunnerTask, task_id
@@ -30,6 +29,15 @@ OLD_DELIVERY_AFTER = timedelta(minutes=2)
 
 # Does what an admitted job needs: `Provisioner.handle`.
 type HandleJob = Callable[[WorkflowJobEvent, Profile], Outcome]
+
+
+# Starts a job's runner by its last argument if the quotas have room for it: `quotas.control.QuotaControl.within`.
+type WithinQuota = Callable[[WorkflowJobEvent, Profile, Callable[[], Outcome]], Outcome]
+
+
+def without_quota(_event: WorkflowJobEvent, _profile: Profile, start: Callable[[], Outcome]) -> Outcome:
+    """Start the runner."""
+    return start()
 
 
 class Tasks(TasksById, Protocol):

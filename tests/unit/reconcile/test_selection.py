@@ -23,8 +23,8 @@ from orchestrator.reconcile.selection import select
 from orchestrator.reconcile.view import WaitingJob
 from orchestrator.runners.task import TaskState
 from tests.builders import settings
+from tests.unit.quotas.builders import GPU, job_event, task_of, with_profiles
 from tests.unit.runners.fakes import NOW
-from tests.unit.runners.quota_builders import GPU, job_event, task_of, with_profiles
 
 LIMITED = with_profiles(GPU, RunnerScope="repository", MaxRunnersPerRepository="2")
 

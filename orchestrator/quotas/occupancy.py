@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from orchestrator.clock import Clock
 from orchestrator.errors import TransientError, UpstreamError
-from orchestrator.runners.quota import Quota, Slot, slots_of
+from orchestrator.quotas.rule import Quota, Slot, slots_of
 from orchestrator.runners.task import TaskState
 
 # How long the list may be used.

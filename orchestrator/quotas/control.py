@@ -6,14 +6,11 @@ from dataclasses import replace
 from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.quotas.occupancy import Occupancy
+from orchestrator.quotas.rule import Slot, quotas_of, without_effect
 from orchestrator.result import Result
-from orchestrator.runners.occupancy import Occupancy
 from orchestrator.runners.outcome import Outcome
-from orchestrator.runners.quota import Slot, quotas_of, without_effect
 from orchestrator.runners.task import task_id
-
-# Starts a job's runner by its last argument if the quotas have room for it: `QuotaControl.within`.
-type WithinQuota = Callable[[WorkflowJobEvent, Profile, Callable[[], Outcome]], Outcome]
 
 
 class QuotaControl:
@@ -74,8 +71,3 @@ class QuotaControl:
             UpstreamError: Batch does not tell.
         """
         return self._occupancy.slots()
-
-
-def without_quota(_event: WorkflowJobEvent, _profile: Profile, start: Callable[[], Outcome]) -> Outcome:
-    """Start the runner."""
-    return start()

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.runners.turns import by_turns
+from orchestrator.quotas.turns import by_turns
 
 
 def turns(items: str, **already: int) -> str:

@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 
 from orchestrator.errors import TransientError
-from orchestrator.runners.occupancy import ENDED_REMEMBERED_FOR, LIST_LIFE, SHARE_OF_FREE_SLOTS, Occupancy
-from orchestrator.runners.quota import Quota, Slot
+from orchestrator.quotas.occupancy import ENDED_REMEMBERED_FOR, LIST_LIFE, SHARE_OF_FREE_SLOTS, Occupancy
+from orchestrator.quotas.rule import Quota, Slot
 from orchestrator.runners.task import TaskState
 from tests.fakes import ManualClock
-from tests.unit.runners.quota_builders import task_of
+from tests.unit.quotas.builders import task_of
 
 APP = "acme/app"
 

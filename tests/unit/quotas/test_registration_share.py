@@ -6,9 +6,9 @@ import pytest
 
 from orchestrator.errors import TransientError
 from orchestrator.jobs.event import Installation
-from orchestrator.runners.registration_share import RegistrationShare
+from orchestrator.quotas.registration_share import RegistrationShare
 from tests.fakes import ManualClock
-from tests.unit.runners.quota_builders import job_event
+from tests.unit.quotas.builders import job_event
 
 
 class Share:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from orchestrator.config.settings import Settings
-from orchestrator.runners.quota import Quota, limited_pools, quotas_of, slots_of, warnings, without_effect
-from tests.unit.runners.quota_builders import CPU, GPU, job_event, profile_of, task_of, with_profiles
+from orchestrator.quotas.rule import Quota, limited_pools, quotas_of, slots_of, warnings, without_effect
+from tests.unit.quotas.builders import CPU, GPU, job_event, profile_of, task_of, with_profiles
 
 OWN_GROUP = {"repositories": ["acme/app", "acme/lib-*"], "runnerGroup": "App"}
 PER_REPOSITORY = {"MaxRunnersPerRepository": "3"}

@@ -18,12 +18,12 @@ from orchestrator.errors import UpstreamError
 from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.log import Log, about
+from orchestrator.quotas.control import QuotaControl
+from orchestrator.quotas.rule import Quota, Slot, quotas_of
+from orchestrator.quotas.turns import by_turns
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
-from orchestrator.runners.quota import Quota, Slot, quotas_of
-from orchestrator.runners.quota_control import QuotaControl
 from orchestrator.runners.task import task_id, task_of_runner
-from orchestrator.runners.turns import by_turns
 
 log = Log(__name__)
 

@@ -10,18 +10,18 @@ import pytest
 from orchestrator.config.settings import Settings
 from orchestrator.errors import TransientError, UpstreamError
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.quotas import held_jobs
+from orchestrator.quotas.control import QuotaControl
+from orchestrator.quotas.held_jobs import HeldJobs, HeldPlaces
+from orchestrator.quotas.occupancy import Occupancy
 from orchestrator.result import Result
-from orchestrator.runners import held_jobs
-from orchestrator.runners.held_jobs import HeldJobs, HeldPlaces
-from orchestrator.runners.occupancy import Occupancy
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.provisioning import Provisioner
-from orchestrator.runners.quota_control import QuotaControl
 from orchestrator.runners.task import TaskState, task_id
 from tests.builders import task_state
 from tests.fakes import ManualClock
+from tests.unit.quotas.builders import CPU, GPU, job_event, profile_of, task_of, with_profiles
 from tests.unit.runners.fakes import NOW, OpenBoundary, Registry, TaskList
-from tests.unit.runners.quota_builders import CPU, GPU, job_event, profile_of, task_of, with_profiles
 
 
 class World:
