@@ -71,6 +71,8 @@ RECENT = timedelta(hours=24)
 # is created. A Batch job that another process has made since then is missing.
 LISTED_WITHIN = timedelta(minutes=1)
 LISTED_WITHIN_FOR_ADD = timedelta(minutes=5)
+# The same where runners are counted: as old as the count itself may be.
+LISTED_WITHIN_FOR_LIVE = timedelta(seconds=5)
 # From then on no process with other settings runs any more. Clocks may differ by some minutes, too.
 SETTLED_AFTER = timedelta(minutes=10)
 # Tasks whose Batch job is remembered. A burst and its redeliveries fit in.
@@ -154,8 +156,9 @@ class RunnerTasks:
         Raises:
             UpstreamError: Batch does not tell, or not all.
         """
+        with translating("list the Batch jobs"):
+            jobs = self._jobs.of(pool, LISTED_WITHIN_FOR_LIVE)
         # A task that starts meanwhile is listed twice. The other order could miss it.
-        jobs = self._jobs.known(pool)
         found = [task for clause in (WAITING, RUNNING) for job in jobs for task in self._list(pool, job, clause)]
         return {task.task_id: task for task in found}.values()
 

@@ -10,7 +10,7 @@ from azure.core.credentials import AzureNamedKeyCredential
 from orchestrator.azure import tasks as tasks_module
 from orchestrator.azure.batch_jobs import former_job_id, job_id
 from orchestrator.azure.pools import PoolClient
-from orchestrator.azure.tasks import LISTED_WITHIN_FOR_ADD, SETTLED_AFTER, RunnerTasks
+from orchestrator.azure.tasks import LISTED_WITHIN_FOR_ADD, LISTED_WITHIN_FOR_LIVE, SETTLED_AFTER, RunnerTasks
 from orchestrator.errors import TransientError, UpstreamRefused
 from sandbox.batch import Batch
 from sandbox.faults import Fault
@@ -55,6 +55,24 @@ def add_former(tasks: RunnerTasks, batch: Batch, *names: str, pool: str = "still
         tasks._client.create_task(job, BatchTaskCreateOptions(id=name, command_line="", container_settings=container))
     batch.recorder.clear()
     return job
+
+
+class TestLive:
+    """`RunnerTasks.live`, which quotas count."""
+
+    def test_of_another_process(self, tasks: RunnerTasks, another: RunnerTasks, clock: ManualClock) -> None:
+        """A process that has just begun sees what others have created, and soon also what they create from then on."""
+        another.add(still("runner-1-1"))
+        assert [one.task_id for one in tasks.live("still")] == ["runner-1-1"]
+        another.add(still("runner-2-1", account="other"))
+        clock.advance(LISTED_WITHIN_FOR_LIVE + timedelta(seconds=1))
+        assert sorted(one.task_id for one in tasks.live("still")) == ["runner-1-1", "runner-2-1"]
+
+    def test_trouble(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """If Batch does not list its jobs, nothing is counted."""
+        batch.faults.add(Fault("status", "GET /jobs", status=503))
+        with pytest.raises(TransientError, match="list the Batch jobs"):
+            tasks.live("still")
 
 
 class TestJobs:
