@@ -99,7 +99,9 @@ def test_kept_retried_given_up_and_revived(
 ) -> None:
     """A job that GitHub cannot serve is kept; refused for good it is given up; put back, it gets its runner."""
     application = make()
-    github.faults.add(Fault("status", REGISTRATION, status=503), Fault("status", REGISTRATION, status=422))
+    github.faults.add(
+        Fault("status", REGISTRATION, status=503), Fault("status", REGISTRATION, status=422, body='{"message": "no"}')
+    )
     assert receive(application).body["result"] == Result.KEPT
     (message,) = queue.texts(REQUESTS)
     application.retry(base64.b64decode(message))
