@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -233,13 +232,13 @@ def test_not_even_the_queue(deployment: Deployment) -> None:
 
 
 def test_a_slow_github(deployment: Deployment) -> None:
-    """A GitHub that takes longer than the deadline gets its answer before it gives up."""
+    """A GitHub that takes longer than the deadline is answered before it gives up on the delivery, after 10 s."""
     deployment.github.faults.add(Fault("latency", REGISTRATION, seconds=12))
-    started = time.monotonic()
     deployment.github.queue_job(REPOSITORY, ("self-hosted",))
     until(lambda: answers(deployment))
-    assert time.monotonic() - started < 9.5
-    assert answers(deployment)[0][0] == 202
+    ((code, body),) = answers(deployment)
+    assert (code, body["result"]) == (202, "kept")
+    assert body["reason"].startswith("not done within")
     deployment.skip(30)
     until(lambda: all_done(deployment))
 

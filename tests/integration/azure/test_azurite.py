@@ -4,8 +4,8 @@ import base64
 import json
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from orchestrator.jobs.request import RunnerRequest
 from sandbox.functions.process import FunctionsHost
 from tests.builders import queued_job
 from tests.npm import package
+from tests.waiting import until
 
 AZURITE = ("azurite", "3.35.0")
 ACCOUNT = "sandbox"
@@ -59,16 +60,14 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            requests.get(f"http://127.0.0.1:{port}/", timeout=1)
-        except requests.RequestException:
-            assert process.poll() is None, "Azurite ended"
-            assert time.monotonic() < deadline, "Azurite does not answer"
-            time.sleep(0.1)
-        else:
-            return
+    def answers() -> bool:
+        assert process.poll() is None, "Azurite ended"
+        with suppress(requests.RequestException):
+            requests.get(f"http://127.0.0.1:{port}/", timeout=5)
+            return True
+        return False
+
+    until(answers)
 
 
 def test_the_hand_over(connection: str, tmp_path: Path) -> None:
@@ -85,13 +84,14 @@ def test_the_hand_over(connection: str, tmp_path: Path) -> None:
 
 
 def _first_message(queue: QueueClient) -> str:
-    deadline = time.monotonic() + 15
-    while time.monotonic() < deadline:
-        try:
+    found: list[str] = []
+
+    def look() -> list[str]:
+        with suppress(ResourceNotFoundError):
             message = queue.receive_message()
-        except ResourceNotFoundError:
-            message = None
-        if message is not None:
-            return str(message.content)
-        time.sleep(0.1)
-    raise AssertionError("no message came")
+            if message is not None:
+                found.append(str(message.content))
+        return found
+
+    until(look)
+    return found[0]
