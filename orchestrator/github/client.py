@@ -170,10 +170,7 @@ class GitHubClient:
         except requests.ConnectionError as error:
             if last_try or isinstance(error, requests.ConnectTimeout) or not _was_closed(error):
                 raise TransientError(f"GitHub is not reachable ({what}: {type(error).__name__})") from None
-        except (
-            requests.exceptions.InvalidHeader,
-            UnicodeError,
-        ):  # its message quotes the header, and with it the token
+        except (requests.exceptions.InvalidHeader, UnicodeError):  # its message quotes the header, with the token
             raise UpstreamRefused("the credential for GitHub holds what no HTTP header may") from None
         except (requests.RequestException, ValueError) as error:
             raise TransientError(f"GitHub does not answer ({what}: {type(error).__name__})") from None
