@@ -23,6 +23,7 @@ from orchestrator.delivery.answer import Answer
 from orchestrator.github.client import GitHubClient
 from orchestrator.reconcile.action import RemoveRunner
 from orchestrator.reconcile.view import ScopeView
+from orchestrator.runners.boundary import Boundary
 from sandbox.chaos.__main__ import main
 from sandbox.chaos.fairness import simulate_fairness
 from sandbox.chaos.options import Options
@@ -168,8 +169,9 @@ class TestEachCheckCanFail:
         assert SURPLUS in simulate(Options(60, 3, settles_in=600)).ledger.broken
 
     def test_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Admitting the jobs of public repositories shows."""
+        """Admitting the jobs of public repositories, whatever settings and runner group say, shows."""
         monkeypatch.setattr("orchestrator.jobs.admission._refusal", lambda *_: None)
+        monkeypatch.setattr(Boundary, "refusal", lambda *_: None)
         assert NOBODY in simulate(Options(20, 24, trouble=False)).ledger.broken
 
     def test_stranger(self, monkeypatch: pytest.MonkeyPatch) -> None:
