@@ -147,7 +147,8 @@ def test_a_group_that_admits_more() -> None:
 def test_a_group_that_may_not_be_asked() -> None:
     """Where the credentials may not ask, the runner starts and the log says what was not checked."""
     with Deployment() as deployment:
-        deployment.github.faults.add(Fault("status", "GET /orgs/acme/actions/runner-groups", times=None, status=403))
+        groups, body = "GET /orgs/acme/actions/runner-groups", '{"message": "Resource not accessible by integration"}'
+        deployment.github.faults.add(Fault("status", groups, times=None, status=403, body=body))
         deployment.github.queue_job(REPOSITORY, LABELS)
         until(lambda: all_done(deployment))
         assert (

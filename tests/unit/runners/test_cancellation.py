@@ -8,6 +8,7 @@ import pytest
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.result import Result
+from orchestrator.runners.cancellation import MOST_REPLACEMENTS
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.task import TaskState
 from tests.builders import queued_job, settings, task_state
@@ -75,4 +76,11 @@ def test_a_task_that_starts_in_between() -> None:
     admission = admit(event, settings())
     assert isinstance(admission, Admitted)
     done = provisioner(Registry(), tasks).handle(event, admission.profile)
+    assert (done.result, tasks.ended) == (Result.LEFT, [])
+
+
+def test_no_more_tasks_than_a_job_has() -> None:
+    """However many tasks a job had, only so many are asked about."""
+    names = [OWN, *(f"{OWN}-r{number}" for number in range(1, MOST_REPLACEMENTS + 2))]
+    tasks, (done,) = cancel(*(state(name, "finished") for name in names[:-1]), state(names[-1]))
     assert (done.result, tasks.ended) == (Result.LEFT, [])
