@@ -1,10 +1,12 @@
 """What must be true of the whole simulation; what must be true of each job is the ledger's."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from orchestrator.azure.batch_jobs import note_id
 from orchestrator.azure.request_queue import POISON, REQUESTS
 from orchestrator.delivery.answer import Answer
+from orchestrator.reconcile.reconciler import CALLS_PER_REPOSITORY
 from orchestrator.runners.task import task_of_runner
 from sandbox.chaos.answers import documented_answers
 from sandbox.chaos.foreign import Foreign
@@ -97,8 +99,9 @@ class Invariants:
     def firing(self, timer: TimerTrigger) -> None:
         """Take into account that a timer function is about to make calls."""
         if timer is RECONCILE:
-            unfinished = sum(run.status != "completed" for run in self._github.state.runs.values())
-            self._enough_calls += CALLS_PER_PASS + unfinished
+            runs = Counter(run.status for run in self._github.state.runs.values())
+            waiting = min(runs.pop("waiting", 0), CALLS_PER_REPOSITORY)
+            self._enough_calls += CALLS_PER_PASS + waiting + runs.total() - runs["completed"]
         elif timer is TEND_POOLS:
             self._enough_calls += CALLS_PER_LOOK * len(_POOLS)
 

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sandbox.batch import Batch
 from sandbox.chaos.options import Options
 from sandbox.chaos.scenarios import STRANGER
-from sandbox.chaos.workload import GREEDY, ORGANIZATION, PUBLIC, REPOSITORIES
+from sandbox.chaos.workload import GREEDY, ORGANIZATION, OUTSIDE, PUBLIC, REPOSITORIES
 from sandbox.github import GitHub
 from sandbox.github.model import Scope
 
@@ -47,12 +47,15 @@ def set_up(options: Options, github: GitHub, batch: Batch, *, batch_url: str, st
     }
     if options.boost:
         settings["PoolBoost"] = "resize"
-    for name in (*REPOSITORIES, PUBLIC):
+    outside = "outside" in options.scenarios
+    for name in (*REPOSITORIES, PUBLIC, *([OUTSIDE] if outside else [])):
         github.add_repository(name, private=name != PUBLIC)
     if not options.per_repository:
         # Like GitHub's own default group, and unlike the stand-in's: not for public repositories.
         for organization in (ORGANIZATION, *([GREEDY] if "greedy" in options.scenarios else [])):
-            github.add_runner_group(Scope("organization", organization), "internal", public=False)
+            admitted = REPOSITORIES if outside else None
+            scope = Scope("organization", organization)
+            github.add_runner_group(scope, "internal", public=False, repositories=admitted)
         settings["RunnerGroup"] = "internal"
     return settings | (_app(options, github, secret) if options.app else _token(github, secret))
 

@@ -8,7 +8,7 @@ SETTLES_IN = 2 * 3600.0
 # What `Options.without` can switch off.
 NETS = ("control loop", "reconciliation", "redelivery", "queue")
 # What `Options.scenarios` can add; see `sandbox.chaos.scenarios`.
-SCENARIOS = ("stranger", "greedy", "cancels", "outage", "registry", "evictions", "clock")
+SCENARIOS = ("stranger", "greedy", "cancels", "outage", "registry", "evictions", "clock", "unfinished", "outside")
 
 
 @dataclass(frozen=True)

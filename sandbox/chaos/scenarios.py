@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sandbox.chaos.options import Options
-from sandbox.chaos.workload import GREEDY, LINUX, ORGANIZATION, Arrival
+from sandbox.chaos.workload import GREEDY, LINUX, ORGANIZATION, OUTSIDE, Arrival
 from sandbox.github.model import JobPlan
 
 # Somebody else's organization, which installed the App and may have no runners.
@@ -14,6 +14,8 @@ OUTAGE = (600.0, 600.0 + 3600.0)
 REGISTRY_OUTAGE = (600.0, 600.0 + 1800.0)
 # Seconds between two nodes that are taken away.
 EVICTION_EVERY = 150.0
+# Workflow runs of one repository that wait for an approval which nobody gives.
+UNFINISHED = 500
 # Seconds by which the function's clock is ahead.
 CLOCK_OFF = 240.0
 
@@ -29,6 +31,13 @@ def more_arrivals(options: Options) -> list[Arrival]:
         found += [
             replace(_run(at, f"{ORGANIZATION}/app", [300.0] * 30), fate="cancelled", after=after)
             for at, after in ((600.0, 20.0), (1500.0, 330.0))
+        ]
+    if "outside" in options.scenarios:
+        found += [_run(300.0 * number, OUTSIDE, [60.0, 60.0]) for number in range(8)]
+    if "unfinished" in options.scenarios:
+        plans = (JobPlan(("self-hosted", *LINUX), environment="production"),)
+        found += [
+            Arrival(0.1 * number, f"{ORGANIZATION}/infra", plans, "not served", 0.0) for number in range(UNFINISHED)
         ]
     return found
 

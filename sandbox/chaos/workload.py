@@ -11,6 +11,8 @@ ORGANIZATION = "acme"
 REPOSITORIES = tuple(f"{ORGANIZATION}/{name}" for name in ("app", "web", "infra", "data"))
 # A repository that may have no runners (`AllowPublicRepositories` is off).
 PUBLIC = f"{ORGANIZATION}/open-source"
+# A repository that the runner group of the scenario `outside` does not admit.
+OUTSIDE = f"{ORGANIZATION}/outside"
 # Another organization, which may have runners too.
 GREEDY = "globex"
 JOBS_PER_HOUR = 900
@@ -40,7 +42,7 @@ class Arrival:
 
 def is_served(repository: str, labels: Sequence[str]) -> bool:
     """Whether a job shall have a runner."""
-    known = repository.partition("/")[0] in (ORGANIZATION, GREEDY) and repository != PUBLIC
+    known = repository.partition("/")[0] in (ORGANIZATION, GREEDY) and repository not in (PUBLIC, OUTSIDE)
     return known and labels[0] == "self-hosted" and tuple(labels[1:]) in (LINUX, OLD_LINUX, WINDOWS)
 
 

@@ -28,8 +28,8 @@ from sandbox.chaos.__main__ import main
 from sandbox.chaos.fairness import simulate_fairness
 from sandbox.chaos.options import Options
 from sandbox.chaos.report import Report, stories
-from sandbox.chaos.scenarios import STRANGER
-from sandbox.chaos.workload import GREEDY, ORGANIZATION
+from sandbox.chaos.scenarios import STRANGER, UNFINISHED
+from sandbox.chaos.workload import GREEDY, ORGANIZATION, OUTSIDE
 from sandbox.chaos.world import World, simulate
 
 # What it passes through is covered by tests that look closer; measuring it would double its time.
@@ -132,6 +132,18 @@ class TestScenarios:
         holds(world)
         assert fault is None or world.faults[fault] > 0
 
+    def test_unfinished(self) -> None:
+        """Five hundred runs of one repository that wait for an approval cost no other job its runner."""
+        world = simulate(Options(20, 4, scenarios=frozenset({"unfinished"})))
+        holds(world)
+        assert sum(run.status == "waiting" for run in world.github.state.runs.values()) >= UNFINISHED
+
+    def test_outside(self) -> None:
+        """A repository that the runner group does not admit gets no task, so no node starts for it."""
+        world = simulate(Options(10, 5, scenarios=frozenset({"outside"})))
+        holds(world)
+        assert any(job.repository.full_name == OUTSIDE and job.status == "queued" for job in world.github.jobs)
+
     def test_greedy(self) -> None:
         """An organization that queues far more than fits costs another one the time of two slots at most."""
         world = simulate_fairness(Options(20, 7, trouble=False, scenarios=frozenset({"greedy"})))
@@ -179,6 +191,11 @@ class TestEachCheckCanFail:
         monkeypatch.setattr(sandbox.chaos.operator_setup, "ALLOWED", {"stranger": f"acme,{STRANGER}"})
         options = Options(5, 6, trouble=False, scenarios=frozenset({"stranger"}))
         assert NOBODY in simulate(options).ledger.broken
+
+    def test_outside(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Runners for a repository that the group does not admit show."""
+        monkeypatch.setattr(Boundary, "refusal", lambda *_: None)
+        assert NOBODY in simulate(Options(5, 4, trouble=False, scenarios=frozenset({"outside"}))).ledger.broken
 
     def test_fairness(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """One Batch job for all organizations lets a modest one wait behind a greedy one."""
