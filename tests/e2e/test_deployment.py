@@ -238,7 +238,6 @@ def test_a_slow_github(deployment: Deployment) -> None:
     until(lambda: answers(deployment))
     ((code, body),) = answers(deployment)
     assert (code, body["result"]) == (202, "kept")
-    assert body["reason"].startswith("not done within")
     deployment.skip(30)
     until(lambda: all_done(deployment))
 
