@@ -17,6 +17,7 @@ from sandbox.functions.process import FunctionsHost
 from tests.benchmarks.payload import full_payload
 from tests.benchmarks.table import Row
 from tests.builders import delivery
+from tests.waiting import until
 
 REQUESTS = 1500
 QUEUED = 300  # each makes a task with the real SDK
@@ -47,6 +48,8 @@ def rows() -> Iterator[Row]:
     # A pool that never has a machine: starting runners is not what is measured.
     pools = [Pool("batchLinux", scale="fixed"), Pool("batchWindows", "windows", scale="fixed")]
     with Deployment(pools=pools) as deployment:
+        # The answered ping means that the stand-in's addresses are known.
+        until(lambda: deployment.github.deliveries and deployment.github.deliveries[0].answer)
         secret = deployment.secret
         kinds = {
             "refused: forged signature": (401, [delivery(full_payload(), secret="forged")] * REQUESTS),
