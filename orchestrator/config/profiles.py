@@ -10,6 +10,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -166,8 +167,19 @@ class Profile:
 
     def serves(self, labels: Iterable[str]) -> bool:
         """Whether a runner of this profile offers all of a job's labels."""
-        offered = [offer.lower() for offer in self.offered]
-        return all(any(fnmatch.fnmatchcase(label.lower(), offer) for offer in offered) for label in labels)
+        return all(self._offers(label.lower()) for label in labels)
+
+    def _offers(self, label: str) -> bool:
+        return label in self._literals or any(fnmatch.fnmatchcase(label, glob) for glob in self._globs)
+
+    @cached_property
+    def _literals(self) -> frozenset[str]:
+        """What it offers without a wildcard, in lower case; kept, because every delivery asks every profile."""
+        return frozenset(offer.lower() for offer in self.offered if not set("*?") & set(offer))
+
+    @cached_property
+    def _globs(self) -> tuple[str, ...]:
+        return tuple(offer.lower() for offer in self.offered if set("*?") & set(offer))
 
     def is_for(self, repository: str) -> bool:
         """Whether it serves jobs of this repository (`owner/name`), whatever the case."""
