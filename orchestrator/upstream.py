@@ -6,7 +6,8 @@ from itertools import chain
 
 from orchestrator.azure.identity import batch_credential
 from orchestrator.azure.pools import PoolClient
-from orchestrator.azure.tasks import RETENTION, RunnerTasks
+from orchestrator.azure.task_model import RETENTION
+from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.hook_ranges import PublishedRanges
 from orchestrator.github.app import GitHubApp

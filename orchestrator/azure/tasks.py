@@ -25,35 +25,24 @@ from datetime import UTC, datetime, timedelta
 
 from azure.batch import BatchClient
 from azure.batch.models import (
-    AutoUserScope,
-    AutoUserSpecification,
     BatchAllTasksCompleteMode,
     BatchJobConstraints,
     BatchJobCreateOptions,
     BatchPoolInfo,
-    BatchTask,
-    BatchTaskConstraints,
-    BatchTaskContainerSettings,
     BatchTaskCreateOptions,
     BatchTaskState,
-    ContainerWorkingDirectory,
-    ElevationLevel,
-    EnvironmentSetting,
-    UserIdentity,
 )
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 from azure.core.exceptions import AzureError, ServiceResponseError, ServiceResponseTimeoutError
 
 from orchestrator.azure.batch_jobs import PRIORITIES, KnownJobs, job_id, list_jobs, possible_job_ids
-from orchestrator.azure.docker_launch import docker_command, docker_environment
 from orchestrator.azure.errors import ErrorCode, expecting, task_error, translating
 from orchestrator.azure.paging import entries
-from orchestrator.azure.task_failure import ENDED, failure_text
+from orchestrator.azure.task_model import RETENTION, task_options, task_state
 from orchestrator.azure.transport import bounded
 from orchestrator.clock import Clock, utc_now
 from orchestrator.errors import TransientError
 from orchestrator.log import Log
-from orchestrator.runners.notes import TaskNotes
 from orchestrator.runners.task import RunnerTask, TaskState, is_task_id
 
 log = Log(__name__)
@@ -62,8 +51,6 @@ log = Log(__name__)
 CONNECT_TIMEOUT = 3
 READ_TIMEOUT = 6
 TOTAL_TIMEOUT = 15
-# A finished task stays to answer "done already" for as long as GitHub redelivers (3 days on github.com, 7 on GHES).
-RETENTION = timedelta(days=7)
 # Tasks that finished within this time are listed, so that their repositories stay in view: as long as GitHub lets a job
 # wait.
 RECENT = timedelta(hours=24)
@@ -126,7 +113,7 @@ class RunnerTasks:
         job = job_id(task.pool, task.account, task.priority)
         if self._is_elsewhere(task, job):
             return False
-        options = _task_options(task)
+        options = task_options(task)
         created = self._create_task(job, options)
         if created is None:
             self._create_job(task, job)
@@ -144,7 +131,7 @@ class RunnerTasks:
         """
 
         def read(job: str) -> TaskState:
-            return _task_state(pool, job, self._client.get_task(job, task_id, select=_READ))
+            return task_state(pool, job, self._client.get_task(job, task_id, select=_READ))
 
         with translating("look for a task"):
             found = self._in_its_job(pool, task_id, None, read)
@@ -301,7 +288,7 @@ class RunnerTasks:
     def _list(self, pool: str, job: str, clause: str) -> list[TaskState]:
         def read() -> list[TaskState]:
             tasks = self._client.list_tasks(job, filter=clause, select=_READ)
-            return [_task_state(pool, job, task) for task in entries(tasks) if is_task_id(task.id or "")]
+            return [task_state(pool, job, task) for task in entries(tasks) if is_task_id(task.id or "")]
 
         with translating("list the tasks"):
             found = expecting(read, "JobNotFound")
@@ -383,67 +370,6 @@ class _Places:
             self._jobs.move_to_end((pool, task_id))
             if len(self._jobs) > REMEMBERED_TASKS:
                 self._jobs.popitem(last=False)
-
-
-def _task_options(task: RunnerTask) -> BatchTaskCreateOptions:
-    by_docker = task.launch == "docker"
-    environment = docker_environment(task) if by_docker else task.environment
-    return BatchTaskCreateOptions(
-        id=task.task_id,
-        display_name=task.display_name,
-        command_line=docker_command(task) if by_docker else "",  # the image's entrypoint
-        container_settings=None
-        if by_docker
-        else BatchTaskContainerSettings(
-            image_name=task.image,
-            container_run_options=f"--rm {task.run_options}".strip(),
-            working_directory=ContainerWorkingDirectory.CONTAINER_IMAGE_DEFAULT,
-            # Without this list Batch mounts the node's whole task directory, other runners' tasks included.
-            container_host_batch_bind_mounts=[],
-        ),
-        user_identity=UserIdentity(
-            auto_user=AutoUserSpecification(
-                scope=AutoUserScope.POOL,
-                # Batch starts Windows containers for administrators only, and Docker obeys nobody else.
-                elevation_level=ElevationLevel.ADMIN if task.os == "windows" or by_docker else ElevationLevel.NON_ADMIN,
-            )
-        ),
-        environment_settings=[EnvironmentSetting(name=name, value=value) for name, value in environment.items()],
-        constraints=BatchTaskConstraints(
-            max_wall_clock_time=timedelta(hours=task.max_hours),
-            retention_time=RETENTION,
-            max_task_retry_count=0,  # a second run would register with a token that has expired
-        ),
-        required_slots=task.slots,
-    )
-
-
-def _task_state(pool: str, job: str, task: BatchTask) -> TaskState:
-    about = task.execution_info
-    limit = task.constraints.max_wall_clock_time if task.constraints else None
-    environment = {setting.name: setting.value or "" for setting in task.environment_settings or ()}
-    failure = about.failure_info if about else None
-    finished = task.state == BatchTaskState.COMPLETED
-    return TaskState(
-        task_id=task.id or "",
-        pool=pool,
-        batch_job=job,
-        state="finished" if finished else "waiting" if task.state == BatchTaskState.ACTIVE else "running",
-        created_at=_utc(task.creation_time) or datetime.min.replace(tzinfo=UTC),
-        started_at=_utc(about.start_time) if about else None,
-        ended_at=(_utc(about.end_time) if about else None) or (_utc(task.state_transition_time) if finished else None),
-        exit_code=about.exit_code if about else None,
-        ended_by_request=failure is not None and failure.code == ENDED,
-        failure=failure_text(failure) if failure else None,
-        max_hours=limit.total_seconds() / 3600 if limit else None,
-        slots=task.required_slots or 1,
-        runs_before=about.retry_count + about.requeue_count if about else 0,
-        notes=TaskNotes.read(environment),
-    )
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def _date_time(moment: datetime) -> str:
