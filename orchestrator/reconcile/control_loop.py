@@ -13,6 +13,7 @@ from datetime import datetime
 from orchestrator.clock import Clock
 from orchestrator.errors import UpstreamError
 from orchestrator.log import Log, about
+from orchestrator.reconcile.progress import Progress
 from orchestrator.result import Result
 from orchestrator.runners.task import TaskState
 
@@ -22,6 +23,8 @@ log = Log(__name__)
 type ListTasks = Callable[[Iterable[str], datetime], Iterator[TaskState]]
 # One step of a pass; takes the runner tasks and the time.
 type Step = Callable[[Sequence[TaskState], datetime], None]
+# One that goes on from where earlier passes have come, and brings that up to date.
+type StepOn = Callable[[Sequence[TaskState], datetime, Progress], None]
 
 # How many characters of a given-up request the log shows.
 _SHOWN = 1000
@@ -33,6 +36,7 @@ class ControlLoop:
     Args:
         list_tasks: lists the runner tasks.
         pools: the pools where they run.
+        begin: is called when a pass begins.
         redeliver: has failed deliveries sent again; see `Redelivery`.
         reconcile: compares demand with supply; see `Reconciler`.
         watch_boundary: reports who could use the runners against the settings; see `BoundaryWatch`.
@@ -40,24 +44,27 @@ class ControlLoop:
         clock: tells the time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that a pass needs
         self,
         list_tasks: ListTasks,
         pools: Sequence[str],
         *,
-        redeliver: Step,
-        reconcile: Step,
+        begin: Callable[[], None],
+        redeliver: StepOn,
+        reconcile: StepOn,
         watch_boundary: Step,
         given_up: Callable[[], Iterable[bytes]],
         clock: Clock,
     ) -> None:
         self._list_tasks = list_tasks
         self._pools = pools
+        self._begin = begin
         self._redeliver = redeliver
         self._reconcile = reconcile
         self._watch_boundary = watch_boundary
         self._given_up = given_up
         self._clock = clock
+        self._progress = Progress()
 
     def run(self) -> None:
         """Make one pass.
@@ -66,12 +73,13 @@ class ControlLoop:
             ExceptionGroup: The unexpected errors of all steps.
         """
         with about(**{"pass": "control loop"}):
+            self._begin()
             now = self._clock()
             errors: list[Exception] = []
             tasks = self._tasks_at(now, errors)
-            steps: list[Callable[[], None]] = [lambda: self._redeliver(tasks or (), now)]
+            steps: list[Callable[[], None]] = [lambda: self._redeliver(tasks or (), now, self._progress)]
             if tasks is not None:
-                steps.append(lambda: self._reconcile(tasks, now))
+                steps.append(lambda: self._reconcile(tasks, now, self._progress))
             steps += [lambda: self._watch_boundary(tasks or (), now), self._report_given_up]
             for step in steps:
                 try:
