@@ -5,6 +5,9 @@ from datetime import datetime, timedelta
 
 from orchestrator.clock import Clock
 
+# Seconds. A limit ends at a moment of a clock; who wakes a little too early would only wait again.
+MARGIN = 0.1
+
 
 class TimeLeft:
     """The time until a moment. Safe under threads.
@@ -30,7 +33,7 @@ class TimeLeft:
 
     def wait(self, seconds: float | None) -> bool:
         """Wait for so long if there is time for it; return whether it was so."""
-        if seconds is None or self._clock() + timedelta(seconds=seconds) >= self._end:
+        if seconds is None or self._clock() + timedelta(seconds=seconds + MARGIN) >= self._end:
             return False
-        self._sleep(seconds)
+        self._sleep(seconds + MARGIN)
         return True

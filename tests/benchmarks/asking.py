@@ -20,33 +20,27 @@ def rows() -> Iterator[Row]:
     yield from many_lost_jobs()
 
 
-def found() -> Iterator[Row]:
+def found(counts: Sequence[int] = (60, 500, 5_000), ways: Sequence[str] = ("App", "token")) -> Iterator[Row]:
     """How soon a lost job has a runner; one repository in ten has runs in the last day."""
-    for app in (True, False):
-        for count in (60, 500, 5_000):
+    for way in ways:
+        for count in counts:
             names = _names(count)
-            active = names[:: count // (count // 10)]
-            world = World(names, frozenset(active), app=app, limit=15_000 if app else 5_000)
+            active, quiet = names[::10], [name for number, name in enumerate(names) if number % 10]
+            world = World(names, frozenset(active), app=way == "App", limit=15_000 if way == "App" else 5_000)
             draw = random.Random(7)  # noqa: S311 - a drawing
-            quiet = [name for name in names if name not in world.active]
-            jobs = range(1_000_001, 1_000_001 + 2 * LOST)
-
-            # In the second hour.
-            world.live(60, functools.partial(_lose, world, jobs[0], [draw.choice(active) for _ in range(LOST)],
-                                             [draw.choice(quiet) for _ in range(LOST)]))  # fmt: skip
+            places = [(draw.choice(active), draw.choice(quiet)) for _ in range(LOST)]
+            world.live(60, functools.partial(_lose, world, places), least=24)
             for kind, what in enumerate(("runs today", "quiet")):
-                own = [job for job in jobs if job in world.lost and (job - jobs[0]) % 2 == kind]
-                figure = world.found_after(own, 0.95)
-                how = "App" if app else "token"
-                yield Row(f"{count} repositories, {how}, {what}: found, p95", figure, "min")
+                own = [job for job in world.lost if job % 2 == kind]
+                yield Row(f"{count} repositories, {way}, {what}: found, p95", world.found_after(own, 0.95), "min")
 
 
-def _lose(world: World, first: int, active: Sequence[str], quiet: Sequence[str], number: int) -> None:
+def _lose(world: World, places: Sequence[tuple[str, str]], number: int) -> None:
     """Lose an equal number of jobs before each pass of the second hour."""
-    for job in range(LOST):
+    for job, place in enumerate(places):
         if LOST * (number - 12) // 12 <= job < LOST * (number - 11) // 12:
-            world.lose(first + 2 * job, active[job])
-            world.lose(first + 2 * job + 1, quiet[job])
+            for kind, name in enumerate(place):
+                world.lose(1_000_000 + 2 * job + kind, name)
 
 
 def calls() -> Iterator[Row]:
@@ -89,7 +83,7 @@ def many_lost_jobs() -> Iterator[Row]:
                     run = 2_000_000 + job // 20
                     world.lose(1_000_001 + job, names[run % 20], run)
 
-        world.live(20, lose)
+        world.live(20, lose, least=2)
         yield Row(f"5,000 lost jobs, {how}, {registration}: all started", world.found_after(world.lost, 1.0), "min",
                   note=f"{len(world.started)} in {len(world.calls)} passes")  # fmt: skip
 

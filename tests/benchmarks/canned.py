@@ -91,18 +91,21 @@ class World:
 
     # The passes ------------------------------------------------------------------------------------------------------
 
-    def live(self, passes: int, before: Callable[[int], object] = lambda _number: None) -> "World":
+    def live(
+        self, passes: int, before: Callable[[int], object] = lambda _number: None, *, least: int | None = None
+    ) -> "World":
         """Make passes, each five minutes after the one before or when that has ended.
 
         Args:
-            passes: how many.
+            passes: how many at most.
             before: is called before each, with its number.
+            least: after so many it ends when every lost job has its runner.
         """
         with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
-            runner.run(self._live(passes, before))
+            runner.run(self._live(passes, before, passes if least is None else least))
         return self
 
-    async def _live(self, passes: int, before: Callable[[int], object]) -> None:
+    async def _live(self, passes: int, before: Callable[[int], object], least: int) -> None:
         adapter = _Adapter(self)
 
         def session(_total: float) -> requests.Session:
@@ -126,6 +129,8 @@ class World:
         ):
             connected = upstream.connect(settings, self.threads.runtime, unexplained=list)
             for number in range(passes):
+                if number >= least and len(self.started) >= len(self.lost):
+                    return
                 before(number)
                 began, calls, free = self.loop.time(), self.statuses.total(), self.statuses[304]
                 self._skipped = 0

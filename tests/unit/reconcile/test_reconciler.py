@@ -9,6 +9,7 @@ import pytest
 from orchestrator.config.profiles import Profile
 from orchestrator.errors import CallsSpent, GitHubRefused, TransientError
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.reconcile.time_left import MARGIN
 from orchestrator.result import Result
 from orchestrator.runners.notes import Origin
 from orchestrator.runners.outcome import Outcome, OutcomeResult
@@ -103,7 +104,7 @@ class TestActions:
         upstream.errors["runner-2-1"] = CallsSpent("the last requests", retry_after=3600)
         passes.run(task(9, "finished"))
         assert upstream.done == ["start runner-1-1", "start runner-3-1"]
-        assert passes.slept == [45]
+        assert passes.slept == [45 + MARGIN]
         assert log_lines[-1][1]["actions"] == {"start runner": 2, "left": 1}
 
     def test_replace(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:

@@ -19,6 +19,7 @@ from orchestrator.reconcile.redelivery import (
     GONE_FOR,
     LOOK_BACK,
     PAUSES,
+    READ_AGAIN,
     REDELIVERIES_PER_PASS,
     Redelivery,
     due,
@@ -244,6 +245,32 @@ class TestRedelivery:
         assert (level, line["result"], line["delivery"]) == ("WARNING", "failed", "g-1")
         assert line["reason"] == "GitHub refused it: 422"
         assert line["why"] == "it failed at 2026-11-25T10:00:00Z"
+
+    def test_only_what_is_new(self) -> None:
+        """A pass reads what came since the last one, and knows the failed attempts of before."""
+        progress, redelivery = Progress(), Redelivery(deliveries := FakeDeliveries({}), app=False)
+        tasks = [delivered_by(ORG_HOOK)]
+        first = attempt(timedelta(seconds=30), id=1)
+        deliveries.hooks = {ORG_HOOK: [first, attempt(guid="g-2", id=2, succeeded=True)]}
+        redelivery.run(tasks, NOW, progress)
+        assert deliveries.sent == []
+        assert progress.hooks[ORG_HOOK].failed == [first]
+        deliveries.hooks = {}
+        redelivery.run(tasks, NOW + 5 * MINUTE, progress)
+        assert deliveries.sent == [(ORG_HOOK, "g-1")]
+        assert deliveries.asked == [(ORG_HOOK, NOW - LOOK_BACK), (ORG_HOOK, NOW - READ_AGAIN)]
+        again = replace(first, id=3, delivered_at=NOW + 5 * MINUTE, again=True, succeeded=True)
+        deliveries.hooks = {ORG_HOOK: [again]}
+        redelivery.run(tasks, NOW + 10 * MINUTE, progress)
+        assert progress.hooks[ORG_HOOK].failed == []
+        assert len(deliveries.sent) == 1
+
+    def test_what_is_too_old(self) -> None:
+        """A failed attempt is forgotten when deliveries of its time are no longer looked for."""
+        progress, redelivery = Progress(), Redelivery(FakeDeliveries({ORG_HOOK: [attempt()]}), app=False)
+        redelivery.run([delivered_by(ORG_HOOK)], NOW, progress)
+        redelivery.run([delivered_by(ORG_HOOK)], NOW + LOOK_BACK, progress)
+        assert progress.hooks[ORG_HOOK].failed == []
 
     def test_bounded(self) -> None:
         """However many webhooks have failed deliveries, one pass sends no more than its limit."""
