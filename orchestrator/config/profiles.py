@@ -48,7 +48,8 @@ type RepositoryGlob = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*?-]+/[A-Za-z0
 type SelfHosted = Literal["required", "optional"]
 # How a runner gets its registration: it registers itself with a token, or it is registered beforehand (JIT).
 type RegistrationKind = Literal["token", "jit"]
-type GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_ .()+-]*$", max_length=100)]
+# A group is named by an organization's owner, in any language; the runner takes it as one argument.
+type GroupName = Annotated[str, Field(pattern=r"^[^\x00-\x20\x7f-][^\x00-\x1f\x7f]*$", max_length=100)]
 
 
 class ProfileSetting(BaseModel):

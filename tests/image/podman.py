@@ -43,7 +43,7 @@ def _image() -> str:
     """Name the image after what it is made of, so that it is built only when that has changed."""
     files = [*(SOURCES / "entrypoint").glob("*.py"), SOURCES / "linux" / "Dockerfile", SOURCES / "fetch.py"]
     digest = hashlib.sha256(os.environ.get("GHR_TEST_BASE_IMAGE", BASE).encode())
-    for file in sorted([*files, ROOT / "sandbox" / "runner.py"]):
+    for file in sorted([*files, *(ROOT / "sandbox").glob("runner*")]):
         digest.update(file.read_bytes())
     return f"localhost/githubactions-runner:sandbox-{digest.hexdigest()[:12]}"
 
@@ -120,6 +120,7 @@ def distribution() -> bytes:
     """Return an archive like that of actions/runner, with the program that plays it."""
     files = {
         "bin/Runner.Listener": (ROOT / "sandbox" / "runner.py").read_bytes(),
+        "bin/runner_texts.json": (ROOT / "sandbox" / "runner_texts.json").read_bytes(),
         "bin/installdependencies.sh": b"#!/bin/sh\nexit 0\n",
     }
     buffer = io.BytesIO()

@@ -76,13 +76,13 @@ def test_a_container_is_stopped(image: str, github: GitHub, github_url: str) -> 
 
 
 def test_a_container_is_stopped_during_its_job(image: str, github: GitHub, github_url: str) -> None:
-    """Stopped during a job, the runner reports the job as cancelled before the container ends."""
+    """Stopped during a job, the runner reports the job as failed before the container ends."""
     queue(github, "run: exec sleep 60")
     with running(image, registration(github, github_url)) as container:
         until(lambda: github.jobs[0].status == "in_progress")
         podman.podman("stop", "--time", "30", container)
         assert ended(container)[0] == 71
-    assert github.jobs[0].conclusion == "cancelled"
+    assert github.jobs[0].conclusion == "failure"
 
 
 def test_orphans_are_collected(image: str, github: GitHub, github_url: str) -> None:
