@@ -27,14 +27,14 @@ HOSTED_PREFIXES = ("ubuntu-", "windows-", "macos-")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+/@-]{0,99}")
 
 # What is served without `RunnerProfiles`: system, base of the image's tag, labels.
-# ubuntu-latest stands first, so that a job that asks for no more than self-hosted gets Linux.
+# ubuntu-latest stands first, so that a job that asks for no more than self-hosted gets Linux. A Windows container needs
+# a host of its own release, and the template's is 2022: the other releases are for pools and profiles of one's own.
 _DEFAULTS: tuple[tuple[Literal["linux", "windows"], str, tuple[str, ...]], ...] = (
     ("linux", "ubuntu-24.04", ("ubuntu-latest", "ubuntu-24.04")),
     ("linux", "ubuntu-22.04", ("ubuntu-22.04",)),
     ("linux", "ubuntu-20.04", ("ubuntu-20.04",)),
     ("linux", "ubuntu-18.04", ("ubuntu-18.04",)),
     ("windows", "windows-core-ltsc2022", ("windows-latest", "windows-2022")),
-    ("windows", "windows-core-ltsc2019", ("windows-2019",)),
 )
 
 # (A length in the pattern itself, like {0,99}, would make compiling it the longest part of a cold start.)
