@@ -5,8 +5,8 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
@@ -71,6 +71,17 @@ def test_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer.body["result"] == "ignored"
 
 
+class LateLock(nullcontext[None]):
+    """A lock that others hold before it is given: they do their work first."""
+
+    def __init__(self) -> None:
+        self.others: list[Callable[[], None]] = []
+
+    def __enter__(self) -> None:
+        while self.others:
+            self.others.pop()()
+
+
 class TestOnce:
     """`Once`."""
 
@@ -100,16 +111,9 @@ class TestOnce:
     def test_overtaken(self) -> None:
         """Whoever gets the lock when it is made already makes no second one."""
         made: list[str] = []
-        overtaking: list[Callable[[], None]] = []
-
-        @contextmanager
-        def lock() -> Iterator[None]:
-            if overtaking:
-                overtaking.pop()()
-            yield
-
-        once = Once(lambda: made.append("once"), lock=lock)
-        overtaking.append(once)
+        lock = LateLock()
+        once = Once(lambda: made.append("once"), lock=lambda: lock)
+        lock.others.append(once)
         once()
         assert made == ["once"]
 
