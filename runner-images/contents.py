@@ -5,6 +5,8 @@ The size is that of the image as it lies on a node; what is pulled is compressed
 """
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 
@@ -30,7 +32,7 @@ PROGRAMS = (
     "python --version",
     "python3 -m pip --version",
     "rsync --version",
-    "ssh -V 2>&1",
+    "ssh -V",
     "tar --version",
     "unzip -v",
     "wget --version",
@@ -44,12 +46,15 @@ PROGRAMS = (
 def main(image: str, engine: str = "docker") -> int:
     """Print the table."""
     found = json.loads(subprocess.check_output([engine, "image", "inspect", image]))[0]
-    print(f"{image}: {found['Size'] / 1e6:.0f} MB")
-    for program in PROGRAMS:
-        command = [engine, "run", "--rm", "--entrypoint", "/bin/sh", image, "-c", f"{program} | head -n 1"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        print(f"  {program.partition(' -')[0]:40}{done.stdout.strip() or '-'}")
-    return 0
+    print(f"{image}: {found['Size'] / 1e6:.0f} MB", flush=True)
+    lines = [
+        f"printf '  %-36s' {shlex.quote(re.split(' --?[vVq]', program)[0])}; "
+        f"said=$({program} 2>&1 | head -n 1 | cut -c 1-80); "
+        'case "$said" in *"not found"* | *"No module"*) said=-;; esac; echo "${said:--}"'
+        for program in PROGRAMS
+    ]
+    command = [engine, "run", "--rm", "--entrypoint", "/bin/bash", image, "-c", "\n".join(lines)]
+    return subprocess.call(command)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,10 @@
 import datetime as dt
 import http.server
 import json
+import re
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +59,16 @@ def test_the_environment_of_a_job(image: str, github: GitHub, github_url: str, t
     assert (seen["USER"], seen["HOME"]) == ("runner", "/home/runner")
     assert seen["RUNNER_TOOL_CACHE"] == "/opt/hostedtoolcache"
     assert seen["PATH"].startswith("/home/runner/.local/bin:")
+
+
+def test_the_contents_are_printed(image: str) -> None:
+    """The command of docs/images.md prints an image's size, and the version of what is in it."""
+    command = [sys.executable, str(podman.SOURCES / "contents.py"), image, "podman"]
+    done = subprocess.run(command, env=podman.environment(), capture_output=True, text=True, timeout=120, check=True)  # noqa: S603
+    assert re.match(rf"{image}: \d+ MB\n", done.stdout)
+    assert re.search(r"^  python +Python 3\.\d+", done.stdout, re.MULTILINE)
+    assert re.search(r"^  git lfs version +git-lfs/", done.stdout, re.MULTILINE)
+    assert re.search(r"^  az version +-$", done.stdout, re.MULTILINE)
 
 
 def test_a_tool_that_is_not_pinned(image: str, tmp_path: Path) -> None:
