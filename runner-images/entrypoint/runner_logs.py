@@ -74,11 +74,9 @@ class RunnerLogs:
         knew = self.lost_assignment
         for name in self._names("Runner_"):
             start = self._read.get(name, 0)
-            if self._size(name) == start:
+            new = self._content(name, start, _CHUNK)
+            if not new:
                 continue
-            with open(os.path.join(self.folder, name), "rb") as file:
-                file.seek(start)
-                new = file.read(_CHUNK)
             self._read[name] = start + len(new)
             self._listener = name
             whole, end, self._rest = (self._rest + new).rpartition(b"\n")
@@ -97,9 +95,7 @@ class RunnerLogs:
         name = self._listener or "".join(self._names("Runner_")[-1:])
         if self.job_began() or not name:
             return
-        with open(os.path.join(self.folder, name), "rb") as file:
-            file.seek(max(0, self._size(name) - TAIL * WIDTH))
-            text = file.read(TAIL * WIDTH).decode("utf-8", "replace")
+        text = self._content(name, max(0, self._size(name) - TAIL * WIDTH), TAIL * WIDTH).decode("utf-8", "replace")
         if secret:
             text = text.replace(secret, "***")
         lines = [f"ghr: the end of the runner's own log, {name}:"]
@@ -114,4 +110,18 @@ class RunnerLogs:
             return []
 
     def _size(self, name: str) -> int:
-        return os.path.getsize(os.path.join(self.folder, name))
+        try:
+            return os.path.getsize(os.path.join(self.folder, name))
+        except OSError:
+            return 0
+
+    def _content(self, name: str, start: int, length: int) -> bytes:
+        """Return a part of a log, nothing where it cannot be read: no runner ends because of its log."""
+        if self._size(name) <= start:
+            return b""
+        try:
+            with open(os.path.join(self.folder, name), "rb") as file:
+                file.seek(start)
+                return file.read(length)
+        except OSError:
+            return b""

@@ -574,6 +574,15 @@ class TestRunnerLogs:
             logs.look()
             assert logs.had_session == known
 
+    def test_a_log_that_cannot_be_read(self, tmp_path: Path) -> None:
+        """It tells nothing, and the others are read all the same."""
+        (tmp_path / "_diag" / "Runner_1-utc.log").mkdir(parents=True)
+        (tmp_path / "_diag" / "Runner_2-utc.log").symlink_to(tmp_path / "nowhere")
+        runner_log(tmp_path, SESSION, "Runner_3-utc.log")
+        logs = runner_logs.RunnerLogs(str(tmp_path))
+        logs.look()
+        assert logs.had_session
+
     def test_what_is_shown(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """The end of the listener's log, not of a later call's; indented, cut, and without the secret."""
         logs = runner_logs.RunnerLogs(str(tmp_path))
