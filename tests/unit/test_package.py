@@ -17,7 +17,8 @@ IGNORE = (ROOT / ".funcignore").read_text(encoding="utf-8").splitlines()
         "tests/unit/test_a.py", "sandbox/server.py", "tools/package.py", "docs/a.md", "README.md", "Makefile",
         "LICENSE", ".github/workflows/ci.yml", ".gitignore", ".funcignore", "requirements-dev.txt",
         "local.settings.json", "orchestrator/__pycache__/a.cpython-313.pyc", ".venv/bin/python",
-        "dist/orchestrator.zip",
+        "dist/orchestrator.zip", "orchestrator/__main__.py", "orchestrator/cli/main.py",
+        "orchestrator/cli/github_app/manifest.py", "github-app.parameters.json",
     ],
 )  # fmt: skip
 def test_funcignore_leaves_out(name: str) -> None:
