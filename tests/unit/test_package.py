@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import sys
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -86,15 +87,8 @@ def test_the_builder_needs_only_what_its_pins_name() -> None:
 
 def pinned(path: Path) -> dict[str, list[str]]:
     """Return the hashes of a requirements file, by `name==version`."""
-    found: dict[str, list[str]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        word = line.strip().removesuffix("\\").strip()
-        if word.startswith("--hash="):
-            found[name].append(word)
-        else:
-            name = word
-            found[name] = []
-    return found
+    entries = re.findall(r"^(\S+) \\\n((?: .*\n)+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name: re.findall(r"--hash=\S+", hashes) for name, hashes in entries}
 
 
 def test_another_python_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

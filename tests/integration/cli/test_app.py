@@ -20,6 +20,7 @@ from sandbox.faults import Fault
 from sandbox.github import GitHub
 from tests.contracts import CHECKER, assert_kept
 
+DOCS = (Path(__file__).parents[3] / "docs" / "command-line.md").read_text(encoding="utf-8")
 HOOK_URL = "https://runners.example.com/api/ProvideActionsRunner?code=function-key"
 
 
@@ -130,13 +131,15 @@ def test_create_and_connect(
     assert found["appSettings"] == {"GithubApiUrl": f"{github_url}/api/v3"}
     assert jwt.decode(jwt.encode({}, found["githubAppPrivateKey"], "RS256"), app.public_key, ["RS256"]) == {}
     created = capsys.readouterr()
-    assert f"{github_url}/apps/runners-acme/installations/new" in created.out
+    shown = created.out.replace(github_url, "https://github.com").replace(str(file), "github-app.parameters.json")
+    assert f"```text\n{shown}```" in DOCS
 
     assert run(["app", "connect", HOOK_URL, "--parameters", str(file)]) == 0
     (hook,) = github.hooks.all
     assert (hook.url, hook.secret, hook.content_type) == (HOOK_URL, found["githubWebhookSecret"], "json")
     connected = capsys.readouterr()
     assert connected.err == ""
+    assert f"```text\n{connected.out}```" in DOCS
     said = created.out + created.err + connected.out
     for secret in (hook.secret, "function-key", found["githubAppPrivateKey"][64:128]):
         assert secret

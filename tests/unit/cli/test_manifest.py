@@ -45,10 +45,11 @@ def test_the_readme_names_the_same_rights() -> None:
     assert WORDS["administration"] in repository
 
 
-def test_the_events_are_those_of_the_readme() -> None:
-    """The App is subscribed to the one event that the README names."""
+def test_the_events_are_those_of_the_docs() -> None:
+    """The App is subscribed to the one event that those are told who make it by hand."""
     assert EVENTS == ("workflow_job",)
-    assert "subscribe it to *Workflow jobs*" in " ".join(README.split())
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    assert "subscribe it to *Workflow jobs*" in " ".join(page.partition("### By hand")[2].split())
 
 
 def test_the_template_has_the_parameters() -> None:
