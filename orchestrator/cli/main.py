@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from orchestrator.cli.commands import app
+from orchestrator.cli.commands import app, match
 from orchestrator.cli.output import error_line, exit_code
 from orchestrator.errors import OrchestratorError
 
@@ -19,11 +19,7 @@ commands = typer.Typer(
     pretty_exceptions_enable=False,
 )
 commands.add_typer(app.commands, name="app")
-
-
-@commands.callback()
-def _root() -> None:
-    """Keep `app` a group also while it is the only one."""
+commands.command()(match.match)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
