@@ -30,7 +30,7 @@ def create(
         str, typer.Option(metavar="URL", help="An Enterprise Server, or https://TENANT.ghe.com.")
     ] = PUBLIC_GITHUB,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Its name, unique at GitHub. You can change it there.")
+        str | None, typer.Option(metavar="NAME", help="Its name, unique at GitHub. You can choose it there.")
     ] = None,
     runner_scope: Annotated[
         Literal["organization", "repository"] | None,

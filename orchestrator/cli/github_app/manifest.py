@@ -39,7 +39,7 @@ class Wish:
         github_url: where people find GitHub, without a trailing slash.
         organization: the login of its owner; None for the account of whoever registers it.
         scope: where its runners register.
-        name: its name, which nobody else's App may have.
+        name: its name, which nobody else's App may have; None to choose it at GitHub.
         webhook_url: where its deliveries go; None if that is not known yet.
         public: whether others may install it.
     """
@@ -47,7 +47,7 @@ class Wish:
     github_url: str
     organization: str | None
     scope: RunnerScope
-    name: str
+    name: str | None
     webhook_url: str | None = None
     public: bool = False
 
@@ -73,8 +73,7 @@ class Wish:
         Args:
             redirect_url: where GitHub sends the browser when the App is registered.
         """
-        return {
-            "name": self.name,
+        return ({} if self.name is None else {"name": self.name}) | {
             "url": self.github_url if self.organization is None else f"{self.github_url}/{self.organization}",
             "description": "Starts self-hosted runners for waiting jobs.",
             "hook_attributes": {"url": self.webhook_url or NOT_YET_CONNECTED, "active": True},
@@ -103,14 +102,15 @@ def wish(
         raise SettingsError.of("--organization", "is not the login of an organization")
     if organization is None and scope == "organization":
         raise SettingsError.of("--runner-scope", "organization needs --organization")
-    chosen = name or f"runners-{organization or 'mine'}"[:LONGEST_NAME].rstrip("-")
-    if len(chosen) > LONGEST_NAME:
-        raise SettingsError.of("--name", f"has more than {LONGEST_NAME} characters")
+    if name is None and organization is not None:
+        name = f"runners-{organization}"[:LONGEST_NAME].rstrip("-")
+    if name is not None and not 0 < len(name) <= LONGEST_NAME:
+        raise SettingsError.of("--name", f"must have 1 to {LONGEST_NAME} characters")
     return Wish(
         github_url=plain_url("--github-url", github_url).rstrip("/"),
         organization=organization,
         scope=scope or ("repository" if organization is None else "organization"),
-        name=chosen,
+        name=name,
         webhook_url=None if webhook_url is None else plain_url("--webhook-url", webhook_url, query=True),
         public=public,
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 from orchestrator.cli.github_app.loopback import Loopback
 from orchestrator.cli.github_app.manifest import Wish
@@ -104,8 +105,14 @@ def connect(parameters: AppParameters, url: str) -> None:
     hook = AppHook(GitHubSession(client, credential))
     hook.connect(url, parameters.webhook_secret)
     config = hook.config()
-    if (config.url, config.content_type, config.verifies_tls) != (url, "json", True):
+    if (_parts(config.url), config.content_type, config.verifies_tls) != (_parts(url), "json", True):
         raise UpstreamRefused("GitHub took the webhook's address, but shows another: look at the App's settings")
+
+
+def _parts(url: str) -> tuple[object, ...]:
+    """Take an address apart, so that it is equal to itself however its key is encoded."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.lower(), parts.path, parse_qsl(parts.query)
 
 
 def _patiently(ask: Callable[[], NewApp], sleep: Callable[[float], None]) -> NewApp:

@@ -130,6 +130,7 @@ def test_a_personal_account(
     github: GitHub, github_url: str, browser: Browser, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without an organization the App is the person's own, for repository runners; a known webhook needs no connect."""
+    browser.name = "my-runners"
     options = ["--github-url", github_url, "--output", str(file), "--webhook-url", HOOK_URL]
     assert run(["app", "create", *options]) == 0
     assert browser.page
@@ -333,6 +334,17 @@ def test_connecting_fails(
     said = capsys.readouterr().err
     assert message in said
     assert "function-key" not in said
+
+
+def test_an_address_that_is_written_otherwise(
+    github: GitHub, browser: Browser, create: Callable[..., int], file: Path
+) -> None:
+    """GitHub may show the same address with its key encoded in another way."""
+    assert create() == 0
+    assert browser.page
+    shown = {"url": "https://H.example/api?code=a%3D%3D", "content_type": "json", "insecure_ssl": 0}
+    github.faults.add(Fault("status", "GET *", status=200, body=json.dumps(shown)))
+    assert run(["app", "connect", "https://h.example/api?code=a==", "--parameters", str(file)]) == 0
 
 
 def test_an_app_that_is_gone(

@@ -76,7 +76,7 @@ def test_the_function_understands_the_settings(github_url: str, scope: Any) -> N
     ("changes", "expected"),
     [
         ({}, ("organization", "runners-acme", "https://github.com/organizations/acme/settings/apps/new")),
-        ({"organization": None}, ("repository", "runners-mine", "https://github.com/settings/apps/new")),
+        ({"organization": None}, ("repository", None, "https://github.com/settings/apps/new")),
         ({"scope": "repository"}, ("repository", "runners-acme", "https://github.com/organizations/acme/settings/apps/new")),
         (
             {"organization": "a-very-long-name-of-a-company", "github_url": "https://github.acme.com/"},
@@ -85,7 +85,7 @@ def test_the_function_understands_the_settings(github_url: str, scope: Any) -> N
         ),
     ],
 )  # fmt: skip
-def test_what_is_left_open(changes: dict[str, Any], expected: tuple[str, str, str]) -> None:
+def test_what_is_left_open(changes: dict[str, Any], expected: tuple[str, str | None, str]) -> None:
     """The scope follows from the owner, the name from it too, and the address of the form from GitHub and owner."""
     found = asked(**changes)
     assert (found.scope, found.name, found.form_url) == expected
@@ -96,8 +96,9 @@ def test_the_manifest() -> None:
     manifest = asked(webhook_url="https://f.example/api?code=k").manifest("http://127.0.0.1:1/x")
     assert manifest["hook_attributes"] == {"url": "https://f.example/api?code=k", "active": True}
     assert (manifest["public"], manifest["redirect_url"]) == (False, "http://127.0.0.1:1/x")
-    assert manifest["url"] == "https://github.com/acme"
-    assert asked(public=True, organization=None).manifest("")["public"] is True
+    assert (manifest["url"], manifest["name"]) == ("https://github.com/acme", "runners-acme")
+    personal = asked(public=True, organization=None).manifest("")
+    assert (personal["public"], "name" in personal) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,8 @@ def test_the_manifest() -> None:
         ({"organization": "a/b"}, "--organization: is not the login"),
         ({"organization": ""}, "--organization: is not the login"),
         ({"organization": None, "scope": "organization"}, "--runner-scope: organization needs --organization"),
-        ({"name": "x" * 35}, "--name: has more than 34 characters"),
+        ({"name": "x" * 35}, "--name: must have 1 to 34 characters"),
+        ({"name": ""}, "--name: must have 1 to 34 characters"),
         ({"github_url": "http://github.acme.com"}, "--github-url: is not an https:// address"),
         ({"github_url": "https://github.com/?x"}, "--github-url: is not an https:// address"),
         ({"webhook_url": "ftp://x"}, "--webhook-url: is not an https:// address"),
