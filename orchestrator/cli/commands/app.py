@@ -88,7 +88,7 @@ def create(
     say("Next:")
     steps = [f"Deploy, with this as the last of the parameters: --parameters {app.file}"]
     if webhook_url is None:
-        steps.append("Connect it: python -m orchestrator app connect URL")
+        steps.append(f"Connect it: python -m orchestrator app connect URL --parameters {app.file}")
     steps.append(f"Install it: {app.install_url}")
     for number, step in enumerate(steps, 1):
         say(f"  {number}. {step}")

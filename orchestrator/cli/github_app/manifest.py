@@ -25,7 +25,7 @@ PUBLIC_GITHUB = "https://github.com"
 # GitHub takes no longer name.
 LONGEST_NAME = 34
 # Where the webhook leads until the function exists. GitHub has no call that switches a webhook on, so it is on from the
-# beginning, and a webhook that is on must have an address. RFC 2606 reserves this one: nobody reads what is sent there.
+# beginning, and a webhook that is on must have an address. RFC 2606 reserves this one: it is nobody's service.
 NOT_YET_CONNECTED = "https://example.com/not-connected-yet"
 
 _LOGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?")

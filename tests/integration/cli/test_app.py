@@ -12,7 +12,6 @@ import jwt
 import pytest
 import requests
 
-from orchestrator.cli.github_app import registration
 from orchestrator.cli.github_app.manifest import NOT_YET_CONNECTED
 from orchestrator.cli.main import run
 from sandbox.faults import Fault
@@ -356,8 +355,3 @@ def test_an_app_that_is_gone(
     github.access.apps.clear()
     assert run(["app", "connect", HOOK_URL, "--parameters", str(file)]) == 3
     assert "404 (Integration not found)" in capsys.readouterr().err
-
-
-def test_tries_are_few() -> None:
-    """A person waits for all tries together no longer than a quarter of a minute."""
-    assert sum(registration.PAUSES) <= 15
