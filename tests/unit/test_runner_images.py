@@ -72,6 +72,9 @@ class TestPins:
         linux = {"linux-x64", "linux-arm64"}
         systems = {"git": {"win-x64"}, "pwsh": linux | {"win-x64"}}
         assert set(VERSIONS["tools"]) == {*vendors.GITHUB, *vendors.DEBIAN, "node"}
+        dockerfile = (IMAGES / "full/Dockerfile").read_text(encoding="utf-8")
+        installed = [set(found.split()) for found in re.findall(r'ARG TOOLS="([^"]+)"', dockerfile)]
+        assert installed == [set(VERSIONS["tools"]) - {"git"}] * 2
         for name, found in VERSIONS["tools"].items():
             assert set(found) - {"version"} == systems.get(name, linux)
             pinned = {value for system in set(found) - {"version"} for value in found[system].values()}
