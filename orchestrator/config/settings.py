@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic.alias_generators import to_pascal
 
 from orchestrator.config import private_key
-from orchestrator.config.allowed_sources import AllowedSources
+from orchestrator.config.allowed_sources import AllowedSources, Network, networks, proxy_networks
 from orchestrator.config.profiles import (
     GroupName,
     Launch,
@@ -46,6 +46,11 @@ STORAGE = "AzureWebJobsStorage"
 
 # The literal text that an app setting keeps when Key Vault could not be read.
 _UNRESOLVED = "@Microsoft.KeyVault("
+
+# Settings of earlier releases that would leave a gap if they were ignored, and what to do instead.
+_REPLACED = {
+    "TrustedProxyCount": "is replaced by TrustedProxies: name the addresses of your proxies there, and remove this one"
+}
 
 _LOWER = BeforeValidator(str.lower)
 
@@ -196,7 +201,8 @@ class Settings(BaseModel):
     runner_idle_minutes: Annotated[float, Field(gt=0, le=1440)] = 10
 
     allowed_sources: Annotated[AllowedSources, BeforeValidator(AllowedSources.parse)] = AllowedSources(github=True)
-    trusted_proxy_count: Annotated[int, Field(ge=0, le=10)] = 0
+    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(proxy_networks)] = ()
+    operator_sources: Annotated[tuple[Network, ...], BeforeValidator(networks)] = ()
     allowed_organizations: Annotated[tuple[str, ...], BeforeValidator(_logins)] = ()
     allowed_repositories: Annotated[tuple[str, ...], BeforeValidator(_globs)] = ()
     allow_public_repositories: bool = False
@@ -223,23 +229,22 @@ class Settings(BaseModel):
         ]
         if unresolved:
             raise SettingsError(unresolved)
+        problems = [(name, advice) for name, advice in _REPLACED.items() if name in present]
         values: dict[str, object] = {name: present[name].strip() for name in names if name in present}
         try:
             values[STORAGE] = QueueStorage.from_environment(present)
         except ValidationError as error:
-            values.pop(STORAGE, None)
-            storage_problems = [(STORAGE, _reason(problem["msg"])) for problem in error.errors(include_input=False)]
-        else:
-            storage_problems = []
+            problems += [(STORAGE, _reason(problem["msg"])) for problem in error.errors(include_input=False)]
         try:
             settings = cls.model_validate(values)
         except ValidationError as error:
-            problems = [
-                (_setting(problem["loc"]), _reason(problem["msg"]))
-                for problem in error.errors(include_url=False, include_context=False, include_input=False)
-                if problem["loc"] != (STORAGE,)
-            ]
-            raise SettingsError(problems + storage_problems) from None
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            known = [(_setting(problem["loc"]), _reason(problem["msg"])) for problem in found]
+            problems = [problem for problem in known if problem[0] != STORAGE] + problems
+        except SettingsError as error:
+            problems = [*error.problems, *problems]
+        if problems:
+            raise SettingsError(problems)
         return settings
 
     @model_validator(mode="after")
