@@ -190,4 +190,4 @@ class Application:
     def _make_queue(self) -> "RequestQueue":
         from orchestrator.azure.request_queue import RequestQueue
 
-        return RequestQueue(self._settings.azure_web_jobs_storage)
+        return RequestQueue(self._settings.azure_web_jobs_storage, self._settings.egress)
