@@ -40,7 +40,7 @@ _INTERVAL = "AUTOSCALE_INTERVAL_SECONDS"
 class PoolClient:
     """The pools of one Batch account.
 
-    The identity needs *Azure Batch Data Contributor* on the account: what *Azure Batch Job Submitter* lacks is the data
+    The identity needs *Azure Batch Data Contributor* on the account: what *Azure Batch Job Submitter* lacks is the
     action `Microsoft.Batch/batchAccounts/pools/write`.
 
     Args:
