@@ -34,8 +34,10 @@ class Egress:
 
         The node's own addresses never go by a proxy: an identity's tokens come from one of them.
         """
+        if self.proxy is None:
+            return None
         parts = urlsplit(url)
-        if self.proxy is None or parts.scheme != "https" or parts.hostname is None:
+        if parts.scheme != "https" or parts.hostname is None:
             return None
         host, port = parts.hostname, parts.port or 443
         address = _address(host)
