@@ -16,7 +16,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
-from orchestrator.config.environment import Environment
+from orchestrator.config.container import Environment
 from orchestrator.config.runner_version import RunnerVersion
 
 SELF_HOSTED = "self-hosted"

@@ -28,7 +28,7 @@ from pydantic.alias_generators import to_pascal
 
 from orchestrator.config import private_key
 from orchestrator.config.allowed_sources import AllowedSources, Network, networks, proxy_networks
-from orchestrator.config.environment import Environment, misleads_docker
+from orchestrator.config.container import Environment, ca_mount, ca_variables, misleads_docker
 from orchestrator.config.profiles import (
     GroupName,
     Launch,
@@ -204,6 +204,7 @@ class Settings(BaseModel):
     runner_version: RunnerVersion = PINNED
     runner_profiles: Json[Annotated[tuple[ProfileSetting, ...], Field(min_length=1)]] | None = None
     runner_environment: Json[Environment] | None = None
+    mount_ca_certificates: bool = False
     job_max_hours: Annotated[float, Field(gt=0, le=120)] = 7
     runner_idle_minutes: Annotated[float, Field(gt=0, le=1440)] = 10
 
@@ -309,7 +310,7 @@ class Settings(BaseModel):
         return tuple(map(self._settled, self._written_profiles()))
 
     def _settled(self, written: ProfileSetting) -> Profile:
-        image = written.image
+        image, with_ca = written.image, self.mount_ca_certificates
         return Profile(
             name=written.name,
             labels=written.labels,
@@ -321,8 +322,8 @@ class Settings(BaseModel):
             # A Windows job can read what its runner registered with, so only the profile itself may choose a token.
             registration=written.registration or ("jit" if written.os == "windows" else self.runner_registration),
             launch=self._launch(written),
-            run_options=written.run_options,
-            environment=self._environment(written),
+            run_options=f"{ca_mount(written.os)} {written.run_options}".strip() if with_ca else written.run_options,
+            environment=(ca_variables(written.os) if with_ca else {}) | self._environment(written),
             slots=written.slots,
             priority=written.priority,
             max_hours=written.max_hours or self.job_max_hours,

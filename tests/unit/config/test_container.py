@@ -1,4 +1,4 @@
-"""The environment variables that an operator gives to runners' containers."""
+"""What a runner's container gets beside its image."""
 
 import json
 import shlex
@@ -118,3 +118,20 @@ def test_both_launches_hand_over_every_value_as_it_is(variables: dict[str, str])
     command = docker_command(task(by_docker))
     assert container_environment(command, docker_environment(task(by_docker))) == expected
     assert shlex.split(command) == command.split(" ")
+
+
+def test_the_nodes_authorities() -> None:
+    """With `MountCaCertificates` each container gets the node's folder, to read, and programs are told of it."""
+    own = {"runOptions": "--cpus 2", "environment": {"SSL_CERT_FILE": "/mine"}}
+    linux, windows, changed = profiles({}, {"os": "windows"}, own, MountCaCertificates="true")
+    assert linux.run_options == "--volume /etc/runner-ca:/etc/runner-ca:ro"
+    assert set(linux.environment.values()) == {"/etc/runner-ca/ca-bundle.pem"}
+    assert {"NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "GIT_SSL_CAINFO"} <= set(linux.environment)
+    assert windows.run_options == r"--volume C:\runner-ca:C:\runner-ca:ro"
+    assert windows.environment == {"NODE_EXTRA_CA_CERTS": r"C:\runner-ca\ca-bundle.pem"}
+    assert changed.run_options == "--volume /etc/runner-ca:/etc/runner-ca:ro --cpus 2"
+    assert changed.environment["SSL_CERT_FILE"] == "/mine"
+    settings_of_a_task = task_options(task(linux)).container_settings
+    assert settings_of_a_task is not None
+    assert settings_of_a_task.container_run_options == "--rm --volume /etc/runner-ca:/etc/runner-ca:ro"
+    assert profiles({})[0].run_options == ""
