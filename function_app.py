@@ -18,8 +18,7 @@ application = Application.from_environment()
 @app.route("ProvideActionsRunner", trigger_arg_name="request", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
 async def provide_actions_runner(request: func.HttpRequest) -> func.HttpResponse:
     """Take a webhook delivery of GitHub's and start the runner that it asks for."""
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    return _rendered(await application.receive(headers, request.get_body()))
+    return _rendered(await application.receive(_headers(request), request.get_body()))
 
 
 @app.function_name("RunnerRequests")
@@ -38,9 +37,9 @@ def reconcile(timer: func.TimerRequest) -> None:  # noqa: ARG001 - it asks for n
 
 @app.function_name("ReviveRequests")
 @app.route("ReviveRequests", trigger_arg_name="request", methods=["POST"], auth_level=func.AuthLevel.ADMIN)
-async def revive_requests(request: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001 - it asks for nothing
+async def revive_requests(request: func.HttpRequest) -> func.HttpResponse:
     """Put every request that was given up back into the queue: for an operator, after an outage."""
-    return _rendered(await application.revive())
+    return _rendered(await application.revive(_headers(request)))
 
 
 if application.boosts_pools:
@@ -50,6 +49,10 @@ if application.boosts_pools:
     def tend_pools(timer: func.TimerRequest) -> None:  # noqa: ARG001 - late or not, it looks at what there is
         """Go on with what a boost began: autoscale is switched on again as soon as the pool is steady."""
         application.tend_pools()
+
+
+def _headers(request: func.HttpRequest) -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}
 
 
 def _rendered(answer: Answer) -> func.HttpResponse:

@@ -20,8 +20,8 @@ from orchestrator.delivery.deadline import within
 from orchestrator.delivery.hook_ranges import HookRanges
 from orchestrator.delivery.receiver import DeliveryReceiver
 from orchestrator.delivery.retry import RetryHandler
-from orchestrator.delivery.source_check import SourceCheck
-from orchestrator.errors import SettingsError, TransientError
+from orchestrator.delivery.source_check import SourceCheck, require_operator
+from orchestrator.errors import SettingsError, SourceNotAllowed, TransientError
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.jobs.request import RunnerRequest
 from orchestrator.log import Log
@@ -139,14 +139,23 @@ class Application:
         minutes = DEFAULT_RECONCILE_MINUTES if misconfigured else self._settings.reconcile_minutes
         return f"0 */{minutes} * * * *"
 
-    async def revive(self) -> Answer:
-        """Put every request that was given up back into the queue."""
+    async def revive(self, headers: Mapping[str, str]) -> Answer:
+        """Put every request that was given up back into the queue.
+
+        Args:
+            headers: the request's headers, names in lower case.
+        """
         try:
+            require_operator(headers, self._settings)
             revived, foreign = await within(
                 REVIVE_DEADLINE, self._runtime.queue_threads, lambda: self._queue().revive()
             )
         except SettingsError as error:
             return misconfigured(error)
+        except SourceNotAllowed as error:
+            refusal = {"result": Result.REFUSED, "reason": str(error)}
+            log(logging.WARNING, forwarded_for=headers.get("x-forwarded-for", "")[-100:], **refusal)
+            return Answer(error.status, refusal)
         except TransientError as error:
             return Answer(503, {"result": Result.FAILED, "reason": str(error)})
         return Answer(200, {"result": Result.REVIVED, "requests": revived, "left": foreign})
@@ -181,4 +190,4 @@ class Application:
     def _make_queue(self) -> "RequestQueue":
         from orchestrator.azure.request_queue import RequestQueue
 
-        return RequestQueue(self._settings.azure_web_jobs_storage)
+        return RequestQueue(self._settings.azure_web_jobs_storage, self._settings.egress)

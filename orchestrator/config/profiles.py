@@ -8,14 +8,15 @@ repositories the job's must be one. The first profile that takes a job wins.
 
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
+from orchestrator.config.container import Environment
 from orchestrator.config.runner_version import RunnerVersion
 
 SELF_HOSTED = "self-hosted"
@@ -68,6 +69,7 @@ class ProfileSetting(BaseModel):
         launch: who starts the container: `batch`, on a pool made for containers, or the task itself with `docker`; None
             for `WindowsLaunch` on Windows and `batch` on Linux.
         run_options: options for creating the container, beside `--rm`.
+        environment: variables of the container, laid over `RunnerEnvironment`; nothing secret.
         slots: task slots that one runner takes on its node.
         priority: `high` runners start before the others that wait for the pool, `low` ones after them.
         max_hours: wall-clock limit of one runner; None for `JobMaxHours`.
@@ -92,6 +94,7 @@ class ProfileSetting(BaseModel):
     registration: RegistrationKind | None = None
     launch: Launch | None = None
     run_options: Annotated[str, Field(max_length=1000)] = ""
+    environment: Environment = {}
     slots: Annotated[int, Field(ge=1, le=256)] = 1
     priority: Priority = "normal"
     max_hours: Annotated[float, Field(gt=0, le=120)] | None = None
@@ -140,6 +143,7 @@ class Profile:
         runner_version: version of the runner in the image.
         repositories: globs on `owner/name`, in lower case: whose jobs it serves; none for every repository's.
         max_runners: how many of its runners may wait and run at once; None for any number.
+        environment: variables of the container; nothing secret.
     """
 
     name: str
@@ -160,6 +164,7 @@ class Profile:
     priority: Priority = "normal"
     repositories: tuple[str, ...] = ()
     max_runners: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def offered(self) -> tuple[str, ...]:

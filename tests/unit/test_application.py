@@ -29,7 +29,7 @@ def test_misconfigured(caplog: pytest.LogCaptureFixture) -> None:
     assert "s3cret" not in answer.text + caplog.text
     with pytest.raises(SettingsError):
         application.retry(b"{}")
-    assert asyncio.run(application.revive()).body["result"] == "misconfigured"
+    assert asyncio.run(application.revive({})).body["result"] == "misconfigured"
 
 
 def test_the_shipped_list_is_announced(caplog: pytest.LogCaptureFixture) -> None:
