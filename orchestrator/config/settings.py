@@ -308,7 +308,7 @@ class Settings(BaseModel):
         """Whether the number of the profile's runners is limited, by whichever setting."""
         return bool(self.max_runners_per_repository or profile.max_runners)
 
-    @property
+    @cached_property
     def has_quotas(self) -> bool:
         """Whether the number of any profile's runners is limited."""
         return any(map(self.has_quota, self.profiles))
@@ -318,7 +318,7 @@ class Settings(BaseModel):
         """What GitHub is called with: the App where there is one, but no App may register an enterprise's runners."""
         return "token" if self.github_app_id is None or self.runner_scope == "enterprise" else "app"
 
-    @property
+    @cached_property
     def webhook_secrets(self) -> tuple[bytes, ...]:
         """The webhook secret, and the previous one while it is being replaced."""
         secrets = (self.github_webhook_secret, self.github_webhook_secret_previous)

@@ -5,6 +5,7 @@ everything to its left is whatever the caller sent. With N proxies of your own i
 the right, because each proxy appends the peer that it saw.
 """
 
+import functools
 import ipaddress
 from collections.abc import Iterable
 
@@ -45,10 +46,14 @@ def _address(text: str) -> Address | None:
     if not well_formed or "%" in text:  # a zone index has no meaning on another machine
         return None
     try:
-        address = ipaddress.ip_address(text)
+        address = _parsed(text)
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+# GitHub calls from a few addresses again and again.
+_parsed = functools.lru_cache(maxsize=256)(ipaddress.ip_address)
 
 
 def _is_port(text: str) -> bool:

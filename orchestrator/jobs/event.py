@@ -125,7 +125,7 @@ class WorkflowJobEvent(Payload):
 
     Attributes:
         enterprise: named by deliveries only; jobs that GitHub's API lists never name one.
-        webhook: The REST path of the hook that told, where the headers name it (`DeliveryHeaders.webhook_of`).
+        webhook: The REST path of the hook that told, where the headers name it (`delivery.webhook.webhook_of`).
     """
 
     action: str
