@@ -204,6 +204,7 @@ class Settings(BaseModel):
     reconcile_minutes: Annotated[int, Field(ge=1, le=10)] = 5
     reconcile_repositories: Annotated[tuple[str, ...], BeforeValidator(_repositories)] = ()
     max_request_bytes: Annotated[int, Field(ge=1, le=100 * MIB)] = MIB
+    warm_up: bool = False
 
     azure_web_jobs_storage: QueueStorage
 
