@@ -57,7 +57,13 @@ type Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 class Payload(BaseModel):
     """A part of a webhook's body. GitHub adds properties without notice; those not named here are not looked at."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, regex_engine="python-re")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        regex_engine="python-re",
+        defer_build=True,  # a refused delivery needs none of them
+    )
 
 
 class WorkflowJob(Payload):
