@@ -170,6 +170,10 @@ class Profile:
         left = {label.lower() for label in labels} - self._literals
         return all(any(fnmatch.fnmatchcase(label, glob) for glob in self._globs) for label in left)
 
+    def missing(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """Return those of a job's labels that a runner of this profile does not offer."""
+        return tuple(label for label in labels if not self.serves([label]))
+
     @cached_property
     def _literals(self) -> frozenset[str]:
         """What it offers without a wildcard, in lower case; kept, because every delivery asks every profile."""
