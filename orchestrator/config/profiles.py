@@ -173,14 +173,12 @@ class Profile:
 
     def serves(self, labels: Iterable[str]) -> bool:
         """Whether a runner of this profile offers all of a job's labels."""
-        return all(self._offers(label.lower()) for label in labels)
+        left = {label.lower() for label in labels} - self._literals
+        return all(any(fnmatch.fnmatchcase(label, glob) for glob in self._globs) for label in left)
 
     def missing(self, labels: Iterable[str]) -> tuple[str, ...]:
         """Return those of a job's labels that a runner of this profile does not offer."""
-        return tuple(label for label in labels if not self._offers(label.lower()))
-
-    def _offers(self, label: str) -> bool:
-        return label in self._literals or any(fnmatch.fnmatchcase(label, glob) for glob in self._globs)
+        return tuple(label for label in labels if not self.serves([label]))
 
     @cached_property
     def _literals(self) -> frozenset[str]:
@@ -193,8 +191,10 @@ class Profile:
 
     def is_for(self, repository: str) -> bool:
         """Whether it serves jobs of this repository (`owner/name`), whatever the case."""
+        if not self.repositories:
+            return True
         name = repository.lower()
-        return not self.repositories or any(fnmatch.fnmatchcase(name, glob) for glob in self.repositories)
+        return any(fnmatch.fnmatchcase(name, glob) for glob in self.repositories)
 
     def takes(self, labels: Sequence[str]) -> bool:
         """Whether a job with these labels is for this profile: it serves them, and they do not mean another runner.
@@ -207,8 +207,13 @@ class Profile:
 
     def _spells_out_one_of(self, labels: Iterable[str]) -> bool:
         """Whether one of the labels stands in the profile as it is, and no machine of GitHub's has such a label."""
-        spelled = {label.lower() for label in self.labels}
-        return any(label.lower() in spelled and not label.lower().startswith(HOSTED_PREFIXES) for label in labels)
+        return any(label.lower() in self._own_words for label in labels)
+
+    @cached_property
+    def _own_words(self) -> frozenset[str]:
+        """Its labels, in lower case, without those that a machine of GitHub's may have."""
+        lowered = (label.lower() for label in self.labels)
+        return frozenset(label for label in lowered if not label.startswith(HOSTED_PREFIXES))
 
     def runner_labels(self, job_labels: Sequence[str]) -> tuple[str, ...]:
         """Return the labels a runner for this job registers with.

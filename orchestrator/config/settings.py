@@ -218,6 +218,7 @@ class Settings(BaseModel):
     reconcile_minutes: Annotated[int, Field(ge=1, le=10)] = 5
     reconcile_repositories: Annotated[tuple[str, ...], BeforeValidator(_repositories)] = ()
     max_request_bytes: Annotated[int, Field(ge=1, le=100 * MIB)] = MIB
+    warm_up: bool = False
 
     https_proxy: Annotated[SecretStr, AfterValidator(_proxy)] | None = Field(default=None, alias="HTTPS_PROXY")
     no_proxy: Annotated[tuple[str, ...], BeforeValidator(no_proxy_entries)] = Field(default=(), alias="NO_PROXY")
@@ -344,7 +345,7 @@ class Settings(BaseModel):
         """Whether the number of the profile's runners is limited, by whichever setting."""
         return bool(self.max_runners_per_repository or profile.max_runners)
 
-    @property
+    @cached_property
     def has_quotas(self) -> bool:
         """Whether the number of any profile's runners is limited."""
         return any(map(self.has_quota, self.profiles))
@@ -360,7 +361,7 @@ class Settings(BaseModel):
         """What GitHub is called with: the App where there is one, but no App may register an enterprise's runners."""
         return "token" if self.github_app_id is None or self.runner_scope == "enterprise" else "app"
 
-    @property
+    @cached_property
     def webhook_secrets(self) -> tuple[bytes, ...]:
         """The webhook secret, and the previous one while it is being replaced."""
         secrets = (self.github_webhook_secret, self.github_webhook_secret_previous)

@@ -6,6 +6,7 @@ believed only if everything to its right is the address of such a proxy: whoever
 stands right-most.
 """
 
+import functools
 import ipaddress
 from collections.abc import Iterable
 
@@ -51,10 +52,14 @@ def _address(text: str) -> Address | None:
     if not well_formed or "%" in text:  # a zone index has no meaning on another machine
         return None
     try:
-        address = ipaddress.ip_address(text)
+        address = _parsed(text)
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+# GitHub calls from a few addresses again and again.
+_parsed = functools.lru_cache(maxsize=256)(ipaddress.ip_address)
 
 
 def _is_port(text: str) -> bool:

@@ -18,7 +18,7 @@ def require_operator(headers: Mapping[str, str], settings: Settings) -> None:
     """Check the address of a caller of the operators' routes, whose key the host has checked.
 
     Args:
-        headers: the request's headers, names in lower case.
+        headers: the request's headers; looked up by names in lower case.
         settings: the app settings. Without `OperatorSources` the key alone decides.
 
     Raises:
@@ -65,7 +65,7 @@ class SourceCheck:
         another one.
 
         Args:
-            headers: the request's headers, names in lower case.
+            headers: the request's headers; looked up by names in lower case.
             is_signed: tells whether the caller knows the webhook secret.
 
         Raises:

@@ -29,6 +29,7 @@ def test_defaults() -> None:
     assert found.allowed_sources.github
     assert not found.allowed_sources.networks
     assert not found.allow_public_repositories
+    assert not found.warm_up
     assert found.max_request_bytes == 1024 * 1024
     assert (found.trusted_proxies, found.operator_sources) == ((), ())
     assert found.github_api_url == "https://api.github.com"
@@ -231,6 +232,7 @@ def test_malformed_profiles(text: str, where: str) -> None:
         ({"ReconcileRepositories": "acme/.."}, "ReconcileRepositories"),
         ({"ReconcileMinutes": "0"}, "ReconcileMinutes"),
         ({"AllowPublicRepositories": "perhaps"}, "AllowPublicRepositories"),
+        ({"WarmUp": "perhaps"}, "WarmUp"),
         ({"MaxRequestBytes": "-1"}, "MaxRequestBytes"),
         ({"TrustedProxies": "10.0.0.1/8"}, "TrustedProxies"),
         ({"TrustedProxies": "10.0.0.0/8, github"}, "TrustedProxies"),
