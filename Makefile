@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo run test check lint types imports workflows format bench package lock arm autoscale arm-check clean
+.PHONY: setup demo run test check lint types imports workflows format bench package egress lock arm autoscale arm-check clean
 .DEFAULT_GOAL := test
 
 .PHONY: help
@@ -63,9 +63,13 @@ bench: $(READY)         ## the benchmark table
 package: $(READY)       ## dist/orchestrator.zip: the code package that Azure Functions runs
 	@$(BIN)/python -m tools.package
 
+egress: $(READY)        ## orchestrator/config/egress.json -> the table in docs/deploy.md
+	@$(BIN)/python -m tools.egress
+
 lock: $(READY)          ## pins of pyproject.toml -> requirements*.txt, with hashes
 	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes --group dev --group cli -c requirements.txt -o requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes --group package -c requirements-dev.txt -o requirements-package.txt
 
 arm:                    ## formulas and start tasks -> arm/azuredeploy.json
 	@$(PYTHON) arm/build.py

@@ -1,5 +1,6 @@
 """Hand-written stand-ins that tests of several packages share."""
 
+import io
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from datetime import UTC, datetime, timedelta
@@ -31,3 +32,11 @@ class Immediately(Executor):
         except Exception as error:  # noqa: BLE001 - it is the caller's
             done.set_exception(error)
         return done
+
+
+class Terminal(io.StringIO):
+    """A terminal, as far as a program asks before it prints."""
+
+    def isatty(self) -> bool:
+        """Return True: it is one."""
+        return True

@@ -14,6 +14,7 @@ from orchestrator.azure.errors import expecting, queue_error, translating
 from orchestrator.azure.identity import identity
 from orchestrator.azure.transport import bounded
 from orchestrator.config.settings import STORAGE, QueueStorage
+from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import RequestMalformed, SettingsError
 from orchestrator.jobs.request import RunnerRequest, dead_letter, dead_letter_reason, delay_before_retry
 
@@ -40,15 +41,16 @@ class RequestQueue:
 
     Args:
         storage: where they are, and who may use them.
+        egress: the way out.
 
     Raises:
         SettingsError: `AzureWebJobsStorage` is not a connection string.
     """
 
-    def __init__(self, storage: QueueStorage) -> None:
-        credential = identity(storage.client_id) if storage.connection_string is None else None
-        self._requests = _client(storage, credential, REQUESTS)
-        self._dead_letters = _client(storage, credential, POISON)
+    def __init__(self, storage: QueueStorage, egress: Egress = DIRECT) -> None:
+        credential = identity(storage.client_id, egress) if storage.connection_string is None else None
+        self._requests = _client(storage, credential, REQUESTS, egress)
+        self._dead_letters = _client(storage, credential, POISON, egress)
 
     def retry_later(self, request: RunnerRequest, retry_after: float | None = None) -> float:
         """Put a request into the queue; return the seconds until it is tried.
@@ -133,10 +135,10 @@ def _body(message: QueueMessage) -> bytes:
         return content.encode()
 
 
-def _client(storage: QueueStorage, credential: TokenCredential | None, queue: str) -> QueueClient:
+def _client(storage: QueueStorage, credential: TokenCredential | None, queue: str, egress: Egress) -> QueueClient:
     options: dict[str, Any] = {
         "message_encode_policy": TextBase64EncodePolicy(),  # what the host decodes, see host.json
-        **bounded(TIMEOUT, TIMEOUT, TOTAL_TIMEOUT),
+        **bounded(TIMEOUT, TIMEOUT, TOTAL_TIMEOUT, egress),
     }
     if storage.connection_string is None:
         return QueueClient(storage.queue_service_uri or "", queue, credential=credential, **options)

@@ -18,12 +18,12 @@ from orchestrator.delivery.deadline import within
 from orchestrator.delivery.source_check import SourceCheck
 from orchestrator.delivery.webhook import (
     DeliveryHeaders,
-    action_of,
+    event_about_a_runner,
     is_signed,
     json_payload,
     ping_event,
     verify_signature,
-    workflow_job_event,
+    webhook_of,
 )
 from orchestrator.errors import (
     DeliveryRefused,
@@ -84,7 +84,7 @@ class DeliveryReceiver:
         """Take one delivery and answer it; never raises, and always leaves its line in the log.
 
         Args:
-            headers: the request's headers, names in lower case.
+            headers: the request's headers; looked up by names in lower case.
             body: the raw body.
         """
         clock = asyncio.get_running_loop().time
@@ -123,9 +123,9 @@ class DeliveryReceiver:
             return _pong(payload)
         if delivery.event != EVENT:
             return _ignored(f"the event is {delivery.event}, only {EVENT} starts runners")
-        if action_of(payload) not in ("queued", "completed"):
+        event = event_about_a_runner(payload)
+        if event is None:
             return _ignored("only the action queued starts a runner, and completed may end one")
-        event = workflow_job_event(payload)
         also_about(job=event.workflow_job.id, repository=event.repository.full_name)
         admission = admit(event, self._settings)
         match admission:
@@ -134,7 +134,7 @@ class DeliveryReceiver:
             case Refused(reason):
                 return Answer(403, {"result": Result.REFUSED, "reason": reason})
             case Admitted(profile):
-                event = event.model_copy(update={"webhook": delivery.webhook_of(event)})
+                event = event.model_copy(update={"webhook": webhook_of(headers, event)})
                 return await self._handle_job(event, profile, delivery.delivery, deadline)
             case _:
                 assert_never(admission)

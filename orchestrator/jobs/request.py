@@ -41,7 +41,9 @@ class RunnerRequest(BaseModel):
         given_up: why it was given up, if it was.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, regex_engine="python-re", defer_build=True
+    )
 
     version: Literal[1] = 1
     attempt: Annotated[int, Field(ge=1)] = 1

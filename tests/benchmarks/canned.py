@@ -108,7 +108,7 @@ class World:
     async def _live(self, passes: int, before: Callable[[int], object], least: int) -> None:
         adapter = _Adapter(self)
 
-        def session(_total: float) -> requests.Session:
+        def session(*_arguments: object) -> requests.Session:
             made = requests.Session()
             made.mount("https://", adapter)
             return made

@@ -5,11 +5,14 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
-from orchestrator.application import Application, Once
+from orchestrator.application import WARM_UP_AFTER, Application, Once
 from orchestrator.errors import SettingsError
+from orchestrator.runtime import Runtime
 from tests.builders import delivery, environment, queued_job
 
 LOOPBACK = {"AllowedSources": "140.82.112.0/20"}
@@ -27,7 +30,7 @@ def test_misconfigured(caplog: pytest.LogCaptureFixture) -> None:
     assert "s3cret" not in answer.text + caplog.text
     with pytest.raises(SettingsError):
         application.retry(b"{}")
-    assert asyncio.run(application.revive()).body["result"] == "misconfigured"
+    assert asyncio.run(application.revive({})).body["result"] == "misconfigured"
 
 
 def test_the_shipped_list_is_announced(caplog: pytest.LogCaptureFixture) -> None:
@@ -48,12 +51,36 @@ def test_advice(caplog: pytest.LogCaptureFixture) -> None:
     assert "RunnerScope=repository" in record.getMessage()
 
 
+def test_schedule() -> None:
+    """The timer's schedule follows the setting, and is the default's while settings are wrong."""
+    assert Application(environment(**LOOPBACK, ReconcileMinutes="3")).schedule == "0 */3 * * * *"
+    assert Application({}).schedule == "0 */5 * * * *"
+
+
+def test_no_boost() -> None:
+    """Where boosts are off no pool is looked at, so no client is made."""
+    application = Application(environment(**LOOPBACK, BatchAccountUrl="https://acct.invalid"))
+    assert not application.boosts_pools
+    application.tend_pools()
+
+
 def test_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process's own environment configures it."""
     for name, value in environment(**LOOPBACK).items():
         monkeypatch.setenv(name, value)
     answer = asyncio.run(Application.from_environment().receive(*delivery({}, event="push")))
     assert answer.body["result"] == "ignored"
+
+
+class LateLock(nullcontext[None]):
+    """A lock that others hold before it is given: they do their work first."""
+
+    def __init__(self) -> None:
+        self.others: list[Callable[[], None]] = []
+
+    def __enter__(self) -> None:
+        while self.others:
+            self.others.pop()()
 
 
 class TestOnce:
@@ -82,6 +109,15 @@ class TestOnce:
             thread.join(5)
         assert found == [1] * 8
 
+    def test_overtaken(self) -> None:
+        """Whoever gets the lock when it is made already makes no second one."""
+        made: list[str] = []
+        lock = LateLock()
+        once = Once(lambda: made.append("once"), lock=lambda: lock)
+        lock.others.append(once)
+        once()
+        assert made == ["once"]
+
     def test_a_failure_is_not_kept(self) -> None:
         """What could not be made is tried again."""
         divisors = iter([0, 0, 1])
@@ -93,19 +129,80 @@ class TestOnce:
         assert once() == 1
 
 
+class Timers:
+    """Timers that ring when told."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[float, Callable[[], None]]] = []
+
+    @property
+    def runtime(self) -> Runtime:
+        """A runtime that has them."""
+        return Runtime(start_timer=lambda seconds, action: self.begun.append((seconds, action)))
+
+    def ring(self) -> None:
+        """Let the only one ring."""
+        ((_, action),) = self.begun
+        action()
+
+
+class TestWarmUp:
+    """The clients are made in the background."""
+
+    def test_strangers_cause_none(self) -> None:
+        """Whoever does not know the secret cannot make the process work."""
+        timers = Timers()
+        application = Application(environment(**LOOPBACK), timers.runtime)
+        for headers in ({"secret": "forged"}, {"x_forwarded_for": "8.8.8.8:1"}, {"x_hub_signature_256": None}):
+            assert asyncio.run(application.receive(*delivery(queued_job(), **headers))).status in (401, 403)
+        assert timers.begun == []
+
+    @pytest.mark.parametrize("event", ["push", "ping"])
+    def test_once_after_a_genuine_delivery(self, event: str) -> None:
+        """The first genuine delivery that needs no client is followed by them, a while after its answer."""
+        timers = Timers()
+        application = Application(environment(**LOOPBACK), timers.runtime)
+        for _ in range(2):
+            assert asyncio.run(application.receive(*delivery({}, event=event))).status == 200
+        assert [seconds for seconds, _ in timers.begun] == [WARM_UP_AFTER]
+
+    def test_at_start(self) -> None:
+        """With `WarmUp` they are made when the process starts, and no second time."""
+        timers = Timers()
+        application = Application(environment(**LOOPBACK, WarmUp="true"), timers.runtime)
+        asyncio.run(application.receive(*delivery({}, event="push")))
+        assert [seconds for seconds, _ in timers.begun] == [0]
+
+    def test_a_failure(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        """Clients that cannot be made ahead are told of in the log, and nobody is disturbed."""
+        timers = Timers()
+        Application(environment(**LOOPBACK, WarmUp="true"), timers.runtime)
+        monkeypatch.setitem(sys.modules, "orchestrator.upstream", None)
+        timers.ring()
+        assert "could not be made ahead" in caplog.text
+        assert "ImportError" in caplog.text or "ModuleNotFoundError" in caplog.text
+
+
 _REFUSE_AND_IGNORE = """
-import asyncio, json, sys
+import asyncio, json, os, sys
 import function_app
+from orchestrator.runtime import Runtime
+later = []
+runtime = Runtime(start_timer=lambda seconds, action: later.append(action))
+function_app.application = function_app.Application(os.environ, runtime)
 for headers, body, status in json.load(sys.stdin):
     answer = asyncio.run(function_app.application.receive(headers, body.encode()))
     assert answer.status == status, answer
 needless = {"requests", "jwt", "cryptography", "azure.batch", "azure.identity", "azure.storage.queue", "azure.core"}
 assert not needless & set(sys.modules), needless & set(sys.modules)
+(warm_up,) = later
+warm_up()
+assert {"requests", "azure.batch", "azure.storage.queue"} <= set(sys.modules)
 """
 
 
 def test_a_cheap_answer_stays_cheap() -> None:
-    """A process that only refuses and ignores imports none of the packages that starting a runner needs."""
+    """Refusing and ignoring import none of the packages that a runner needs; the warm-up after them does."""
     deliveries = [
         (*delivery(queued_job(), secret="forged"), 401),
         (*delivery(queued_job(), x_forwarded_for="8.8.8.8:1"), 403),

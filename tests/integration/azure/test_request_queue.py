@@ -212,7 +212,7 @@ class TestRequestQueue:
             def get_token(self, *_scopes: str, **_options: object) -> AccessToken:
                 raise error
 
-        monkeypatch.setattr("orchestrator.azure.request_queue.identity", lambda _client_id: NoToken())
+        monkeypatch.setattr("orchestrator.azure.request_queue.identity", lambda *_: NoToken())
         queue = RequestQueue(QueueStorage.from_environment({"AzureWebJobsStorage__accountName": "acct"}))
         with pytest.raises(TransientError, match="the queue runner-requests does not do its part"):
             queue.retry_later(request())

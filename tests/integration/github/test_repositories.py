@@ -1,5 +1,6 @@
 """Which repositories GitHub lists of an account."""
 
+import functools
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -48,7 +49,7 @@ def test_of_an_organization(github: GitHub, repositories: Repositories) -> None:
     for name in ("acme/quiet", "acme/old", "acme/new", "other/app"):
         github.add_repository(name)
     for name, ago in (("acme/old", 7200), ("acme/new", 60)):
-        github.clock = lambda ago=ago: now - ago
+        github.clock = functools.partial(float.__sub__, now, float(ago))
         github.queue_job(name, ("linux",))
     github.clock = lambda: now
     assert names(repositories.all(ORGANIZATION)) == ["acme/new", "acme/old", "acme/quiet"]

@@ -224,11 +224,12 @@ def test_the_checks_have_an_order(received: Received) -> None:
 
 
 def test_trusted_proxies() -> None:
-    """Behind a proxy of one's own, the entry that the proxy wrote counts."""
-    received = Received(AllowedSources="140.82.112.0/20", TrustedProxyCount="1")
+    """Behind a proxy of one's own its word counts, and nobody who calls past it can forge an address."""
+    received = Received(AllowedSources="140.82.112.0/20", TrustedProxies="10.0.0.0/24")
     assert received.receive(x_forwarded_for="6.6.6.6, 140.82.115.10:1, 10.0.0.4:2").status == 201
     assert received.receive(x_forwarded_for="140.82.115.10, 6.6.6.6:1, 10.0.0.4:2").status == 403
-    assert received.receive(x_forwarded_for="140.82.115.10:1").status == 403
+    assert received.receive(x_forwarded_for="140.82.115.10:1, 6.6.6.6:2").status == 403
+    assert received.receive(x_forwarded_for="10.0.0.4:2").status == 403
 
 
 def test_anywhere() -> None:
