@@ -7,6 +7,7 @@ tasks stay. The log says so.
 """
 
 import logging
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ REFUSALS_HEEDED = 12
 # How much more often a repository is looked into while it has runners, or where a runner has ended without a job
 # within the hour; and while it is active.
 WEIGHT_WITH_RUNNERS, WEIGHT_ACTIVE = 64, 4
-# A repository that was never looked into counts as if that were so long ago.
+# A repository that comes into view counts as if it had been looked into so long ago.
 NEVER_LOOKED_INTO = timedelta(minutes=20)
 FAILED_LATELY = timedelta(hours=1)
 # With no more repositories than this, all unfinished runs of each are asked for. With more, those without runners of
@@ -255,6 +256,8 @@ class JobSearch:
             )
         }
         in_view = [name for name in named if current.rule.admits(name.partition("/")[0])]
+        for name in in_view:
+            _begin(progress.of(name), name, current.now)
         looks = []
         for name in sorted(in_view, key=lambda name: (-_overdue(progress.of(name), name in live, current.now), name)):
             event, account = known.get(name), accounts.get(name.partition("/")[0])
@@ -357,15 +360,20 @@ def _leave_open(look: _Look, current: Pass, reason: str) -> None:
 
 def _overdue(known: RepositoryProgress, has_runners: bool, now: datetime) -> float:
     """Return how urgent a look is."""
-    waited = now - known.looked_at if known.looked_at is not None else NEVER_LOOKED_INTO
+    waited = now - (known.looked_at or now)
     weight = WEIGHT_WITH_RUNNERS if has_runners else WEIGHT_ACTIVE if known.is_active(now) else 1
     return waited.total_seconds() * weight
 
 
-def _may_be_quick(known: RepositoryProgress, now: datetime) -> bool:
-    """Whether the next look may overlook old runs: the first one, so that all are seen soon, and most of the others."""
+def _begin(known: RepositoryProgress, name: str, now: datetime) -> None:
+    """Let a repository that was never looked into wait from now on; its first whole look comes at a time of its own."""
     if known.looked_at is None:
-        return True
+        known.looked_at = now - NEVER_LOOKED_INTO
+        known.searched_at = now - WHOLE_LOOK_EVERY * (zlib.crc32(name.encode()) / 2**32)
+
+
+def _may_be_quick(known: RepositoryProgress, now: datetime) -> bool:
+    """Whether the next look may overlook old runs."""
     return known.searched_at is not None and now - known.searched_at < WHOLE_LOOK_EVERY
 
 

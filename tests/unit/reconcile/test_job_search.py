@@ -10,6 +10,7 @@ from orchestrator.jobs.accounts import AccountRule
 from orchestrator.reconcile.job_search import (
     CALLS_PER_REPOSITORY,
     LISTED_EVERY,
+    NEVER_LOOKED_INTO,
     ONE_PAGE,
     REFUSALS_HEEDED,
     WHOLE_LOOK_EVERY,
@@ -269,6 +270,16 @@ class TestOrder:
             assert [name for name, _ in crowd.upstream.asked][:2] == many(CROWD)[1100:1102]
             assert (many(CROWD)[1102], None) in crowd.upstream.asked
 
+    def test_nobody_waits_for_ever(self, crowd: FakePasses) -> None:
+        """While active repositories alone take the time of every pass, the others have their turn all the same."""
+        names = many(CROWD)
+        crowd.upstream.lists = {
+            "acme": [ListedRepository(name, False, NOW if number < 1400 else None) for number, name in enumerate(names)]
+        }
+        for _ in range(12):
+            crowd.run()
+        assert {name for name, _ in crowd.upstream.asked} == set(names)
+
     def test_no_more_calls(self, crowd: FakePasses, log_lines: Lines) -> None:
         """When a limit is used up, the repositories that are left are no errors; nothing of theirs is ended."""
         spent = CallsSpent("this pass has had its share", retry_after=300)
@@ -279,7 +290,7 @@ class TestOrder:
         assert crowd.upstream.done == ["start runner-5-1"]
         (skipped,) = [line for _, line in log_lines if line["result"] == "skipped"]
         assert skipped["reason"] == "this pass has had its share"
-        assert crowd.progress.of("acme/r0001").looked_at is None
+        assert crowd.progress.of("acme/r0001").looked_at == NOW - NEVER_LOOKED_INTO
 
     def test_quick_looks(self) -> None:
         """Where there are many repositories, those without runners are looked into quickly, and as a whole at times."""
@@ -288,13 +299,13 @@ class TestOrder:
         passes.upstream.lists = {"acme": [ListedRepository(name, False, None) for name in names]}
         own = task(1, "waiting", names[0])
         quick: list[int] = []
-        for pause in (timedelta(), timedelta(minutes=5), timedelta(minutes=5), WHOLE_LOOK_EVERY):
+        for pause in (timedelta(), WHOLE_LOOK_EVERY, timedelta(minutes=5)):
             passes.clock.advance(pause)
             passes.upstream.quick.clear()
             passes.run(own)
             quick.append(len(passes.upstream.quick))
             assert names[0] not in passes.upstream.quick
-        assert quick == [WHOLE_LOOKS, 0, WHOLE_LOOKS, 0]
+        assert quick == [WHOLE_LOOKS, 0, WHOLE_LOOKS]
 
 
 class TestTrouble:
