@@ -44,7 +44,7 @@ FAILED_LATELY = timedelta(hours=1)
 # With no more repositories than this, all unfinished runs of each are asked for. With more, those without runners of
 # ours are looked into quickly, and as a whole every few hours.
 WHOLE_LOOKS = 60
-WHOLE_LOOK_EVERY = timedelta(hours=6)
+WHOLE_LOOK_EVERY = timedelta(hours=12)
 # A list of repositories that has more than a page is read as a whole once in this time. A refused one is asked for
 # again after it.
 LISTED_EVERY = timedelta(hours=1)
