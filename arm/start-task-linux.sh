@@ -68,6 +68,8 @@ if [[ -n ${CA_CERTIFICATES:-}${HTTPS_PROXY:-} && $(cat "$DONE" 2>/dev/null) != "
     mkdir -p /usr/local/share/ca-certificates
     printf '%s\n' "$pem" >/usr/local/share/ca-certificates/runner-ca.crt
     update-ca-certificates
+    mkdir -p /etc/runner-ca   # the orchestrator mounts this into containers (MountCaCertificates)
+    cp /etc/ssl/certs/ca-certificates.crt /etc/runner-ca/ca-bundle.pem
   fi
   if [[ -n ${HTTPS_PROXY:-} ]]; then
     mkdir -p /etc/systemd/system/docker.service.d

@@ -20,13 +20,13 @@ if ($env:AZ_BATCH_NODE_ROOT_DIR) {
 }
 
 $client = 'C:\ProgramData\docker\client'   # the orchestrator points DOCKER_CONFIG here
-$authorities = 'C:\ProgramData\runner-ca'   # the template's runner profiles mount this
+$authorities = 'C:\runner-ca'   # the orchestrator mounts this into containers (MountCaCertificates)
 
 function Install-Authorities {
     $pem = $env:CA_CERTIFICATES
     if (-not $pem.Contains('BEGIN')) { $pem = [Text.Encoding]::UTF8.GetString([Convert]::FromBase64String($pem)) }
     New-Item -ItemType Directory -Force -Path $authorities | Out-Null
-    [IO.File]::WriteAllText("$authorities\ca.pem", $pem)
+    [IO.File]::WriteAllText("$authorities\ca-bundle.pem", $pem)
     foreach ($one in [regex]::Matches($pem, '(?s)-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----')) {
         $file = Join-Path $env:TEMP 'ca.cer'
         [IO.File]::WriteAllText($file, $one.Value)

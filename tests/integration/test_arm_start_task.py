@@ -170,19 +170,21 @@ def test_the_network_of_a_company(tmp_path: Path, given: str) -> None:
         stub.chmod(0o755)
     script = tmp_path / "task"
     script.write_text(TEMPLATE["variables"]["startTaskLinux"])
-    # Each of the two folders that it writes to is a file system of this test's own.
+    # Each of the folders that it writes to is a file system of this test's own.
     steps = f"""
-        mkdir -p /usr/local/share /etc/systemd
-        mount -t tmpfs tmpfs /usr/local/share && mount -t tmpfs tmpfs /etc/systemd
+        mount -t tmpfs tmpfs /etc && mount -t tmpfs tmpfs /usr/local/share
+        mkdir -p /etc/ssl/certs
+        echo all >/etc/ssl/certs/ca-certificates.crt
         bash {script} && bash {script}
         cat /usr/local/share/ca-certificates/runner-ca.crt /etc/systemd/system/docker.service.d/runner-proxy.conf
+        cat /etc/runner-ca/ca-bundle.pem
     """
     network = [f"CA_CERTIFICATES={given}", "HTTPS_PROXY=http://proxy.test:3128/a%20b", "NO_PROXY=localhost,.test"]
     environment = [f"PATH={tmp_path}:{os.environ['PATH']}", *network]
     told = at(NODE, "env", *environment, "unshare", "--mount", "bash", "-euc", steps).stdout
     assert told.endswith(
         f"{PEM}\n[Service]\n"
-        'Environment="HTTPS_PROXY=http://proxy.test:3128/a%%20b" "NO_PROXY=localhost,.test"\n'
+        'Environment="HTTPS_PROXY=http://proxy.test:3128/a%%20b" "NO_PROXY=localhost,.test"\nall\n'
     )
     assert calls.read_text(encoding="utf-8").splitlines() == [
         "update-ca-certificates", "systemctl daemon-reload", "systemctl restart docker",

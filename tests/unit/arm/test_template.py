@@ -28,7 +28,7 @@ HOST_SETTINGS = {
     "NO_PROXY",
 }
 # Settings that the template sets for code that reads them in a later release.
-AHEAD = {"CaCertificates", "OperatorSources", "WarmUp"}
+AHEAD = {"CaCertificates", "MountCaCertificates", "OperatorSources", "RunnerEnvironment", "WarmUp"}
 IDS = "/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/shared/providers"
 GALLERY = f"{IDS}/Microsoft.Compute/galleries/g/images/i/versions/1.0.0"
 OWN_NETWORK = {
@@ -525,19 +525,19 @@ class TestCompanyNetwork:
     }  # fmt: skip
 
     def test_they_reach_code_nodes_and_runners(self) -> None:
-        """The function, the nodes' Docker and every profile get both; without them nobody is told anything."""
+        """The function, the nodes' Docker and the runners get both; without them nobody is told anything."""
         settings = app_settings(**self.GIVEN)
         assert (settings["HTTPS_PROXY"], settings["CaCertificates"]) == ("http://proxy.test:3128", "LS0tLS1CRUdJTg==")
+        assert settings["MountCaCertificates"] == "true"
+        runners = json.loads(settings["RunnerEnvironment"])
+        assert runners["HTTPS_PROXY"] == runners["https_proxy"] == "http://proxy.test:3128"
+        assert runners["NO_PROXY"] == runners["no_proxy"] == settings["NO_PROXY"]
         for pool in pools(**self.GIVEN).values():
             assert environment(pool)["HTTPS_PROXY"] == "http://proxy.test:3128"
             assert environment(pool)["CA_CERTIFICATES"] == "LS0tLS1CRUdJTg=="
             assert environment(pool)["NO_PROXY"] == settings["NO_PROXY"]
-        for profile in profiles(**self.GIVEN):
-            assert profile["environment"]["HTTPS_PROXY"] == "http://proxy.test:3128"
-            mount = "/etc/ssl/certs/ca-certificates.crt" if profile["os"] == "linux" else "C:\\ProgramData\\runner-ca:"
-            assert profile["runOptions"].startswith(f"--volume {mount}")
-        assert not {"HTTPS_PROXY", "NO_PROXY", "CaCertificates"} & set(app_settings())
-        assert not any({"environment", "runOptions"} & set(profile) for profile in profiles())
+        without = {"HTTPS_PROXY", "NO_PROXY", "CaCertificates", "MountCaCertificates", "RunnerEnvironment"}
+        assert not without & set(app_settings())
 
     def test_what_is_private_is_called_without_the_proxy(self) -> None:
         """Azure's private names and the node's own addresses pass no proxy, and what the company adds."""
