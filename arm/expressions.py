@@ -1,7 +1,7 @@
 """The language of ARM templates, as far as ours and its form use it: expressions, copy loops, nested deployments.
 
-What only Azure knows (`reference`, names made by `uniqueString`) becomes a text that says what it is, so that a template
-can be looked at as a list of bodies without Azure. A property that is not there raises `Refused`, as Azure refuses it.
+What only Azure knows, like `reference`, becomes a text that says what it is. So a template can be looked at without
+Azure, as a list of bodies. A property that is not there raises `Refused`, as Azure refuses it.
 """
 
 import base64
@@ -51,6 +51,22 @@ class Part:
 type Tree = Call | Part | str | int
 
 
+def _tokens(expression: str) -> list[tuple[str, str]]:
+    """Return kinds and texts of what an expression consists of, the last first."""
+    found: list[tuple[str, str]] = []
+    end = 0
+    for match in _TOKEN.finditer(expression):
+        if match.start() != end:
+            break
+        text, number, name, sign = match.groups()
+        kind = "text" if text is not None else "number" if number else "name" if name else "sign"
+        found.append((kind, text.replace("''", "'") if text is not None else number or name or sign))
+        end = match.end()
+    if expression[end:].strip():
+        raise ValueError(f"not an expression: {expression[end : end + 40]}")
+    return found[::-1]
+
+
 @cache
 def parsed(expression: str) -> Tree:
     """Return the tree of an expression without its brackets.
@@ -58,18 +74,7 @@ def parsed(expression: str) -> Tree:
     Raises:
         ValueError: It is no expression.
     """
-    tokens: list[tuple[str, str]] = []
-    end = 0
-    for found in _TOKEN.finditer(expression):
-        if found.start() != end:
-            break
-        text, number, name, sign = found.groups()
-        kind = "text" if text is not None else "number" if number else "name" if name else "sign"
-        tokens.append((kind, text.replace("''", "'") if text is not None else number or name or sign))
-        end = found.end()
-    if expression[end:].strip():
-        raise ValueError(f"not an expression: {expression[end : end + 40]}")
-    tokens.reverse()
+    tokens = _tokens(expression)
 
     def next_is(sign: str) -> bool:
         return bool(tokens) and tokens[-1] == ("sign", sign)

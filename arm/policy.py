@@ -1,7 +1,7 @@
 """Holds the template and its form against `policy.json`: `python -m arm.policy`, or with `-` a template on stdin.
 
-Every resource is looked at as it would be sent to Azure, for sets of parameters in which every two choices meet at least
-once. The rules, with where each comes from, are data; this file has only the ways of looking.
+Every resource is looked at as it would be sent to Azure, for sets of parameters in which every two choices meet. The
+rules, with where each comes from, are data; this file has only the ways of looking.
 """
 
 import argparse
@@ -33,13 +33,8 @@ def pairwise(factors: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
         chosen = {one: first, other: second}
         for name in factors:
             if name not in chosen:
-                chosen[name] = max(
-                    range(len(factors[name])),
-                    key=lambda value, name=name: sum(
-                        ((name, value, to, at) in open_pairs) + ((to, at, name, value) in open_pairs)
-                        for to, at in chosen.items()
-                    ),
-                )
+                news = [len(open_pairs & set(_meetings(chosen | {name: value}))) for value in range(len(factors[name]))]
+                chosen[name] = news.index(max(news))
         open_pairs -= set(_meetings(chosen))
         yield {name: factors[name][value] for name, value in chosen.items()}
 
@@ -84,8 +79,8 @@ def _breaks(rule: Mapping[str, Any], found: Json) -> str:
 def _holds(rule: Mapping[str, Any], given: Mapping[str, Json]) -> bool:
     named = {name: given.get(name) for name in (*rule.get("when", ()), *rule.get("unless", ()))}
     if "when" in rule:
-        return named == rule["when"]
-    return "unless" not in rule or named != rule["unless"]
+        return named == dict(rule["when"])
+    return "unless" not in rule or named != dict(rule["unless"])
 
 
 def body_findings(template: dict[str, Json], given: Mapping[str, Json]) -> Iterator[str]:
@@ -113,6 +108,19 @@ def _reaches(template: dict[str, Json], value: Json) -> set[str]:
         written = json.dumps([variables.get(name, loops.get(name)) for name in sorted(unseen)])
 
 
+def _readable(template: dict[str, Json], resource: dict[str, Json], secure: set[str]) -> Iterator[str]:
+    """Return how a resource makes readable what may be a secret."""
+    if resource["type"] == "Microsoft.Web/sites/config":
+        for name in sorted(_reaches(template, resource["properties"]) - secure):
+            if template["parameters"][name]["type"] == "object":
+                yield f"the plain object {name} becomes app settings"
+    elif resource["type"] == "Microsoft.Resources/deployments":
+        inner = resource["properties"]["template"]["parameters"]
+        for name, given in resource["properties"].get("parameters", {}).items():
+            if _reaches(template, given) & secure and not inner[name]["type"].lower().startswith("secure"):
+                yield f"the nested parameter {name} is plain and is given a secret"
+
+
 def secure_findings(template: dict[str, Json]) -> Iterator[str]:
     """Return the parameters that may hold a secret and are not secure, and where a secure one becomes readable."""
     parameters, why = template["parameters"], POLICY["secure"]["why"]
@@ -121,15 +129,8 @@ def secure_findings(template: dict[str, Json]) -> Iterator[str]:
         if re.search(POLICY["secure"]["names"], name):
             yield f"secure: parameter {name} is a plain {parameters[name]['type']}. {why}"
     for resource in template["resources"]:
-        if resource["type"] == "Microsoft.Web/sites/config":
-            for name in sorted(_reaches(template, resource["properties"]) - secure):
-                if parameters[name]["type"] == "object":
-                    yield f"secure: the plain object {name} becomes app settings. {why}"
-        elif resource["type"] == "Microsoft.Resources/deployments":
-            inner = resource["properties"]["template"]["parameters"]
-            for name, given in resource["properties"].get("parameters", {}).items():
-                if _reaches(template, given) & secure and not inner[name]["type"].lower().startswith("secure"):
-                    yield f"secure: the nested parameter {name} is plain and is given a secret. {why}"
+        for found in _readable(template, resource, secure):
+            yield f"secure: {found}. {why}"
     if told := _reaches(template, template.get("outputs", {})) & secure:
         yield f"secure: outputs tell {', '.join(sorted(told))}. {why}"
 
@@ -213,7 +214,8 @@ def typed(form: dict[str, Json]) -> dict[str, Json]:
             found[path] = {"id": f"{GROUP}/providers/{control['resourceType']}/{control['name']}"}
         elif control.get("constraints", {}).get("required") and not control.get("defaultValue"):
             found[path] = control["name"]
-    return found | POLICY["form"]["typed"]
+    found.update(POLICY["form"]["typed"])
+    return found
 
 
 def _decides(template: dict[str, Json], given: Mapping[str, Json], parameter: str, deployed: list[Json]) -> bool:

@@ -162,7 +162,7 @@ def test_running_it_again_never_opens_anything(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("node")
 @pytest.mark.parametrize("given", [PEM, base64.b64encode(PEM.encode()).decode()], ids=["PEM", "base64"])
 def test_the_network_of_a_company(tmp_path: Path, given: str) -> None:
-    """The node trusts the given authorities, and Docker gets the proxy by one restart, of which a second run has none."""
+    """The node trusts the given authorities, and Docker gets the proxy by one restart; a second run does nothing."""
     calls = tmp_path / "calls"
     for name in ("update-ca-certificates", "systemctl"):
         stub = tmp_path / name
@@ -170,9 +170,9 @@ def test_the_network_of_a_company(tmp_path: Path, given: str) -> None:
         stub.chmod(0o755)
     script = tmp_path / "task"
     script.write_text(TEMPLATE["variables"]["startTaskLinux"])
-    # Each of the folders that it writes to is a file system of this test's own.
+    # It writes into copies of its folders, which no other process sees.
     steps = f"""
-        mount -t tmpfs tmpfs /etc && mount -t tmpfs tmpfs /usr/local/share
+        cp -a /etc {tmp_path}/etc && mount --bind {tmp_path}/etc /etc && mount -t tmpfs tmpfs /usr/local/share
         mkdir -p /etc/ssl/certs
         echo all >/etc/ssl/certs/ca-certificates.crt
         bash {script} && bash {script}
@@ -183,8 +183,7 @@ def test_the_network_of_a_company(tmp_path: Path, given: str) -> None:
     environment = [f"PATH={tmp_path}:{os.environ['PATH']}", *network]
     told = at(NODE, "env", *environment, "unshare", "--mount", "bash", "-euc", steps).stdout
     assert told.endswith(
-        f"{PEM}\n[Service]\n"
-        'Environment="HTTPS_PROXY=http://proxy.test:3128/a%%20b" "NO_PROXY=localhost,.test"\nall\n'
+        f'{PEM}\n[Service]\nEnvironment="HTTPS_PROXY=http://proxy.test:3128/a%%20b" "NO_PROXY=localhost,.test"\nall\n'
     )
     assert calls.read_text(encoding="utf-8").splitlines() == [
         "update-ca-certificates", "systemctl daemon-reload", "systemctl restart docker",

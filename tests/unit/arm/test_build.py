@@ -77,8 +77,9 @@ def test_every_parameter_reaches_its_formula(pool: str) -> None:
     text = next(
         resource["properties"]["scaleSettings"]["autoScale"]["formula"]
         for resource in resources(CONTENT, given)
-        if resource["type"].endswith("/pools") and f"slots = {changed[PLACEHOLDERS['slots'][pool]]};" in
-        resource["properties"]["scaleSettings"]["autoScale"]["formula"]
+        if resource["type"].endswith("/pools")
+        and f"slots = {changed[PLACEHOLDERS['slots'][pool]]};"
+        in resource["properties"]["scaleSettings"]["autoScale"]["formula"]
     )
     for name, parameter in PLACEHOLDERS.items():
         assert f"\n{name} = {int(changed[parameter[pool]])};\n" in text

@@ -13,7 +13,10 @@ from arm.expressions import FUNCTIONS, Later, Refused, evaluated, parsed, resour
         ("[concat('it''s ', string(5))]", "it's 5"),
         ("[if(empty(''), 'then', variables('nowhere'))]", "then"),
         ("[createObject('a', createArray(1, 2)).a[1]]", 2),
-        ("[union(createObject('a', createObject('b', 1)), createObject('a', createObject('c', 2)))]", {"a": {"b": 1, "c": 2}}),
+        (
+            "[union(createObject('a', createObject('b', 1)), createObject('a', createObject('c', 2)))]",
+            {"a": {"b": 1, "c": 2}},
+        ),
         ("[coalesce(null(), 'x')]", "x"),
         ("[string(createObject('a', true()))]", '{"a":true}'),
         ("[resourceId('Microsoft.A/b/c', 'one', 'two')]",

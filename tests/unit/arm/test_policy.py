@@ -23,7 +23,13 @@ def template(*resources: dict[str, Any], **parameters: Any) -> dict[str, Any]:
 
 def resource(kind: str, properties: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Return a resource."""
-    return {"type": f"Microsoft.{kind}", "apiVersion": "1", "name": "a", "tags": {"owner": "o"}, "properties": properties} | more
+    return {
+        "type": f"Microsoft.{kind}",
+        "apiVersion": "1",
+        "name": "a",
+        "tags": {"owner": "o"},
+        "properties": properties,
+    } | more
 
 
 def names(found: Any) -> set[str]:
@@ -139,7 +145,9 @@ class TestSets:
 
     def test_all_parameters_of_the_sets_exist(self) -> None:
         """A set that names no parameter of the template would be looked at in vain."""
-        named = {name for choices in POLICY["sets"].values() for choice in choices for name in choice} | set(POLICY["base"])
+        named = {name for choices in POLICY["sets"].values() for choice in choices for name in choice} | set(
+            POLICY["base"]
+        )
         assert named <= set(TEMPLATE["parameters"])
         assert {name for given in parameter_sets(TEMPLATE) for name in given} == named
 

@@ -18,7 +18,15 @@ FORM: dict[str, Any] = json.loads((ARM / "createUiDefinition.json").read_text(en
 OUTPUTS = FORM["parameters"]["outputs"]
 CONFIG = FORM["parameters"]["config"]["basics"]
 CONTROLS = dict(controls(FORM))
-KINDS = {"string": str, "securestring": str, "int": int, "bool": bool, "array": list, "object": dict, "secureobject": dict}
+KINDS = {
+    "string": str,
+    "securestring": str,
+    "int": int,
+    "bool": bool,
+    "array": list,
+    "object": dict,
+    "secureobject": dict,
+}
 
 
 def outputs(**entered: Any) -> dict[str, Any]:
@@ -65,7 +73,9 @@ class TestBefore:
         assert not re.fullmatch(pattern, package["defaultValue"])
         assert re.fullmatch(pattern, package["defaultValue"].replace("OWNER", "acme"))
 
-    @pytest.mark.parametrize("path", [path for path, control in CONTROLS.items() if "regex" in control.get("constraints", ())])
+    @pytest.mark.parametrize(
+        "path", [path for path, control in CONTROLS.items() if "regex" in control.get("constraints", ())]
+    )
     def test_defaults_are_accepted(self, path: str) -> None:
         """No default is refused by its own control, but for the placeholder's."""
         control = CONTROLS[path]
@@ -97,7 +107,11 @@ class TestOutputs:
         """Every output has its parameter's type, and its default, or what the template's expression makes."""
         own = {"appName", "environment", "location", "UbuntuPool", "WindowsPool", "privateDns", "githubWebhookSecret",
                "githubAppId", "githubAppPrivateKey"}  # fmt: skip
-        everything_hidden = {"pools__ubuntu__create": False, "pools__windows__create": False, "network__dns": "existing"}
+        everything_hidden = {
+            "pools__ubuntu__create": False,
+            "pools__windows__create": False,
+            "network__dns": "existing",
+        }
         given = outputs()
         for name, value in given.items():
             assert type(value) is KINDS[PARAMETERS[name]["type"].lower()], name

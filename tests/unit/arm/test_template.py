@@ -1,4 +1,4 @@
-"""What the template promises: a private platform, without keys, with the least roles; pools and network by parameters."""
+"""What the template promises: a private platform without keys, with the least roles, in a company's network."""
 
 import json
 import re
@@ -139,7 +139,7 @@ class TestPrivate:
         ]
         assert ids[0] == vault["privatelink.vaultcore.azure.net"]
         assert all(zone.startswith(group) for zone in ids[1:])
-        with pytest.raises(Refused, match="privateDnsZoneIds lacks privatelink.blob.core.windows.net"):
+        with pytest.raises(Refused, match=r"privateDnsZoneIds lacks privatelink\.blob\.core\.windows\.net"):
             deployed(privateDnsZoneIds=vault)
 
     def test_dns_by_policy(self) -> None:
@@ -154,7 +154,9 @@ class TestPrivate:
         site = only("Web/sites")
         config = site["siteConfig"]
         assert site["publicNetworkAccess"] == "Enabled"
-        assert config["ipSecurityRestrictionsDefaultAction"] == config["scmIpSecurityRestrictionsDefaultAction"] == "Deny"
+        assert (
+            config["ipSecurityRestrictionsDefaultAction"] == config["scmIpSecurityRestrictionsDefaultAction"] == "Deny"
+        )
         ranges = [rule["ipAddress"] for rule in config["ipSecurityRestrictions"]]
         assert ranges == PARAMETERS["githubHookIpRanges"]["defaultValue"]
         assert {rule["action"] for rule in config["ipSecurityRestrictions"]} == {"Allow"}
@@ -210,7 +212,9 @@ class TestNetwork:
         subnets = {subnet["name"]: subnet["properties"] for subnet in of("Network/virtualNetworks/subnets", found)}
         assert set(subnets) == {f"runners-prd-net/{name}" for name in ("batchpool", "function", "endpoints")}
         assert {subnet["defaultOutboundAccess"] for subnet in subnets.values()} == {False}
-        groups = {group["name"]: group["properties"]["securityRules"] for group in of("Network/networkSecurityGroups", found)}
+        groups = {
+            group["name"]: group["properties"]["securityRules"] for group in of("Network/networkSecurityGroups", found)
+        }
         for name, subnet in subnets.items():
             assert subnet["networkSecurityGroup"]["id"].rpartition("/")[2] in groups
             assert (subnet["natGateway"] is None) == name.endswith("endpoints")
@@ -405,10 +409,17 @@ class TestPools:
         assert list(pools()) == ["batchLinux", "batchWindows"]
         assert pools(poolsMode="keep") == {}
         for name, pool in pools(poolsMode="update").items():
-            kept = {key for key, value in pool.items() if f"/pools/{name}, " in str(value) and "startTask" != key}
-            assert kept == {"vmSize", "taskSlotsPerNode", "deploymentConfiguration", "networkConfiguration", "scaleSettings"}
-            assert f"slots = reference({pool['vmSize'].partition('reference(')[2].rpartition('.')[0]}" in (
-                pool["scaleSettings"]["autoScale"]["formula"]
+            kept = {key for key, value in pool.items() if f"/pools/{name}, " in str(value) and key != "startTask"}
+            assert kept == {
+                "vmSize",
+                "taskSlotsPerNode",
+                "deploymentConfiguration",
+                "networkConfiguration",
+                "scaleSettings",
+            }
+            assert (
+                f"slots = reference({pool['vmSize'].partition('reference(')[2].rpartition('.')[0]}"
+                in (pool["scaleSettings"]["autoScale"]["formula"])
             )
             assert "maxNodes = " in pool["scaleSettings"]["autoScale"]["formula"]
 
@@ -440,11 +451,13 @@ class TestPools:
         assert len(VARIABLES[variable].encode()) * 4 / 3 < 32_000
 
     def test_disks_and_security(self) -> None:
-        """Nodes have a disk that images and checkouts fit on; trusted launch and encryption are there to be asked for."""
+        """Nodes have a disk that images and checkouts fit on; trusted launch and encryption come when asked for."""
         plain = machine(pools()["batchLinux"])
         assert plain["osDisk"] == {"diskSizeGB": 256, "managedDisk": {"storageAccountType": "StandardSSD_LRS"}}
         assert plain["securityProfile"] is None
-        safe = machine(pools(trustedLaunch=True, encryptionAtHost=True, osDiskGB=512, zoneRedundant=True)["batchWindows"])
+        safe = machine(
+            pools(trustedLaunch=True, encryptionAtHost=True, osDiskGB=512, zoneRedundant=True)["batchWindows"]
+        )
         assert safe["osDisk"]["diskSizeGB"] == 512
         assert safe["nodePlacementConfiguration"] == {"policy": "Zonal"}
         assert safe["securityProfile"] == {
@@ -480,10 +493,14 @@ class TestPools:
 
     @pytest.mark.parametrize(
         "given",
-        [{"poolsMode": "keep"}, {"poolsMode": "update"}, {"create_WindowsBatchPool": False, "WindowsPool": "batchWindows"}],
+        [
+            {"poolsMode": "keep"},
+            {"poolsMode": "update"},
+            {"create_WindowsBatchPool": False, "WindowsPool": "batchWindows"},
+        ],
     )
     def test_the_launch_follows_a_pool_that_is_there(self, given: dict[str, Any]) -> None:
-        """For a pool that this deployment does not write anew today's image decides nothing: the pool itself is asked."""
+        """For a pool that is not written anew today's image decides nothing: the pool itself is asked."""
         assert app_settings(**given) == app_settings(**given, windowsImageId=GALLERY)
         config = next(r for r in TEMPLATE["resources"] if r["type"] == "Microsoft.Web/sites/config")["properties"]
         assert "contains(string(reference(concat(variables('batchId'), '/pools/', parameters('WindowsPool'))" in config
@@ -505,7 +522,12 @@ class TestProfiles:
 
     def test_more_pools_come_first(self) -> None:
         """A profile of the list comes before the defaults, and has whatever option its pool's entry gives it."""
-        windows = {"name": "big", "os": "windows", "vmSize": "Standard_D8s_v5", "profile": {"labels": ["big"], "image": "w"}}
+        windows = {
+            "name": "big",
+            "os": "windows",
+            "vmSize": "Standard_D8s_v5",
+            "profile": {"labels": ["big"], "image": "w"},
+        }
         first, second, *rest = profiles(morePools=[GPU, windows])
         assert first == GPU["profile"] | {"name": "gpu", "pool": "gpu", "os": "linux", "arch": "x64"}
         assert (second["pool"], second["launch"]) == ("big", "docker")
@@ -542,7 +564,9 @@ class TestCompanyNetwork:
     def test_what_is_private_is_called_without_the_proxy(self) -> None:
         """Azure's private names and the node's own addresses pass no proxy, and what the company adds."""
         hosts = app_settings(**self.GIVEN)["NO_PROXY"].split(",")
-        assert {"localhost", "169.254.169.254", "168.63.129.16", ".batch.azure.com", ".queue.core.windows.net"} <= set(hosts)
+        assert {"localhost", "169.254.169.254", "168.63.129.16", ".batch.azure.com", ".queue.core.windows.net"} <= set(
+            hosts
+        )
         assert hosts[-1] == ".corp.test"
 
     def test_a_password_is_refused(self) -> None:
@@ -577,7 +601,7 @@ class TestWindowsStartTask:
         assert "if ($there -notcontains $name) { New-NetFirewallRule" in guard
 
     def test_what_it_did_before_the_restart_is_kept(self) -> None:
-        """It logs into the node's own folder before anything else, appending, since the restart cuts the other output."""
+        """It logs into the node's own folder from the start, appending, since the restart cuts the other output."""
         assert -1 < self.SCRIPT.find("Start-Transcript -Append") < self.SCRIPT.find("Restart-Computer")
         assert "AZ_BATCH_NODE_ROOT_DIR" in self.SCRIPT
 
@@ -612,14 +636,18 @@ class TestFunction:
 
     def test_the_package_is_that_of_a_tag(self) -> None:
         """The default package stays the same until somebody names another."""
-        version = re.search(r'^version = "(.+)"', (ARM.parent / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+        version = re.search(
+            r'^version = "(.+)"', (ARM.parent / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE
+        )
         assert version is not None
         assert f"/releases/download/v{version[1]}/" in PARAMETERS["packageUri"]["defaultValue"]
 
     def test_every_setting_is_known(self) -> None:
         """Each app setting means something to the orchestrator or the Functions host."""
         given: dict[str, Any] = {"operatorIpRanges": ["192.0.2.0/24"], "alwaysReadyInstances": 1}
-        settings = app_settings(**dict.fromkeys(SECRETS, "s" * 16), githubAppId="1", **given, **TestCompanyNetwork.GIVEN)
+        settings = app_settings(
+            **dict.fromkeys(SECRETS, "s" * 16), githubAppId="1", **given, **TestCompanyNetwork.GIVEN
+        )
         names = {name.partition("__")[0] for name in settings}
         assert names - HOST_SETTINGS - AHEAD <= SETTINGS
         assert "AzureWebJobsStorage" not in settings
@@ -651,7 +679,7 @@ class TestGovernance:
     """What a platform team asks for."""
 
     def test_logs(self) -> None:
-        """What Batch does, who reads the vault and who writes the package goes into the workspace, unless told not to."""
+        """What Batch does, who reads the vault and who writes the package is logged, unless told not to."""
         logged = {
             each["scope"].split("/")[8]: [log["category"] for log in each["properties"]["logs"]]
             for each in of("Insights/diagnosticSettings", deployed())
