@@ -514,10 +514,22 @@ class TestProfiles:
         written = [profile.model_dump() for profile in Settings.from_environment(complete()).runner_profiles or ()]
         known = [profile.model_dump() for profile in default_profiles("batchLinux", "batchWindows")]
         assert written == [profile for profile in known if "windows-2019" not in profile["labels"]]
-        (old,) = profiles(create_UbuntuBatchPool=False, windowsImageSku="2019-datacenter-core-g2")
-        assert old == {
-            "name": "windows-2019", "labels": ["windows-2019"], "pool": "batchWindows", "os": "windows",
-            "image": "githubactions-runner:windows-core-ltsc2019-actionsrunner",
+
+    @pytest.mark.parametrize(
+        ("sku", "labels"),
+        [
+            ("2022-datacenter-core-g2", ["windows-latest", "windows-2022"]),
+            ("2025-datacenter-core-g2", ["windows-latest", "windows-2025"]),
+            ("2019-datacenter-core-g2", ["windows-2019"]),
+            ("mine", ["windows-latest", "windows-2022"]),
+        ],
+    )
+    def test_windows_is_that_of_the_nodes(self, sku: str, labels: list[str]) -> None:
+        """A pool serves the release of Windows that its nodes have; of an unknown one it is taken to be 2022."""
+        (profile,) = profiles(create_UbuntuBatchPool=False, windowsImageSku=sku)
+        assert profile == {
+            "name": labels[0], "labels": labels, "pool": "batchWindows", "os": "windows",
+            "image": f"githubactions-runner:windows-core-ltsc{labels[-1][-4:]}-actionsrunner",
         }  # fmt: skip
 
     def test_more_pools_come_first(self) -> None:
