@@ -135,6 +135,8 @@ def _union(*values: Json) -> Json:
 
 
 def _contains(within: Json, item: Json) -> bool:
+    if isinstance(within, Later):
+        return True  # what Azure has is taken to hold what it is asked for
     return item.lower() in {key.lower() for key in within} if isinstance(within, dict) else item in within
 
 

@@ -78,6 +78,7 @@ def test_subnets_of_others_stay() -> None:
 def test_an_update_changes_what_batch_takes_at_any_time() -> None:
     """With poolsMode=update everything of a pool's body is what Batch has, but for formula and start task."""
     pools = [body for body in bodies(poolsMode="update") if body["type"].endswith("/pools")]
+    assert all(pool["tags"].endswith(", Full).tags") for pool in pools)
     own = {"taskSchedulingPolicy", "interNodeCommunication", "scaleSettings", "startTask"}
     for pool in pools:
         assert {name for name, value in pool["properties"].items() if not str(value).startswith("reference(")} == own

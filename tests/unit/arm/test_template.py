@@ -574,7 +574,7 @@ class TestCompanyNetwork:
         assert not without & set(app_settings())
 
     def test_what_is_private_is_called_without_the_proxy(self) -> None:
-        """What this makes, the node's own addresses and what the company adds; GitHub's storage still takes the proxy."""
+        """What is made here, the node's own addresses, what the company adds; not the storage of GitHub."""
         hosts = app_settings(**self.GIVEN)["NO_PROXY"].split(",")
         made = {f"runnersprdstouniqu.{kind}.core.windows.net" for kind in ("blob", "queue", "table")}
         made |= {"runners-prd-kv-uniqu.vault.azure.net", "runnersprdacruniqu.azurecr.io"}
