@@ -14,8 +14,8 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-# As many connections are kept open as the Functions worker may have threads.
-KEPT_CONNECTIONS = 32
+# As many connections are kept open as there are threads for deliveries and kept requests (`runtime`).
+KEPT_CONNECTIONS = 64
 
 
 def bounded_session(total: float) -> requests.Session:

@@ -16,6 +16,11 @@ def start_timer(seconds: float, action: Callable[[], None]) -> None:
     timer.start()
 
 
+# As many as the template lets an instance have deliveries at a time. More would take the interpreter lock from the
+# event loop, and each start needs it for some milliseconds.
+UPSTREAM_THREADS = 32
+
+
 @dataclass(frozen=True)
 class Runtime:
     """What the process gives the application.
@@ -24,7 +29,9 @@ class Runtime:
         clock: the time.
         lock: makes a lock.
         start_timer: calls an action after some seconds.
-        upstream_threads: for calls to GitHub and Batch, and for the queue when it is not for keeping a request.
+        upstream_threads: for the calls to GitHub and Batch that deliveries need; there are `UPSTREAM_THREADS`.
+        retry_threads: for those that kept requests need. They are threads of their own, so that neither new deliveries
+            nor kept requests wait for the others.
         queue_threads: for keeping requests. They are threads of their own, so that a request can be kept although every
             other thread hangs upstream.
         hook_range_threads: for asking GitHub where its webhooks come from, and for nothing else.
@@ -33,6 +40,7 @@ class Runtime:
     clock: Clock = utc_now
     lock: Callable[[], AbstractContextManager[object]] = threading.Lock
     start_timer: Callable[[float, Callable[[], None]], None] = start_timer
-    upstream_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(32, "upstream"))
-    queue_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(16, "queue"))
+    upstream_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(UPSTREAM_THREADS, "upstream"))
+    retry_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(32, "retry"))
+    queue_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(8, "queue"))
     hook_range_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "hook-ranges"))
