@@ -9,16 +9,17 @@ import contextvars
 import functools
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Any
 
 from orchestrator.errors import TransientError
+from orchestrator.runtime import Threads
 
 # How much of the usual time of an action each new one changes.
 WEIGHT = 1 / 16
 
 
-async def within[T](seconds: float, threads: Executor, action: Callable[[], T]) -> T:
+async def within[T](seconds: float, threads: Threads, action: Callable[[], T]) -> T:
     """Run an action in another thread and return its result, or raise its exception.
 
     What takes longer goes on alone: only use it for what may safely be done twice.
@@ -55,6 +56,12 @@ def settle[T](waiting: asyncio.Future[T], result: T, error: BaseException | None
         waiting.set_exception(error)
 
 
+def tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: Any) -> None:
+    """Have the loop call something, from a thread; a loop that has ended has nobody who waits for it."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(callback, *arguments)
+
+
 class Workers:
     """Some threads, and a line of what waits for one. It belongs to one event loop.
 
@@ -66,7 +73,7 @@ class Workers:
         most: how many of them are used.
     """
 
-    def __init__(self, threads: Executor, most: int) -> None:
+    def __init__(self, threads: Threads, most: int) -> None:
         self._threads = threads
         self._most = most
         self._busy = 0
@@ -119,9 +126,9 @@ def _run(
     try:
         result = context.run(action)
     except BaseException as error:  # noqa: BLE001 - it is the caller's
-        loop.call_soon_threadsafe(done, None, error)
+        tell(loop, done, None, error)
     else:
-        loop.call_soon_threadsafe(done, result, None)
+        tell(loop, done, result, None)
 
 
 def _expire(waiting: asyncio.Future[Any], seconds: float) -> None:

@@ -3,12 +3,12 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import Executor
 from contextlib import suppress
 from typing import NamedTuple
 
-from orchestrator.delivery.deadline import in_time, settle
+from orchestrator.delivery.deadline import in_time, settle, tell
 from orchestrator.jobs.request import MOST_TOGETHER, Retry, RetryLater
+from orchestrator.runtime import Threads
 
 
 class _Kept(NamedTuple):
@@ -30,7 +30,7 @@ class Keeper:
             in, and they do not wait for a late event loop.
     """
 
-    def __init__(self, retry_later: RetryLater, threads: Executor) -> None:
+    def __init__(self, retry_later: RetryLater, threads: Threads) -> None:
         self._retry_later = retry_later
         self._threads = threads
         self._gathered: deque[_Kept] = deque()
@@ -67,7 +67,7 @@ class Keeper:
             waits = self._retry_later([kept.retry for kept in batch])
         except BaseException as raised:  # noqa: BLE001 - it is the deliveries'
             error = raised
-        batch[0].waiting.get_loop().call_soon_threadsafe(_settle_all, batch, waits, error)
+        tell(batch[0].waiting.get_loop(), _settle_all, batch, waits, error)
 
 
 def _settle_all(batch: list[_Kept], waits: Iterable[float], error: BaseException | None) -> None:

@@ -8,7 +8,6 @@ Each step is as cheap as it can be while the delivery is not proven genuine, and
 import asyncio
 import logging
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from typing import assert_never
 
 from orchestrator.config.profiles import Profile
@@ -41,7 +40,7 @@ from orchestrator.log import Log, about, also_about
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.provisioning import HandleJob
-from orchestrator.runtime import UPSTREAM_THREADS
+from orchestrator.runtime import UPSTREAM_THREADS, Threads
 
 log = Log(__name__)
 
@@ -71,8 +70,8 @@ class DeliveryReceiver:
         handle: HandleJob,
         retry_later: RetryLater,
         *,
-        upstream_threads: Executor,
-        queue_threads: Executor,
+        upstream_threads: Threads,
+        queue_threads: Threads,
         start_deadline: float = START_DEADLINE,
     ) -> None:
         self._settings = settings

@@ -48,7 +48,8 @@ def _queued(count: int, instances: int = 1, at_once: int = NO_LIMIT) -> Iterator
     with _Instances(instances) as system:
         cpu = system.cpu_seconds()
         sent = system.send(_some(count), at_once=at_once)
-        yield _answers(what, sent)
+        answered = system.cpu_seconds() - cpu
+        yield _answers(what, sent, f"{answered:.1f} s CPU until then")
         missing = system.wait_for_tasks(count + instances)
         took = time.time() - sent["began"]
         note = f"{missing} are missing" if missing else f"{system.cpu_seconds() - cpu:.1f} s CPU"
@@ -87,9 +88,9 @@ def _some(count: int) -> list[int]:
     return list(itertools.islice(_ids, count))
 
 
-def _answers(what: str, sent: Mapping[str, Any]) -> Row:
+def _answers(what: str, sent: Mapping[str, Any], more: str = "") -> Row:
     statuses = ", ".join(f"{count} x {status}" for status, count in sorted(sent["statuses"].items()))
-    note = f"p50 {statistics.median(sent['seconds']):.1f} s, {statuses}"
+    note = ", ".join(filter(None, (f"p50 {statistics.median(sent['seconds']):.1f} s", statuses, more)))
     return Row(f"{what}: the slowest answer", max(sent["seconds"]), "s", note=note)
 
 
@@ -130,7 +131,7 @@ class _Instances:
         given = {"urls": urls, "secret": self._deployment.secret, "ids": jobs, "action": action, "at_once": at_once}
         sent = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.sender"], input=json.dumps(given),
-            stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT, timeout=PATIENCE,
+            stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT, timeout=2 * PATIENCE,
         )  # fmt: skip
         answer: dict[str, Any] = json.loads(sent.stdout)
         return answer

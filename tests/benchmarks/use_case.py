@@ -41,7 +41,7 @@ def rows() -> Iterator[Row]:
     ranges.refresh()
     configured, runtime = settings(), Runtime()
     receiver = DeliveryReceiver(
-        configured, SourceCheck(configured, ranges, runtime.upstream_threads), provision, lambda _: [10.0],
+        configured, SourceCheck(configured, ranges, runtime.hook_range_threads), provision, lambda _: [10.0],
         upstream_threads=runtime.upstream_threads, queue_threads=runtime.queue_threads,
     )  # fmt: skip
     kinds = {

@@ -4,7 +4,6 @@ import asyncio
 import functools
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor, Future
 from typing import Any
 
 import pytest
@@ -14,16 +13,15 @@ from orchestrator.errors import TransientError
 from sandbox.chaos.virtual_time import VirtualLoop
 
 
-class Threads(Executor):
+class Threads:
     """Threads that run what a test tells them to, when it does."""
 
     def __init__(self) -> None:
         self.begun: deque[Callable[[], object]] = deque()
 
-    def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def submit(self, action: Callable[..., object], /, *arguments: Any) -> None:
         """Remember an action."""
-        self.begun.append(functools.partial(fn, *args, **kwargs))
-        return Future()
+        self.begun.append(functools.partial(action, *arguments))
 
     def run(self) -> None:
         """Run the oldest action to its end."""
@@ -91,6 +89,18 @@ def test_a_result_wins_over_a_late_loop() -> None:
         assert await waiting == "done"
 
     run(main())
+
+
+def test_a_loop_that_has_ended() -> None:
+    """What ends after its loop, as in a process that stops, breaks no thread."""
+    threads = Threads()
+
+    async def main() -> None:
+        with pytest.raises(TransientError):
+            await within(7, threads, lambda: "late")
+
+    run(main())
+    threads.run()
 
 
 class TestWorkers:

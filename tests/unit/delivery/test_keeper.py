@@ -5,7 +5,6 @@ import functools
 import json
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Executor, Future
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from tests.builders import queued_job
 EVENT = workflow_job_event(json.dumps(queued_job()).encode())
 
 
-class Queue(Executor):
+class Queue:
     """A queue that takes what it is given when a test says so, and the threads that call it."""
 
     def __init__(self) -> None:
@@ -36,10 +35,9 @@ class Queue(Executor):
         self.calls.append([retry.request.delivery for retry in retries])
         return [retry.retry_after or 10 for retry in retries]
 
-    def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def submit(self, action: Callable[..., object], /, *arguments: Any) -> None:
         """Remember what a thread is to do."""
-        self._waiting.append(functools.partial(fn, *args, **kwargs))
-        return Future()
+        self._waiting.append(functools.partial(action, *arguments))
 
     def answer(self) -> None:
         """Let the threads do all of it."""
