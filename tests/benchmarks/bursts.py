@@ -1,7 +1,8 @@
 """Bursts of deliveries at one instance and at several: what is answered how fast, and when every job has its task.
 
 GitHub, Batch and the queue answer as late as they do in Azure. The senders, the stand-ins and the instances share this
-machine, so that each time is an upper bound. `python -m tests.benchmarks.bursts` measures only this.
+machine, so that each time is an upper bound. `make bench-bursts` measures it, apart from
+`make bench`, because it takes minutes.
 """
 
 import itertools
