@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo run test check lint types imports workflows format bench package egress lock arm autoscale arm-check clean
+.PHONY: setup demo run test check lint types imports workflows format bench bench-bursts package egress lock arm autoscale arm-check clean
 .DEFAULT_GOAL := test
 
 .PHONY: help
@@ -59,6 +59,9 @@ format: $(READY)        ## mends what ruff can mend
 
 bench: $(READY)         ## the benchmark table
 	@$(BIN)/python -m tests.benchmarks
+
+bench-bursts: $(READY)  ## bursts of thousands of deliveries: some minutes
+	@$(BIN)/python -m tests.benchmarks.bursts
 
 package: $(READY)       ## dist/orchestrator.zip: the code package that Azure Functions runs
 	@$(BIN)/python -m tools.package
