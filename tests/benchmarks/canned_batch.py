@@ -62,7 +62,7 @@ def canned_batch(tasks: int, repositories: int, *, jit: bool = False) -> Iterato
         server.join()
 
 
-def _serve(pipe: Connection, tasks: int, repositories: int, jit: bool) -> None:  # noqa: FBT001 - see `canned_batch`
+def _serve(pipe: Connection, tasks: int, repositories: int, jit: bool) -> None:
     jobs = _jobs(tasks, repositories, "jit" if jit else "token")
     asked: list[str] = []
     sent = [0]
@@ -145,7 +145,11 @@ def _task(job: int, owner: str, name: str, state: str, changed: datetime, kind: 
     payload = queued_job()
     payload["workflow_job"] |= {"id": job, "run_id": job // 7, "created_at": _text(changed - timedelta(minutes=6))}
     payload["repository"] |= {"name": name, "full_name": f"{owner}/{name}", "owner": {"login": owner}}
-    payload |= {"organization": {"login": owner}, "installation": {"id": 7_000_000}, "webhook": f"/orgs/{owner}/hooks/1"}
+    payload |= {
+        "organization": {"login": owner},
+        "installation": {"id": 7_000_000},
+        "webhook": f"/orgs/{owner}/hooks/1",
+    }
     notes = TaskNotes(
         url=f"https://github.com/{owner}", name=f"runner-{job}-1", labels=("self-hosted", "ubuntu-latest"),
         idle_minutes=10, registration=kind, expires_at=changed + timedelta(hours=1),

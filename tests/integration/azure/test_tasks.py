@@ -15,6 +15,7 @@ from orchestrator.azure.paging import MOST_PAGES
 from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import TransientError, UpstreamRefused
+from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.runners.notes import Origin, TaskNotes
 from sandbox.batch import Batch
 from sandbox.faults import Fault
@@ -44,7 +45,7 @@ class TestAdd:
         assert body["userIdentity"] == {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
         assert body["environmentSettings"] == [{"name": "GHR_TOKEN", "value": "s3cret"}]
         assert body["constraints"] == {
-            "maxWallClockTime": "PT01H30M00S", "retentionTime": "P7D", "maxTaskRetryCount": 0,
+            "maxWallClockTime": "PT5400S", "retentionTime": "P7D", "maxTaskRetryCount": 0,
         }  # fmt: skip
         assert (body["requiredSlots"], body["jobId"], body["poolId"]) == (2, JOB, "linux")
 
@@ -281,7 +282,9 @@ class TestListed:
         tasks.add(task(task_id="runner-4-1"))
         tasks.end("still", "runner-2-1")
         until(lambda: batch.task_bodies()["runner-4-1"]["state"] == "running")
-        found = {one.task_id: one for one in tasks.listed(["still", "linux", "windows"], datetime.now(UTC))}
+        found = {
+            one.task_id: one for one in tasks.listed(["still", "linux", "windows"], datetime.now(UTC), FinishedTasks())
+        }
         assert {name: one.state for name, one in found.items()} == {
             "runner-1-1": "waiting", "runner-2-1": "finished", "runner-3-1-r1": "waiting", "runner-4-1": "running",
         }  # fmt: skip
@@ -296,7 +299,8 @@ class TestListed:
         tasks.add(task(pool="still"))
         tasks.end("still", "runner-1-1")
         seen = [
-            bool(list(tasks.listed(["still"], datetime.now(UTC) + timedelta(days=days)))) for days in (0, 2, 6.9, 7.1)
+            bool(list(tasks.listed(["still"], datetime.now(UTC) + timedelta(days=days), FinishedTasks())))
+            for days in (0, 2, 6.9, 7.1)
         ]
         assert seen == [True, False, False, True]
 
@@ -315,7 +319,7 @@ class TestListed:
     @pytest.mark.parametrize(
         ("what", "ask"),
         [
-            ("list the Batch jobs", lambda tasks: list(tasks.listed(["still"], datetime.now(UTC)))),
+            ("list the Batch jobs", lambda tasks: list(tasks.listed(["still"], datetime.now(UTC), FinishedTasks()))),
             ("end a task", lambda tasks: tasks.end("still", "runner-1-1")),
             ("delete a task", lambda tasks: tasks.delete("still", "runner-1-1")),
         ],
@@ -340,7 +344,7 @@ class TestListed:
         tasks.add(task(pool="still"))
         batch.faults.add(Fault("status", "GET */tasks", status=200, body=body, headers=JSON))
         with pytest.raises(TransientError, match="list the tasks"):
-            list(tasks.listed(["still"], datetime.now(UTC)))
+            list(tasks.listed(["still"], datetime.now(UTC), FinishedTasks()))
 
     def test_a_list_without_end(self, batch: Batch, batch_url: str, tasks: RunnerTasks) -> None:
         """A list whose next page is itself ends with an error."""
@@ -348,13 +352,13 @@ class TestListed:
         body = json.dumps({"value": [], "odata.nextLink": link})
         batch.faults.add(Fault("status", status=200, body=body, headers=JSON, times=None))
         with pytest.raises(TransientError, match="has no end"):
-            list(tasks.listed(["still"], datetime.now(UTC)))
+            list(tasks.listed(["still"], datetime.now(UTC), FinishedTasks()))
         assert batch.faults.hits == MOST_PAGES + 1
 
     def test_notes_of_somebody_else(self, tasks: RunnerTasks) -> None:
         """A task whose notes cannot be read is listed without them."""
         tasks.add(task(pool="still", environment={"GHR_ORIGIN": "{}", "GHR_EXPIRES_AT": "soon"}))
-        (found,) = tasks.listed(["still"], datetime.now(UTC))
+        (found,) = tasks.listed(["still"], datetime.now(UTC), FinishedTasks())
         assert found.notes == TaskNotes()
 
 
