@@ -102,3 +102,34 @@ def test_no_password_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with server.served() as url:
         bounded_session(5).get(url, headers={"Authorization": "Bearer ours"}, timeout=(5, 5))
     assert b"Authorization: Bearer ours\r\n" in server.request
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_certificates_of_the_environment(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The certificates that the environment names when the session is made are those that count."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "/nowhere/first.pem")
+    session = bounded_session(5)
+    monkeypatch.setenv(variable, "/nowhere/second.pem")
+    with pytest.raises(OSError, match=r"/nowhere/first\.pem"):
+        session.get("https://127.0.0.1:9/", timeout=(5, 5))
+    with pytest.raises(requests.ConnectionError):
+        session.get("https://127.0.0.1:9/", timeout=(5, 5), verify=False)  # noqa: S501 - there is nothing to verify
+
+
+def test_a_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host is reached by the proxy that the environment named at the first call, unless it is to be left out."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    direct = Trickle(OK + b"Content-Length: 2\r\nConnection: close\r\n\r\nhi")
+    proxy = Trickle(OK + b"Content-Length: 3\r\nConnection: close\r\n\r\nyes")
+    with proxy.served() as proxy_url, direct.served() as url:
+        monkeypatch.setenv("http_proxy", proxy_url)
+        session = bounded_session(5)
+        assert session.get(url, timeout=(5, 5)).text == "hi"
+        assert session.get("http://github.invalid/a", timeout=(5, 5)).text == "yes"
+    assert proxy.request.startswith(b"GET http://github.invalid/a ")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(requests.ConnectionError) as caught:
+        session.get("http://github.invalid/b", timeout=(5, 5))
+    assert proxy_url.removeprefix("http://").strip("/").split(":")[1] in str(caught.value)
