@@ -1,5 +1,6 @@
 """Hand-written stand-ins that tests of several packages share."""
 
+import io
 from datetime import UTC, datetime, timedelta
 
 
@@ -48,3 +49,11 @@ class MemoryStore:
         if not self.taken:
             self.content = content
         return not self.taken
+
+
+class Terminal(io.StringIO):
+    """A terminal, as far as a program asks before it prints."""
+
+    def isatty(self) -> bool:
+        """Return True: it is one."""
+        return True

@@ -101,7 +101,8 @@ class WorkflowJobs:
     def is_queued(self, event: WorkflowJobEvent) -> bool | None:
         """Return whether an event's job waits for a runner now; None if the credentials may not see the job.
 
-        A job that still says "queued" although its run has ended does not wait.
+        A job that still says "queued" although its run has ended does not wait, and neither does one that GitHub does
+        not find among the jobs that the credentials may see: its run was deleted.
 
         Raises:
             UpstreamError: GitHub does not tell.
@@ -113,9 +114,19 @@ class WorkflowJobs:
         try:
             return self._status(job, access) == "queued" and self._status(run, access) != "completed"
         except GitHubRefused as error:
+            if error.status == HTTPStatus.NOT_FOUND and self._may_see_jobs(access):
+                return False
             if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
                 return None
             raise
+
+    def _may_see_jobs(self, access: ScopeAccess) -> bool:
+        """Return whether the credentials may see a repository's jobs; GitHub answers 404 for what they may not see."""
+        try:
+            self._session.call("GET", f"{access.scope.api_path}/actions/runs", access, params={"per_page": "1"})
+        except GitHubRefused:
+            return False
+        return True
 
     def _status(self, path: str, access: ScopeAccess) -> str:
         response = self._session.call("GET", path, access)

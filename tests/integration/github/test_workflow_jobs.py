@@ -259,10 +259,16 @@ class TestIsQueued:
         github.cancel_job(job.id)
         assert jobs.is_queued(event_of(job)) is False
 
-    def test_unknown(self, github: GitHub, github_url: str, jobs: WorkflowJobs) -> None:
-        """None for a job that is not there, and where the credentials may not see it."""
+    def test_deleted(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """False for a job that is not there, although the credentials may see the repository's jobs."""
         job = github.queue_job(REPOSITORY, LABELS)
-        assert jobs.is_queued(event_of(replace(job, id=4711))) is None
+        assert jobs.is_queued(event_of(replace(job, id=4711))) is False
+
+    def test_unseen(self, github: GitHub, github_url: str, jobs: WorkflowJobs) -> None:
+        """None where the credentials may not see the job, and where GitHub hides the whole repository."""
+        job = github.queue_job(REPOSITORY, LABELS)
+        github.faults.add(Fault("status", times=2, status=404, body='{"message": "Not Found"}'))
+        assert jobs.is_queued(event_of(job)) is None
         github.add_token("ghp_few", permissions={})
         assert (
             WorkflowJobs(GitHubSession(GitHubClient(github_url), PersonalToken("ghp_few"))).is_queued(event_of(job))
