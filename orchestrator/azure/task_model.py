@@ -36,6 +36,11 @@ def repository_of(task: Mapping[str, Any]) -> str:
     return sys.intern(name) if "/" in name else ""
 
 
+def created_at(task: Mapping[str, Any]) -> datetime:
+    """Return when a task was created. A task of the same id may be created again when this one is deleted."""
+    return _moment(task.get("creationTime")) or _NEVER
+
+
 def task_options(task: RunnerTask) -> dict[str, Any]:
     """Return what Batch is asked to create for a runner.
 
@@ -69,16 +74,18 @@ def task_options(task: RunnerTask) -> dict[str, Any]:
     return options
 
 
-def task_state(pool: str, job: str, task: Mapping[str, Any]) -> TaskState:
+def task_state(pool: str, job: str, task: Mapping[str, Any], notes: TaskNotes | None = None) -> TaskState:
     """Return what Batch says of a runner's task, with what its environment says about its runner.
 
     Args:
         pool: the task's pool.
         job: its Batch job.
         task: Batch's answer.
+        notes: what its environment says, where it was read before.
     """
-    state = task["state"]
-    notes, repository = _notes(task), repository_of(task)
+    state, repository = task["state"], repository_of(task)
+    if notes is None:
+        notes = _notes(task)
     if state == "completed":
         return finished_task(pool, job, task, notes, repository)
     about = task.get("executionInfo") or {}
@@ -87,7 +94,7 @@ def task_state(pool: str, job: str, task: Mapping[str, Any]) -> TaskState:
         pool=pool,
         batch_job=job,
         state="waiting" if state == "active" else "running",
-        created_at=_moment(task.get("creationTime")) or _NEVER,
+        created_at=created_at(task),
         started_at=_moment(about.get("startTime")),
         max_hours=_hours((task.get("constraints") or {}).get("maxWallClockTime")),
         slots=task.get("requiredSlots") or 1,
@@ -115,7 +122,7 @@ def finished_task(pool: str, job: str, task: Mapping[str, Any], notes: TaskNotes
         task_id=task["id"],
         pool=pool,
         state="finished",
-        created_at=_moment(task.get("creationTime")) or _NEVER,
+        created_at=created_at(task),
         started_at=_moment(about.get("startTime")),
         ended_at=_moment(about.get("endTime") or task.get("stateTransitionTime")),
         exit_code=about.get("exitCode"),

@@ -44,6 +44,7 @@ from orchestrator.azure.task_model import (
     RETENTION,
     SELECT,
     SELECT_FINISHED,
+    created_at,
     finished_task,
     repository_of,
     task_options,
@@ -111,6 +112,8 @@ class RunnerTasks:
         self._settled_at = clock() + SETTLED_AFTER
         self._jobs = KnownJobs(lambda: list_jobs(self._client), clock, lock=lock)
         self._places = _Places(lock())
+        # What the environments of the tasks say that waited or ran at the last look: reading one takes long.
+        self._notes: Mapping[tuple[str, str, str, datetime], TaskNotes] = {}
 
     def add(self, task: RunnerTask) -> bool:
         """Create the task, and its Batch job where there is none yet; return False if the task exists already.
@@ -203,7 +206,9 @@ class RunnerTasks:
         jobs = [(pool, job) for pool in pools for job in self._jobs.known(pool)]
         found = (task for pool, job in jobs for task in self._of_job(pool, job, now, known))
         with translating("list the tasks"):
-            return known.merged(found, [job for _, job in jobs], now)
+            tasks = known.merged(found, [job for _, job in jobs], now)
+        self._notes = {(*task.key, task.created_at): task.notes for task in tasks if task.state != "finished"}
+        return tasks
 
     def _of_job(self, pool: str, job: str, now: datetime, known: FinishedTasks) -> Iterator[TaskState]:
         for clause in (WAITING, RUNNING):
@@ -317,7 +322,11 @@ class RunnerTasks:
         yield from (job for job in self._jobs.of(pool, LISTED_WITHIN) if job != place)
 
     def _list(self, pool: str, job: str, clause: str) -> list[TaskState]:
-        found = [task_state(pool, job, task) for page in self._pages(job, clause, SELECT) for task in page]
+        found = [
+            task_state(pool, job, task, self._notes.get((pool, job, task["id"], created_at(task))))
+            for page in self._pages(job, clause, SELECT)
+            for task in page
+        ]
         for task in found:
             self._places.remember(pool, task.task_id, job)
         return found

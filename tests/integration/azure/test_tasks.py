@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote
 
 import pytest
 from azure.core.credentials import AccessToken, AzureNamedKeyCredential
@@ -293,6 +294,40 @@ class TestListed:
         assert found["runner-4-1"].started_at is not None
         live = {one.task_id: one.state for pool in ("still", "linux", "windows") for one in tasks.live(pool)}
         assert live == {"runner-1-1": "waiting", "runner-3-1-r1": "waiting", "runner-4-1": "running"}
+
+    def test_a_finished_task_is_read_once(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A task that finished is known with its repository's notes, and no environment is read for it again."""
+        known = FinishedTasks()
+        urls = ("https://github.com/acme", "https://github.com/other")
+        for number, url in enumerate(urls):
+            tasks.add(task(task_id=f"runner-{number}-1", pool="still", environment={"GHR_URL": url}))
+            assert {one.notes.url for one in tasks.listed(["still"], datetime.now(UTC), known)} == set(
+                urls[: number + 1]
+            )
+            tasks.end("still", f"runner-{number}-1")
+        tasks.add(task(task_id="runner-2-1", pool="still", display_name="by hand"))
+        tasks.end("still", "runner-2-1")
+        batch.recorder.clear()
+        found = {one.task_id: one.notes.url for one in tasks.listed(["still"], datetime.now(UTC), known)}
+        assert found == {"runner-0-1": urls[1], "runner-1-1": urls[1], "runner-2-1": ""}
+        assert not any("id eq" in unquote(call["url"]) for call in batch.recorder.exchanges)
+
+    def test_the_newest_task_tells_of_its_repository(self, tasks: RunnerTasks) -> None:
+        """Where no task of a repository is known, the environment of its newest finished one is read."""
+        for number in range(3):
+            tasks.add(task(task_id=f"runner-{number}-1", pool="still", environment={"GHR_URL": f"url {number}"}))
+            tasks.end("still", f"runner-{number}-1")
+        found = tasks.listed(["still"], datetime.now(UTC), FinishedTasks())
+        assert {one.notes.url for one in found} == {"url 2"}
+
+    def test_a_task_that_was_created_again(self, tasks: RunnerTasks) -> None:
+        """What is known of a living task does not count for another one of its id."""
+        known = FinishedTasks()
+        for url in ("old", "new"):
+            tasks.add(task(pool="still", environment={"GHR_URL": url}))
+            for _ in range(2):
+                assert [one.notes.url for one in tasks.listed(["still"], datetime.now(UTC), known)] == [url]
+            tasks.delete("still", "runner-1-1")
 
     def test_age(self, tasks: RunnerTasks) -> None:
         """A finished task is listed for a day, and again when its retention is over."""
