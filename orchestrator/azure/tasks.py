@@ -225,12 +225,8 @@ class RunnerTasks:
         self, job: str, finished: Iterable[tuple[str, Mapping[str, Any]]], notes: MutableMapping[str, TaskNotes]
     ) -> None:
         """Read one environment of each repository that is not known; its newest task's, of those that are given."""
-        newest: dict[str, Mapping[str, Any]] = {}
-        for repository, task in finished:
-            if repository and repository not in notes:
-                other = newest.get(repository)
-                if other is None or other["creationTime"] < task["creationTime"]:
-                    newest[repository] = task
+        unknown = [(name, task) for name, task in finished if name and name not in notes]
+        newest = dict(sorted(unknown, key=lambda named: str(named[1]["creationTime"])))
         for chosen in batched(newest.values(), _IDS_AT_ONCE, strict=False):
             clause = " or ".join(f"id eq '{task['id']}'" for task in chosen)
             for page in self._pages(job, clause, SELECT):

@@ -25,6 +25,7 @@ from tests.builders import queued_job
 from tests.waiting import until
 
 JOB = job_id("linux", "acme", "normal")
+JOB_STILL = job_id("still", "acme", "normal")
 ADD = f"POST /jobs/{JOB}/tasks"
 JSON = {"Content-Type": "application/json;odata=minimalmetadata"}
 
@@ -328,6 +329,25 @@ class TestListed:
             for _ in range(2):
                 assert [one.notes.url for one in tasks.listed(["still"], datetime.now(UTC), known)] == [url]
             tasks.delete("still", "runner-1-1")
+
+    def test_tasks_without_end(self, batch: Batch, batch_url: str, tasks: RunnerTasks) -> None:
+        """A list of tasks whose next page is itself ends with an error, too."""
+        tasks.add(task(pool="still"))
+        link = f"{batch_url}/jobs/{JOB_STILL}/tasks?api-version=2025-06-01"
+        body = json.dumps({"value": [], "odata.nextLink": link})
+        batch.faults.add(Fault("status", "GET */tasks", status=200, body=body, headers=JSON, times=None))
+        with pytest.raises(TransientError, match="has no end"):
+            tasks.live("still")
+        assert batch.faults.hits == MOST_PAGES + 1
+
+    def test_several_pages(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A list goes on at the address that the page before names, on the account's own host."""
+        for number in (1, 2):
+            tasks.add(task(task_id=f"runner-{number}-1", pool="still"))
+        body = json.dumps({"value": [], "odata.nextLink": f"https://elsewhere.invalid/jobs/{JOB_STILL}/tasks?$select=id"})
+        batch.faults.add(Fault("status", "GET */tasks", status=200, body=body, headers=JSON))
+        with pytest.raises(TransientError, match="list the tasks: KeyError"):
+            tasks.live("still")
 
     def test_age(self, tasks: RunnerTasks) -> None:
         """A finished task is listed for a day, and again when its retention is over."""
