@@ -344,7 +344,9 @@ class TestListed:
         """A list goes on at the address that the page before names, on the account's own host."""
         for number in (1, 2):
             tasks.add(task(task_id=f"runner-{number}-1", pool="still"))
-        body = json.dumps({"value": [], "odata.nextLink": f"https://elsewhere.invalid/jobs/{JOB_STILL}/tasks?$select=id"})
+        body = json.dumps(
+            {"value": [], "odata.nextLink": f"https://elsewhere.invalid/jobs/{JOB_STILL}/tasks?$select=id"}
+        )
         batch.faults.add(Fault("status", "GET */tasks", status=200, body=body, headers=JSON))
         with pytest.raises(TransientError, match="list the tasks: KeyError"):
             tasks.live("still")
