@@ -9,7 +9,7 @@ are built apart: a request can be kept while the rest cannot even be built.
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from orchestrator.delivery.retry import RetryHandler
 from orchestrator.delivery.source_check import SourceCheck, require_operator
 from orchestrator.errors import SettingsError, SourceNotAllowed, TransientError
 from orchestrator.jobs.event import WorkflowJobEvent
-from orchestrator.jobs.request import RunnerRequest
+from orchestrator.jobs.request import Retry
 from orchestrator.log import Log
 from orchestrator.quotas.rule import warnings as quota_warnings
 from orchestrator.result import Result
@@ -131,7 +131,7 @@ class Application:
             queue.retry_later,
             queue.dead_letter,
             clock=self._runtime.clock,
-            threads=self._runtime.upstream_threads,
+            threads=self._runtime.retry_threads,
         )
         handler.retry(message)
 
@@ -203,8 +203,8 @@ class Application:
     def _handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
         return self._upstream().handle(event, profile)
 
-    def _retry_later(self, request: RunnerRequest, retry_after: float | None) -> float:
-        return self._queue().retry_later(request, retry_after)
+    def _retry_later(self, retries: Sequence[Retry]) -> Sequence[float]:
+        return self._queue().retry_later(retries)
 
     def _connect(self) -> "Upstream":
         from orchestrator.upstream import connect

@@ -18,8 +18,8 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from orchestrator.egress import DIRECT, Egress
 
-# As many connections are kept open as the Functions worker may have threads.
-KEPT_CONNECTIONS = 32
+# As many connections are kept open as there are threads for deliveries and kept requests (`runtime`).
+KEPT_CONNECTIONS = 64
 
 
 def bounded_session(total: float, egress: Egress = DIRECT) -> requests.Session:

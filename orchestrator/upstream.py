@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from orchestrator.azure.identity import batch_credential
+from orchestrator.azure.pass_memory import MemoryBlob
 from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.task_model import RETENTION
 from orchestrator.azure.tasks import RunnerTasks
@@ -32,6 +33,7 @@ from orchestrator.reconcile.at_once import AtOnce
 from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
 from orchestrator.reconcile.job_search import JobSearch
+from orchestrator.reconcile.memory import PassMemory
 from orchestrator.reconcile.reconciler import Reconciler
 from orchestrator.reconcile.redelivery import Redelivery
 from orchestrator.reconcile.time_left import TimeLeft
@@ -154,6 +156,7 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         reconcile=reconciler.run,
         watch_boundary=BoundaryWatch(settings, boundary, app.installations if is_app else list).run,
         given_up=unexplained,
+        memory=PassMemory(MemoryBlob(settings.azure_web_jobs_storage, egress)),
         clock=runtime.clock,
     )
     token = settings.github_token

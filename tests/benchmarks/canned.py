@@ -26,11 +26,13 @@ from requests.adapters import BaseAdapter
 from orchestrator import upstream
 from orchestrator.config.settings import Settings
 from orchestrator.github import client
+from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.runners.notes import Origin, TaskNotes
 from orchestrator.runners.task import RunnerTask, TaskState
 from sandbox.chaos.threads import Threads
 from sandbox.chaos.virtual_time import START, VirtualLoop
 from tests.builders import environment, private_key
+from tests.fakes import MemoryStore
 
 GITHUB_SECONDS, BATCH_SECONDS = 0.25, 0.14
 PERIOD = 300.0
@@ -125,6 +127,7 @@ class World:
         with (
             mock.patch.object(client, "bounded_session", session),
             mock.patch.object(upstream, "RunnerTasks", return_value=Batch(self)),
+            mock.patch.object(upstream, "MemoryBlob", return_value=MemoryStore()),
             self._listening(),
         ):
             connected = upstream.connect(settings, self.threads.runtime, unexplained=list)
@@ -300,9 +303,9 @@ class Batch:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def listed(self, _pools: Iterable[str], _now: datetime) -> Iterator[TaskState]:
+    def listed(self, _pools: Iterable[str], _now: datetime, _known: FinishedTasks) -> Sequence[TaskState]:
         """Return the recent tasks."""
-        return self._world.tasks()
+        return list(self._world.tasks())
 
     def add(self, task: RunnerTask) -> bool:
         """Create a task."""

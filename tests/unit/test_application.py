@@ -6,12 +6,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
 from orchestrator.application import WARM_UP_AFTER, Application, Once
+from orchestrator.config.profiles import Profile
+from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import SettingsError
+from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.jobs.request import RunnerRequest
+from orchestrator.result import Result
+from orchestrator.runners.outcome import Outcome
 from orchestrator.runtime import Runtime
 from tests.builders import delivery, environment, queued_job
 
@@ -181,6 +189,42 @@ class TestWarmUp:
         timers.ring()
         assert "could not be made ahead" in caplog.text
         assert "ImportError" in caplog.text or "ModuleNotFoundError" in caplog.text
+
+
+class Busy(Executor):
+    """Threads that are busy for ever."""
+
+    def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:  # noqa: ARG002
+        """Leave it waiting."""
+        return Future()
+
+
+def served(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> tuple[Application, list[int]]:
+    """Return an application with these threads, and the jobs whose runners it starts."""
+    application, started = Application(environment(**LOOPBACK), runtime), list[int]()
+
+    def handle(event: WorkflowJobEvent, profile: Profile) -> Outcome:
+        started.append(event.workflow_job.id)
+        return Outcome(Result.CREATED, "runner-1-1", profile)
+
+    monkeypatch.setattr(application, "_upstream", lambda: SimpleNamespace(handle=handle))
+    monkeypatch.setattr(application, "_queue", lambda: SimpleNamespace(retry_later=None, dead_letter=None))
+    return application, started
+
+
+def test_deliveries_do_not_wait_for_kept_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While kept requests occupy all of their threads, a delivery starts its runner."""
+    application, started = served(Runtime(retry_threads=Busy()), monkeypatch)
+    assert asyncio.run(application.receive(*delivery(queued_job()))).status == 201
+    assert started == [29679449526]
+
+
+def test_kept_requests_do_not_wait_for_deliveries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While deliveries occupy all of their threads, a kept request starts its runner."""
+    application, started = served(Runtime(upstream_threads=Busy(), queue_threads=Busy()), monkeypatch)
+    event = workflow_job_event(json.dumps(queued_job()).encode())
+    application.retry(RunnerRequest(delivery="d-1", event=event).model_dump_json().encode())
+    assert started == [29679449526]
 
 
 _REFUSE_AND_IGNORE = """
