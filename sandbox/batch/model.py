@@ -153,6 +153,7 @@ class Job:
     """A job: where its tasks run and what becomes of it.
 
     Attributes:
+        unfinished: those of its tasks that wait or run; they are few beside the finished ones.
         drawn_at: the number of the draw in which a task of it was started last.
     """
 
@@ -163,6 +164,7 @@ class Job:
     state: JobState = "active"
     ended_at: float | None = None
     tasks: dict[str, Task] = field(default_factory=dict)
+    unfinished: dict[str, Task] = field(default_factory=dict)
     drawn_at: int = 0
     version: int = 1
 

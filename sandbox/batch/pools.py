@@ -51,7 +51,7 @@ class BatchPools:
     def end_job(self, job_id: str, now: float, *, delete_at: float | None = None) -> list[Command]:
         """Terminate a job, with all of its tasks; or delete it, which takes until `delete_at`."""
         job = self.job(job_id)
-        commands = [command for task in job.tasks.values() for command in self._end(task, now, "TaskEnded")]
+        commands = [c for task in list(job.unfinished.values()) for c in self._end(task, now, "TaskEnded")]
         job.state, job.changed_at = "completed" if delete_at is None else "deleting", now
         job.ended_at = now if delete_at is None else delete_at
         return commands
@@ -72,7 +72,7 @@ class BatchPools:
         pool = self.pools.get(job.pool_id)
         if pool is not None:
             _check(pool, body)
-        job.tasks[key] = Task(next(self._serials), job.id, body, now, now)
+        job.tasks[key] = job.unfinished[key] = Task(next(self._serials), job.id, body, now, now)
         job.version += 1
 
     def task(self, job_id: str, task_id: str) -> Task:
@@ -115,7 +115,7 @@ class BatchPools:
             if job.state == "deleting" and job.ended_at is not None and now >= job.ended_at:
                 del self.jobs[key]
                 continue
-            for task in job.tasks.values():
+            for task in list(job.unfinished.values()):
                 limit = _seconds(task.body.get("constraints", {}).get("maxWallClockTime"))
                 if task.state == "running" and now - (task.started_at or now) >= limit:
                     commands += self._end(task, now, "TaskEnded", code="TimeLimit")
@@ -144,7 +144,7 @@ class BatchPools:
     def preempt(self, node_id: str, now: float) -> list[Command]:
         """Take a node away, as Azure takes back Spot machines: its tasks wait again."""
         commands: list[Command] = []
-        for task in self._tasks():
+        for task in self._unfinished():
             if task.node_id == node_id and task.state == "running":
                 commands.append(Command("stop", self._run(task)))
                 _change(task, "active", now)
@@ -155,14 +155,14 @@ class BatchPools:
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
-    def _tasks(self, pool_id: str | None = None) -> list[Task]:
-        """All tasks, oldest first."""
-        found = [task for job in self.jobs.values() if pool_id in (None, job.pool_id) for task in job.tasks.values()]
-        return sorted(found, key=lambda task: task.serial)
+    def _unfinished(self, pool_id: str | None = None) -> list[Task]:
+        """All tasks that wait or run, oldest first."""
+        jobs = (job for job in self.jobs.values() if pool_id in (None, job.pool_id))
+        return sorted((task for job in jobs for task in job.unfinished.values()), key=lambda task: task.serial)
 
     def _scale(self, pool: Pool, now: float) -> None:
         own = [node for node in self.nodes.values() if node.pool_id == pool.id]
-        slots = sum(task.slots for task in self._tasks(pool.id) if task.state != "completed")
+        slots = sum(task.slots for task in self._unfinished(pool.id))
         if pool.autoscale and now - pool.evaluated_at >= pool.evaluation_s:
             pool.evaluated_at = now
             pool.target = max(pool.nodes, min(pool.max_nodes, -(-slots // pool.slots_per_node)))
@@ -187,7 +187,7 @@ class BatchPools:
         """Start waiting tasks: of the jobs of the highest priority first, and of these by turns."""
         waiting = {
             job.serial: deque(
-                sorted((task for task in job.tasks.values() if task.state == "active"), key=lambda task: task.serial)
+                sorted((t for t in job.unfinished.values() if t.state == "active"), key=lambda task: task.serial)
             )
             for job in self.jobs.values()
             if job.pool_id == pool.id and job.state == "active"
@@ -248,6 +248,7 @@ class BatchPools:
             if node.slots_used == 0:
                 node.state, node.changed_at = "idle", now
         _change(task, "completed", now)
+        self.job(task.job_id).unfinished.pop(task.id.lower(), None)
         task.ended_at = now
         task.result = "success" if failure is None else "failure"
         task.failure = failure and {"category": "UserError", "code": failure[0], "message": failure[1]}

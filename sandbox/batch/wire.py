@@ -8,7 +8,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
@@ -50,7 +50,7 @@ def validate(body: Json, known: frozenset[str], required: tuple[str, ...]) -> No
 
 def page(request: web.Request, kind: str, rows: list[Json]) -> web.Response:
     """Filter, cut to size and select, with a link to the next page."""
-    rows = [row for row in rows if _matches(row, request.query.get("$filter"))]
+    rows = list(filter(_predicate(request.query.get("$filter")), rows))
     size, skip = int(request.query.get("maxresults", PAGE)), int(request.query.get("$skiptoken", 0))
     select = [name for name in request.query.get("$select", "").split(",") if name]
     shown = [{name: row[name] for name in select if name in row} if select else row for row in rows[skip : skip + size]]
@@ -61,23 +61,24 @@ def page(request: web.Request, kind: str, rows: list[Json]) -> web.Response:
     return json_answer(request, kind, body)
 
 
-def _matches(row: Json, expression: str | None) -> bool:
-    """Evaluate the filters that tasks are listed with: equality, prefix and time, joined by `and` or by `or`."""
+def _predicate(expression: str | None) -> Callable[[Json], bool]:
+    """Read the filters that tasks are listed with: equality, prefix and time, joined by `and` or by `or`."""
     if expression is None:
-        return True
-    if " or " in expression:
-        return any(_matches(row, part) for part in expression.split(" or "))
-    return all(_holds(row, part.strip(" ()")) for part in expression.split(" and "))
+        return lambda _row: True
+    ways = [[_clause(part.strip(" ()")) for part in way.split(" and ")] for way in expression.split(" or ")]
+    return lambda row: any(all(holds(row) for holds in way) for way in ways)
 
 
-def _holds(row: Json, clause: str) -> bool:
-    if found := re.fullmatch(r"(\w+) eq '([^']*)'", clause):
-        return str(row.get(found[1])) == found[2]
-    if found := re.fullmatch(r"startswith\((\w+), ?'([^']*)'", clause):
-        return str(row.get(found[1])).startswith(found[2])
-    if found := re.fullmatch(r"(\w+) (lt|ge) DateTime'([^']*)'", clause):
-        before = datetime.fromisoformat(str(row.get(found[1]))) < datetime.fromisoformat(found[3])
-        return before == (found[2] == "lt")
+def _clause(text: str) -> Callable[[Json], bool]:
+    if found := re.fullmatch(r"(\w+) eq '([^']*)'", text):
+        name, value = found.groups()
+        return lambda row: str(row.get(name)) == value
+    if found := re.fullmatch(r"startswith\((\w+), ?'([^']*)'", text):
+        name, value = found.groups()
+        return lambda row: str(row.get(name)).startswith(value)
+    if found := re.fullmatch(r"(\w+) (lt|ge) DateTime'([^']*)'", text):
+        name, wanted, moment = found[1], found[2] == "lt", datetime.fromisoformat(found[3])
+        return lambda row: (datetime.fromisoformat(str(row.get(name))) < moment) == wanted
     raise BatchRefusal("InvalidQueryParameterValue", QueryParameterName="$filter")
 
 

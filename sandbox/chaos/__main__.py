@@ -1,4 +1,7 @@
-"""`python -m sandbox.chaos --jobs N --seed S [--boost] [--scenario NAME]`: exit code 1 if an invariant breaks."""
+"""`python -m sandbox.chaos --jobs N --seed S [--repositories N] [--boost] [--scenario NAME]`.
+
+The exit code is 1 if an invariant breaks.
+"""
 
 import argparse
 import sys
@@ -20,14 +23,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     parser.add_argument("--without", action="append", default=[], choices=NETS, help="switch a net off")
     parser.add_argument("--scenario", action="append", default=[], choices=SCENARIOS, help="what happens as well")
+    parser.add_argument("--repositories", type=int, default=0, help="many, with GitHub's limits (default: a few)")
     given = parser.parse_args(arguments)
     if given.jobs < 1:
         parser.error("--jobs must be at least 1")
+    if given.repositories < 0:
+        parser.error("--repositories must not be negative")
     scenarios = frozenset(given.scenario)
     greedy = "greedy" in scenarios  # two worlds are compared, and trouble would befall each at another place
     options = Options(
-        given.jobs, given.seed, frozenset(given.without), given.boost, trouble=not greedy, scenarios=scenarios
-    )
+        given.jobs, given.seed, frozenset(given.without), given.boost, trouble=not greedy, scenarios=scenarios,
+        repositories=given.repositories,
+    )  # fmt: skip
     began = time.perf_counter()
     world = (simulate_fairness if greedy else simulate)(options)
     report = Report.of(world, time.perf_counter() - began)

@@ -47,6 +47,8 @@ class Deliveries:
             if luck < 0.02:  # noqa: PLR2004 - shares
                 self._faults["webhook: never sent"] += 1
                 self.tell(job, f"{name}: GitHub never sends it")
+                if delivery.action == "queued":
+                    self._ledger.untold(job)
                 return
             if luck < 0.05:  # noqa: PLR2004
                 self._faults["webhook: connection failed"] += 1

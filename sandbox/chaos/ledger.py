@@ -24,7 +24,11 @@ _OURS = re.compile(r"runner-(\d+)-\d+")
 
 @dataclass
 class Record:
-    """One attempt of one job."""
+    """One attempt of one job.
+
+    Attributes:
+        is_untold: whether GitHub never sends the delivery that tells of it.
+    """
 
     job_id: int
     key: Key
@@ -33,6 +37,7 @@ class Record:
     task_at: float | None = None
     taken_at: float | None = None
     ended_at: float | None = None
+    is_untold: bool = False
     lines: list[tuple[float, str]] = field(default_factory=list)
 
     @property
@@ -77,6 +82,12 @@ class Ledger:
         record = self.records.get(job_id)
         if record is not None:
             record.lines.append((at - START, text))
+
+    def untold(self, job_id: int) -> None:
+        """GitHub never sends the delivery that a job is queued."""
+        record = self.records.get(job_id)
+        if record is not None:
+            record.is_untold = True
 
     def tell_of_task(self, task_id: str, at: float, text: str) -> None:
         """Add a line to the story of the job that a task or runner was made for."""
@@ -196,12 +207,16 @@ class Ledger:
             if record.taken_at is not None and record.key[0].partition("/")[0] == owner
         ]
 
-    def waits_for_task(self) -> list[float]:
-        """Return the seconds from queued to the job's task (or to a runner made for another job), ascending."""
+    def waits_for_task(self, *, untold: bool = False) -> list[float]:
+        """Return the seconds from queued to the job's task (or to a runner made for another job), ascending.
+
+        Args:
+            untold: only of the jobs that no delivery told of.
+        """
         found = []
         for record in self.records.values():
             ends = [at for at in (record.task_at, record.taken_at) if at is not None]
-            if record.wanted and record.queued_at is not None and ends:
+            if record.wanted and record.queued_at is not None and ends and (record.is_untold or not untold):
                 found.append(max(0.0, min(ends) - record.queued_at))
         return sorted(found)
 

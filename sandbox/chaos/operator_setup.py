@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sandbox.batch import Batch
 from sandbox.chaos.options import Options
 from sandbox.chaos.scenarios import STRANGER
-from sandbox.chaos.workload import GREEDY, ORGANIZATION, OUTSIDE, PUBLIC, REPOSITORIES
+from sandbox.chaos.workload import GREEDY, ORGANIZATION, OUTSIDE, PUBLIC, repositories
 from sandbox.github import GitHub
 from sandbox.github.model import Scope
 
@@ -48,16 +48,17 @@ def set_up(options: Options, github: GitHub, batch: Batch, *, batch_url: str, st
     if options.boost:
         settings["PoolBoost"] = "resize"
     outside = "outside" in options.scenarios
-    for name in (*REPOSITORIES, PUBLIC, *([OUTSIDE] if outside else [])):
+    names = repositories(options.repositories)
+    for name in (*names, PUBLIC, *([OUTSIDE] if outside else [])):
         github.add_repository(name, private=name != PUBLIC)
     if not options.per_repository:
         # Like GitHub's own default group, and unlike the stand-in's: not for public repositories.
         for organization in (ORGANIZATION, *([GREEDY] if "greedy" in options.scenarios else [])):
-            admitted = REPOSITORIES if outside else None
+            admitted = names if outside else None
             scope = Scope("organization", organization)
             github.add_runner_group(scope, "internal", public=False, repositories=admitted)
         settings["RunnerGroup"] = "internal"
-    return settings | (_app(options, github, secret) if options.app else _token(github, secret))
+    return settings | (_app(options, github, secret) if options.app else _token(options, github, secret))
 
 
 def _app(options: Options, github: GitHub, secret: str) -> dict[str, str]:
@@ -78,9 +79,11 @@ def _app(options: Options, github: GitHub, secret: str) -> dict[str, str]:
     return settings
 
 
-def _token(github: GitHub, secret: str) -> dict[str, str]:
+def _token(options: Options, github: GitHub, secret: str) -> dict[str, str]:
     token = f"ghp_{secrets.token_hex(18)}"
     github.add_token(token)
     github.add_hook(WEBHOOK, secret, scope=Scope("organization", ORGANIZATION))
-    # A token does not tell which repositories there are, and whoever deletes the Batch job deletes what tasks told.
-    return {"GithubToken": token, "ReconcileRepositories": ",".join(REPOSITORIES)}
+    # A token does not tell whose repositories there are, and whoever deletes the Batch job deletes what tasks told.
+    if options.repositories:
+        return {"GithubToken": token, "AllowedOrganizations": ORGANIZATION}
+    return {"GithubToken": token, "ReconcileRepositories": ",".join(repositories(0))}

@@ -23,6 +23,8 @@ class Options:
         trouble: whether anything goes wrong at all.
         settles_in: seconds after the last trouble in which every job must be served.
         scenarios: what happens beside what is drawn, see `SCENARIOS`; of no influence on what is drawn.
+        repositories: how many there are; 0 for the few of `workload`. With many of them jobs come faster, pools are
+            larger, and GitHub counts points per minute.
     """
 
     jobs: int
@@ -32,11 +34,13 @@ class Options:
     trouble: bool = True
     settles_in: float = SETTLES_IN
     scenarios: frozenset[str] = frozenset()
+    repositories: int = 0
 
     @property
     def command(self) -> str:
         """The command line that simulates the same."""
         parts = [f"python -m sandbox.chaos --jobs {self.jobs} --seed {self.seed}", *(["--boost"] if self.boost else [])]
+        parts += [f"--repositories {self.repositories}"] if self.repositories else []
         parts += [f"--scenario {scenario}" for scenario in sorted(self.scenarios)]
         return " ".join(parts + [f"--without {net!r}" for net in sorted(self.without)])
 

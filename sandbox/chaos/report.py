@@ -26,6 +26,12 @@ class Report:
         resizes: of pools, by the boost.
         p50_s: median of the seconds from queued to a task.
         p95_s: 95th percentile of the same.
+        untold: jobs that no delivery told of.
+        found_p50_s: median of the seconds from queued to a task of these.
+        found_p95_s: 95th percentile of the same.
+        found_max_s: the longest of the same.
+        calls_per_job: of the application, to all services.
+        limited: requests that GitHub refused by its limits: above the points of a minute, and the requests of an hour.
         settled_s: seconds from the end of all trouble until the last job had a runner.
         clean_s: seconds from then until nothing was left over.
         virtual_s: how long it took in the simulation.
@@ -48,6 +54,12 @@ class Report:
     resizes: int
     p50_s: float
     p95_s: float
+    untold: int
+    found_p50_s: float
+    found_p95_s: float
+    found_max_s: float
+    calls_per_job: float
+    limited: dict[str, int]
     settled_s: float
     clean_s: float
     virtual_s: float
@@ -58,7 +70,8 @@ class Report:
     def of(cls, world: World, real_s: float) -> "Report":
         """Take the figures of a world whose time is over."""
         ledger, options = world.ledger, world.options
-        waits = ledger.waits_for_task()
+        waits, found = ledger.waits_for_task(), ledger.waits_for_task(untold=True)
+        jobs = sum(record.wanted and record.queued_at is not None for record in ledger.records.values())
         return cls(
             seed=options.seed,
             modes=(
@@ -67,8 +80,9 @@ class Report:
                 "app" if options.app else "personal token",
                 *([f"{options.instances} instances"] if options.instances > 1 else []),
                 *(["boost"] if options.boost else []),
+                *([f"{options.repositories} repositories"] if options.repositories else []),
             ),
-            jobs=sum(record.wanted and record.queued_at is not None for record in ledger.records.values()),
+            jobs=jobs,
             faults=dict(sorted(world.faults.items())),
             lost=ledger.broken.get("every queued job is served", 0),
             left_over=len(world.invariants.left_over()),
@@ -81,6 +95,12 @@ class Report:
             resizes=world.batch.resizes,
             p50_s=quantile(waits, 0.5),
             p95_s=quantile(waits, 0.95),
+            untold=len(found),
+            found_p50_s=quantile(found, 0.5),
+            found_p95_s=quantile(found, 0.95),
+            found_max_s=quantile(found, 1.0),
+            calls_per_job=round(sum(world.steps.calls.values()) / max(1, jobs), 2),
+            limited=dict(world.github.budget.refused),
             settled_s=round(world.settled_after, 1),
             clean_s=round(world.clean_after, 1),
             virtual_s=round(world.loop.time(), 1),
@@ -97,6 +117,8 @@ class Report:
     def as_text(self) -> str:
         """Return the figures for a person."""
         calls = sum(self.upstream_calls.values())
+        found = f"p50 {self.found_p50_s:.1f} s, p95 {self.found_p95_s:.1f} s, at most {self.found_max_s:.1f} s"
+        limited = self.limited
         each = ", ".join(f"{service} {number}" for service, number in self.upstream_calls.items())
         lines = [
             f"seed {self.seed} ({', '.join(self.modes)})",
@@ -104,9 +126,11 @@ class Report:
             f"  faults               {sum(self.faults.values())}",
             *(f"    {number:6} {kind}" for kind, number in self.faults.items()),
             f"  queued to task       p50 {self.p50_s:.1f} s, p95 {self.p95_s:.1f} s",
+            f"    {self.untold:6} without a delivery: {found}",
             f"  surplus runners      {self.surplus_minutes:.0f} minutes in all, {self.surplus_peak} at most at once",
             f"  left over            {self.left_over} ({self.left_to_github} registrations are left to GitHub)",
-            f"  upstream calls       {calls}: {each}",
+            f"  upstream calls       {calls}: {each}; {self.calls_per_job:.2f} per job",
+            f"  refused by limits    {limited.get('minute', 0)} by the minute's, {limited.get('hour', 0)} by the hour's",
             f"  passes, restarts     {self.passes}, {self.restarts}",
             *([f"  pool resizes         {self.resizes}"] if "boost" in self.modes else []),
             f"  after all trouble    {_minutes(self.settled_s)} until every job had a runner",

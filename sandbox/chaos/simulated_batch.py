@@ -43,12 +43,7 @@ class SimulatedBatch(Batch):
 
     def live_tasks(self) -> list[tuple[str, str, str]]:
         """Return job, id and state of every task that waits or runs."""
-        return [
-            (job.id, task.id, task.state)
-            for job in self._state.jobs.values()
-            for task in job.tasks.values()
-            if task.state != "completed"
-        ]
+        return [(job.id, task.id, task.state) for job in self._state.jobs.values() for task in job.unfinished.values()]
 
     def known_tasks(self, jobs: Collection[str]) -> set[str]:
         """Return the ids of all tasks of these jobs, whatever their state."""

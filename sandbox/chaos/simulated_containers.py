@@ -66,6 +66,8 @@ class SimulatedContainers:
         self._faults = faults
         self._tell = tell
         self._live: dict[tuple[str, str, int], Container] = {}
+        self._by_task: dict[tuple[str, str], dict[int, Container]] = {}
+        self._by_runner: dict[int, Container] = {}
         self._lost_nodes: set[str] = set()
         self.troubled = False
         self.registry_down = False
@@ -79,6 +81,7 @@ class SimulatedContainers:
         """Begin a run: pulling the image and starting it takes a while."""
         container = Container(run, finished)
         self._live[run.job_id, run.task_id, run.attempt] = container
+        self._by_task.setdefault((run.job_id, run.task_id), {})[run.attempt] = container
         self._tell(run.task_id, f"container starts on {run.node_id}")
         if "GHR_URL" not in run.environment:  # not a runner: somebody else's task
             self._later(container, 300.0, self._exit, container, JOB_RAN)
@@ -114,11 +117,8 @@ class SimulatedContainers:
 
     def unused(self, job_id: str, task_id: str) -> bool:
         """Whether a running task could still take a job."""
-        return any(
-            container.stage in (Stage.STARTING, Stage.IDLE)
-            for (job, task, _), container in self._live.items()
-            if (job, task) == (job_id, task_id)
-        )
+        runs = self._by_task.get((job_id, task_id), {}).values()
+        return any(container.stage in (Stage.STARTING, Stage.IDLE) for container in runs)
 
     def on_node(self, node_id: str) -> list[tuple[str, str]]:
         """Return job and task of everything that runs on a node."""
@@ -149,6 +149,7 @@ class SimulatedContainers:
             self._exit(container, NOT_REGISTERED)
             return
         container.runner, container.stage = runner, Stage.IDLE
+        self._by_runner.setdefault(runner.id, container)
         self._tell(container.run.task_id, f"runner {runner.name} listens")
         idle = 60 * float(given["GHR_IDLE_MINUTES"])
         self._later(container, idle, self._idle_limit, container)
@@ -168,7 +169,7 @@ class SimulatedContainers:
         """Take what GitHub tells a runner, or what a runner would notice by itself."""
         job = event.job
         told = event.runner.id if event.runner is not None else job.runner_id if job is not None else None
-        container = self._of_runner(told)
+        container = self._by_runner.get(told or 0)
         if container is None:
             return
         if event.kind == "assigned" and job is not None:
@@ -258,11 +259,12 @@ class SimulatedContainers:
     def _over(self, container: Container, why: str) -> None:
         container.stage = Stage.OVER
         self.ended.append((self._loop.now(), container.run.pool_id))
-        self._live.pop((container.run.job_id, container.run.task_id, container.run.attempt), None)
+        run = container.run
+        if self._live.pop((run.job_id, run.task_id, run.attempt), None) is not None:
+            del self._by_task[run.job_id, run.task_id][run.attempt]
+        if container.runner is not None and self._by_runner.get(container.runner.id) is container:
+            del self._by_runner[container.runner.id]
         self._tell(container.run.task_id, f"container ended: {why}")
-
-    def _of_runner(self, runner_id: int | None) -> Container | None:
-        return next((c for c in self._live.values() if c.runner is not None and c.runner.id == runner_id), None)
 
     def _later(self, container: Container, seconds: float, action: Callable[..., None], *arguments: Any) -> None:
         def act() -> None:

@@ -15,7 +15,11 @@ PUBLIC = f"{ORGANIZATION}/open-source"
 OUTSIDE = f"{ORGANIZATION}/outside"
 # Another organization, which may have runners too.
 GREEDY = "globex"
-JOBS_PER_HOUR = 900
+# How fast jobs come and how many hours they come for at least, with the few repositories above and with many.
+JOBS_PER_HOUR, LEAST_HOURS = 900, 1.0
+MANY_JOBS_PER_HOUR, MANY_LEAST_HOURS = 4_000, 0.25
+# Of many repositories, how the runs spread: the busiest tenth has 46 of 100 runs, the quietest tenth 3.
+SKEW = 3
 
 LINUX, OLD_LINUX, WINDOWS = ("ubuntu-latest",), ("ubuntu-22.04",), ("windows-latest",)
 NOT_SERVED: tuple[tuple[str, ...], ...] = (("self-hosted", "gpu-h100"), ("macos-14",), ("self-hosted", "bad label!"))
@@ -46,28 +50,43 @@ def is_served(repository: str, labels: Sequence[str]) -> bool:
     return known and labels[0] == "self-hosted" and tuple(labels[1:]) in (LINUX, OLD_LINUX, WINDOWS)
 
 
-def arrivals(jobs: int, seed: int) -> list[Arrival]:
-    """Return workflow runs with so many jobs for runners of ours, and some for others; oldest first."""
+def repositories(count: int) -> tuple[str, ...]:
+    """Return the names of so many repositories that may have runners; of the few for 0."""
+    return tuple(f"{ORGANIZATION}/service-{number:04}" for number in range(count)) or REPOSITORIES
+
+
+def arrivals(jobs: int, seed: int, count: int = 0) -> list[Arrival]:
+    """Return workflow runs with so many jobs for runners of ours, and some for others; oldest first.
+
+    Args:
+        jobs: how many.
+        seed: of everything that is drawn.
+        count: of repositories; 0 for the few.
+    """
+    names = repositories(count)
     rng = random.Random(f"{seed}-workload")  # noqa: S311 - a simulation
-    hours = max(1.0, jobs / JOBS_PER_HOUR)
+    per_hour, least = (MANY_JOBS_PER_HOUR, MANY_LEAST_HOURS) if count else (JOBS_PER_HOUR, LEAST_HOURS)
+    hours = max(least, jobs / per_hour)
     found: list[Arrival] = []
     left = jobs
     while left > 0:
         burst = rng.random() < 0.03  # noqa: PLR2004 - a matrix build now and then
         size = min(left, rng.randint(20, 60) if burst else rng.choice((1, 1, 1, 2, 3)))
-        arrival = _arrival(rng, rng.uniform(0, hours * 3600), size, burst=burst)
+        repository = names[int(count * rng.random() ** SKEW)] if count else None
+        arrival = _arrival(rng, rng.uniform(0, hours * 3600), size, burst=burst, repository=repository)
         found.append(arrival)
         left -= size if arrival.fate not in ("not served", "never approved") else 0
     return sorted(found, key=lambda arrival: arrival.at)
 
 
-def _arrival(rng: random.Random, at: float, size: int, *, burst: bool) -> Arrival:
+def _arrival(rng: random.Random, at: float, size: int, *, burst: bool, repository: str | None) -> Arrival:
     fate = rng.choices(("runs", "cancelled", "approved", "never approved", "rerun", "not served"), (78, 9, 4, 1, 4, 4))[
         0
     ]
     if burst and fate in ("not served", "never approved"):
         fate = "runs"
-    repository = PUBLIC if fate == "not served" and rng.random() < 0.25 else rng.choice(REPOSITORIES)  # noqa: PLR2004
+    is_public = fate == "not served" and rng.random() < 0.25  # noqa: PLR2004
+    repository = PUBLIC if is_public else repository or rng.choice(REPOSITORIES)
     labels: Sequence[str] = ("self-hosted", *rng.choices((LINUX, OLD_LINUX, WINDOWS), (70, 15, 15))[0])
     if fate == "not served" and repository != PUBLIC:
         labels = rng.choice(NOT_SERVED)

@@ -30,6 +30,7 @@ from sandbox.chaos.weather import RARE, Weather
 from sandbox.chaos.workload import ORGANIZATION, Arrival, arrivals, is_served
 from sandbox.github import GitHub
 from sandbox.github.hooks import HookResponse
+from sandbox.github.limits import Budget
 from sandbox.github.model import Event, Job, Scope
 from sandbox.recording import Api, NoRecorder
 from sandbox.storage_queue import QueueService
@@ -43,6 +44,11 @@ TROUBLE_AFTER = 900.0
 STEP = 2.0
 # What the boost reads of a pool's formula.
 FORMULA = "maxNodes = {};\nspot = 0;\ndedicatedNodes = 1;"
+# How many times larger the pools are where there are many repositories.
+LARGER = 6
+# GitHub's limits for each credential, where there are many repositories: requests an hour of an App and of a token, and
+# points a minute.
+APP_REQUESTS, TOKEN_REQUESTS, POINTS = 15_000, 5_000, 900
 
 
 class World:
@@ -68,7 +74,7 @@ class World:
         self.deliveries = Deliveries(self.threads, self.ledger, seed=seed, faults=self.faults, post=self._post)
         self.github = GitHub(
             clock=loop.now, seed=seed, hook_ranges=HOOK_RANGES, deliver=self.deliveries.deliver,
-            send=self.deliveries.send, token=None,
+            send=self.deliveries.send, token=None, budget=budget(options),
         )  # fmt: skip
         self.containers = SimulatedContainers(loop, self.github, seed, self.faults, self._tell_task)
         self.batch = SimulatedBatch(
@@ -123,7 +129,7 @@ class World:
     # The course of things --------------------------------------------------------------------------------------------
 
     async def _live(self) -> None:
-        todo = arrivals(self.options.jobs, self.options.seed) + more_arrivals(self.options)
+        todo = arrivals(self.options.jobs, self.options.seed, self.options.repositories) + more_arrivals(self.options)
         for arrival in todo:
             self.loop.call_later(60 + arrival.at, self._begin, arrival)
         busy = 60 + max(arrival.at for arrival in todo) + TROUBLE_AFTER
@@ -259,11 +265,19 @@ class World:
         self.ledger.tell_of_task(task, self.loop.now(), text)
 
 
+def budget(options: Options) -> Budget:
+    """Return GitHub's limits."""
+    if not options.repositories:
+        return Budget()
+    return Budget(limit=APP_REQUESTS if options.app else TOKEN_REQUESTS, points=POINTS)
+
+
 def pools(options: Options) -> list[Pool]:
     """Return the Batch pools; with the boost their formulas are evaluated as seldom as Azure does it."""
+    times = LARGER if options.repositories else 1
     found = [
-        Pool(LINUX_POOL, "linux", slots_per_node=4, start_delay_s=240, max_nodes=14, idle_s=900),
-        Pool(WINDOWS_POOL, "windows", slots_per_node=2, start_delay_s=420, max_nodes=4, idle_s=900),
+        Pool(LINUX_POOL, "linux", slots_per_node=4, start_delay_s=240, max_nodes=14 * times, idle_s=900),
+        Pool(WINDOWS_POOL, "windows", slots_per_node=2, start_delay_s=420, max_nodes=4 * times, idle_s=900),
     ]
     if options.boost:
         for pool in found:

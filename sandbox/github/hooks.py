@@ -180,6 +180,13 @@ class Hooks:
             found = [d for d in self._deliveries.values() if d.delivered_at is not None]
         return [d for d in reversed(found) if now - d.created_at < KEPT and (wanted is None or d.hook.id in wanted)]
 
+    def delivery(self, delivery_id: int) -> Delivery | None:
+        """Return a delivery that was sent in the last three days."""
+        with self._changed:
+            found = self._deliveries.get(delivery_id)
+        is_listed = found is not None and found.delivered_at is not None and self._clock() - found.created_at < KEPT
+        return found if is_listed else None
+
     def tell(
         self, hook: Hook, event: str, payload: Mapping[str, Any], *, repository_id: int | None = None,
         installation_id: int | None = None,

@@ -1,9 +1,13 @@
-"""GitHub's primary rate limit: so many requests per credential and hour."""
+"""GitHub's rate limits: so many requests per credential and hour, and so many points per minute."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from sandbox.github.access import Principal
+
+MINUTE = 60.0
 
 
 @dataclass
@@ -15,19 +19,38 @@ class Budget:
         anonymous: requests per window without a credential (documented: 60).
         window: length of a window in seconds.
         status: what is answered when it is used up: GitHub answers 403 or 429.
+        points: per credential and minute (documented: 900); None for no such limit, as on GitHub Enterprise Server.
+        refused: how many requests were above the points of a minute, and above the requests of an hour.
     """
 
     limit: int = 5_000
     anonymous: int = 60
     window: float = 3_600.0
     status: int = 403
+    points: int | None = None
+    refused: Counter[Literal["minute", "hour"]] = field(default_factory=Counter)
+    _minutes: dict[str, tuple[int, float]] = field(default_factory=dict)
     _used: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def take(self, principal: Principal | None, now: float) -> bool:
         """Count one request; return whether it is within the limit."""
         used, reset = self._bucket(principal, now)
         self._used[self._name(principal)] = (used + 1, reset)
-        return used < self._limit(principal)
+        is_within = used < self._limit(principal)
+        self.refused["hour"] += not is_within
+        return is_within
+
+    def take_points(self, principal: Principal | None, method: str, now: float) -> bool:
+        """Count the points of a request (documented: 1 to read, 5 to write); return whether it is within the limit."""
+        if self.points is None:
+            return True
+        spent, began = self._minutes.get(self._name(principal), (0, now))
+        if now - began >= MINUTE:
+            spent, began = 0, now
+        spent += 1 if method in ("GET", "HEAD", "OPTIONS") else 5
+        self._minutes[self._name(principal)] = (spent, began)
+        self.refused["minute"] += spent > self.points
+        return spent <= self.points
 
     def give_back(self, principal: Principal | None) -> None:
         """Uncount one request: an answer of 304 is free."""

@@ -24,6 +24,9 @@ WEBHOOK_KINDS = frozenset({"waiting", "queued", "in_progress", "completed"})
 
 CONCLUSIONS = frozenset({"success", "failure", "skipped", "cancelled", "action_required", "neutral", "timed_out"})
 
+# What GitHub says when a limit other than the hour's requests is reached.
+SECONDARY_LIMIT = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+
 
 class Refusal(Exception):
     """The model refuses; the edge answers with this status and message.

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from sandbox.github.access import Principal
 from sandbox.github.core import GitHubCore
-from sandbox.github.model import Refusal, Scope
+from sandbox.github.model import SECONDARY_LIMIT, Refusal, Scope
 
 type Audience = Literal["anyone", "token", "app"]
 
@@ -122,7 +122,7 @@ class Rest:
                     principal = self._core.access.principal(request.headers.get("Authorization"), now)
                     counted = not request.path.endswith("/rate_limit")
                     if counted:
-                        _spend(self._core, principal, now)
+                        _spend(self._core, principal, request.method, now)
                     call = Call(
                         self._core, request.match_info, request.query, json_object(text), principal, now,
                         f"{request.scheme}://{request.host}{request.path}",
@@ -179,7 +179,9 @@ def json_object(text: str) -> dict[str, Any]:
     return body
 
 
-def _spend(core: GitHubCore, principal: Principal | None, now: float) -> None:
+def _spend(core: GitHubCore, principal: Principal | None, method: str, now: float) -> None:
+    if not core.budget.take_points(principal, method, now):
+        raise Refusal(403, SECONDARY_LIMIT)
     if not core.budget.take(principal, now):
         who = "this address" if principal is None else principal.name
         raise Refusal(core.budget.status, f"API rate limit exceeded for {who}.")

@@ -250,11 +250,10 @@ def _hook_config(hook: Hook) -> dict[str, Any]:
 
 
 def _delivery(call: Call) -> Delivery:
-    wanted = call.number("delivery_id")
-    for delivery in _deliveries(call):
-        if delivery.id == wanted:
-            return delivery
-    raise Refusal(404, "Not Found")
+    found = call.core.hooks.delivery(call.number("delivery_id"))
+    if found is None or found.hook.id not in {hook.id for hook in _hooks(call)}:
+        raise Refusal(404, "Not Found")
+    return found
 
 
 def _app_id(call: Call) -> int:

@@ -26,21 +26,22 @@ def routes() -> list[Route]:
 
 def list_runs(call: Call) -> Reply:
     """List the runs of a repository, newest first, filtered as asked."""
-    runs = [run for run in reversed(call.core.state.runs.values()) if _belongs(call, run)]
-    bodies = [call.core.payloads.run(run) for run in runs]
     query = call.query
+    status, within = query.get("status"), _within(query.get("created"))
+    bodies = [
+        call.core.payloads.run(run)
+        for run in reversed(call.core.state.runs_of(call.scope.name))
+        if within(datetime.fromtimestamp(int(run.created_at), UTC)) and status in (None, run.status, run.conclusion)
+    ]
     if any(name in query for name in _FILTERS):
-        status, within = query.get("status"), _within(query.get("created"))
         bodies = [
             body
             for body in bodies
-            if status in (None, body["status"], body["conclusion"])
-            and query.get("branch") in (None, body["head_branch"])
+            if query.get("branch") in (None, body["head_branch"])
             and query.get("event") in (None, body["event"])
             and query.get("actor") in (None, body["actor"]["login"])
             and query.get("head_sha") in (None, body["head_sha"])
             and query.get("check_suite_id") in (None, str(body["check_suite_id"]))
-            and within(datetime.fromisoformat(body["created_at"]))
         ][:MOST_FILTERED]
     page, headers = page_of(call, bodies)
     return Reply({"total_count": len(bodies), "workflow_runs": list(page)}, headers=headers)

@@ -5,11 +5,13 @@ import itertools
 import json
 import random
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sandbox.github.model import (
     CONCLUSIONS,
+    SECONDARY_LIMIT,
     Event,
     EventKind,
     Job,
@@ -42,6 +44,8 @@ class Limits:
         unused_ephemeral: an ephemeral runner that never connected is removed (documented: 1 day).
         unused: so is any other runner (documented: 14 days).
         lost: a job whose runner went silent fails this long after it should have ended (seen: about 10 min).
+        registrations: so many runners register in each `registrations_period` of a scope (documented: 1,500 in five
+            minutes).
     """
 
     offline_after: float = 30.0
@@ -50,6 +54,8 @@ class Limits:
     unused_ephemeral: float = 86_400.0
     unused: float = 14 * 86_400.0
     lost: float = 600.0
+    registrations: int = 1_500
+    registrations_period: float = 300.0
 
 
 class ActionsState:
@@ -75,6 +81,8 @@ class ActionsState:
         self._job_ids = itertools.count(30_000_000_001)
         self._open: dict[int, Job] = {}
         self._jit: dict[str, int] = {}
+        self._runs_of: dict[int, list[Run]] = {}
+        self._registered: dict[Scope, deque[float]] = {}
         self._events: list[Event] = []
 
     # What happened -------------------------------------------------------------------------------------------------
@@ -120,9 +128,10 @@ class ActionsState:
     def queue_run(self, full_name: str, plans: Sequence[JobPlan], now: float, *, workflow: str = "CI") -> Run:
         """Start a workflow run whose jobs need no other job first."""
         repository = self.repository(full_name)
-        number = 1 + sum(run.repository.id == repository.id for run in self.runs.values())
-        run = Run(next(self._ids) + 7_000_000_000, number, repository, workflow, now)
+        own = self._runs_of.setdefault(repository.id, [])
+        run = Run(next(self._ids) + 7_000_000_000, len(own) + 1, repository, workflow, now)
         self.runs[run.id] = run
+        own.append(run)
         for plan in plans:
             self._add_job(run, plan, now)
         self.assign(now)
@@ -166,6 +175,11 @@ class ActionsState:
             raise Refusal(404, "Not Found")
         return self.runs[run_id]
 
+    def runs_of(self, full_name: str) -> list[Run]:
+        """Return the runs of a repository, oldest first."""
+        repository = self.repositories.get(full_name.lower())
+        return self._runs_of.get(repository.id, []) if repository is not None else []
+
     def job(self, job_id: int) -> Job:
         """Return a job, or refuse with 404."""
         if job_id not in self.jobs:
@@ -203,13 +217,19 @@ class ActionsState:
         """Register a runner.
 
         Raises:
-            Refusal: 409 when the name is taken in this scope; 422 (404 for JIT) for a name, labels or group not valid.
+            Refusal: 409 when the name is taken in this scope; 422 (404 for JIT) for a name, labels or group not valid;
+                403 when too many have registered lately.
         """
         if not 0 < len(wish.name) <= MAX_NAME or not 0 < len(wish.labels) <= MAX_LABELS:
             raise Refusal(422, "Validation Failed")
         group = next((g for g in self.groups_of(scope) if wish.group in (None, "", g.id, g.name)), None)
         if group is None:
             raise Refusal(404 if wish.jit else 422, f"Could not find any self-hosted runner group named {wish.group!r}")
+        lately = self._registered.setdefault(scope, deque())
+        while lately and now - lately[0] >= self.limits.registrations_period:
+            lately.popleft()
+        if len(lately) >= self.limits.registrations:
+            raise Refusal(403, SECONDARY_LIMIT)
         for old in [r for r in self.runners.values() if r.scope == scope and r.name.lower() == wish.name.lower()]:
             if not wish.replace:
                 raise Refusal(409, f"Already exists - A runner with the name {wish.name} already exists.")
@@ -217,6 +237,7 @@ class ActionsState:
         secret = f"secret-{self._random.getrandbits(128):032x}"
         runner = Runner(next(self._ids), scope, wish, group, now, secret)
         self.runners[runner.id] = runner
+        lately.append(now)
         self._emit(now, "runner_registered", runner=runner)
         return runner
 

@@ -98,6 +98,16 @@ def test_without_trouble() -> None:
     } == set()
 
 
+def test_many_repositories() -> None:
+    """Among more repositories than a pass looks into as a whole, within GitHub's limits, lost jobs are found."""
+    world = simulate(Options(jobs=30, seed=12, repositories=61))
+    holds(world)
+    report = Report.of(world, 0.0)
+    assert report.found_max_s >= report.found_p50_s > 0
+    assert report.calls_per_job > 0
+    assert not any(report.limited.values())
+
+
 def test_it_repeats() -> None:
     """The same seed tells the same story, to the microsecond."""
     first, second = (
@@ -267,7 +277,14 @@ class TestEachCheckCanFail:
 class TestCommandLine:
     """`python -m sandbox.chaos`."""
 
-    @pytest.mark.parametrize(("switches", "line"), [([], "queued to task"), (["--boost"], "pool resizes")])
+    @pytest.mark.parametrize(
+        ("switches", "line"),
+        [
+            ([], "queued to task"),
+            (["--boost"], "pool resizes"),
+            (["--repositories", "5"], "5 repositories"),
+        ],
+    )
     def test_figures(self, capsys: pytest.CaptureFixture[str], switches: list[str], line: str) -> None:
         """Without a broken invariant it ends with 0 and tells the figures."""
         assert main(["--jobs", "5", "--seed", "0", *switches]) == 0
