@@ -20,9 +20,9 @@ from orchestrator.runners.scope import Scope, ScopeAccess
 # A run that has jobs in progress, or one that waits for an approval, may have other jobs that are queued. A job that
 # still says "queued" in a run that has ended never runs, so ended runs are not read.
 UNFINISHED_STATUSES = ("queued", "in_progress", "waiting")
-# A quick look reads the runs that were created since the beginning of the day before. The date changes once a day, so
-# that GitHub answers "not modified" in between.
-QUICK_LOOK_BACK = timedelta(days=1)
+# A look back over so long begins on a Monday, a shorter one at the beginning of a day. So the question stays the same
+# for a week or a day, and GitHub answers "not modified" in between.
+_WEEK = timedelta(days=7)
 # GitHub lists no more runs of one status than this, and does not say that there are others.
 MOST_RUNS_LISTED = 1000
 # Of so many runs that only wait for an approval it is remembered that they have no queued job.
@@ -55,11 +55,13 @@ class WorkflowJobs:
         self._lock = lock()
         # Where the last look into a repository that was not finished had come to: the run's id.
         self._reached: dict[str, int] = {}
+        # The repositories whose runs did not fit on a page, each with how far the look went back.
+        self._with_many: set[tuple[str, timedelta]] = set()
         # The runs that wait for an approval and have no queued job, each with the `updated_at` of that time.
         self._without_queued: OrderedDict[int, str] = OrderedDict()
 
     def queued(
-        self, repository: str, installation: int | None, *, quick: bool = False
+        self, repository: str, installation: int | None, *, look_back: timedelta | None = None
     ) -> Iterator[Sequence[WorkflowJobEvent]]:
         """Yield the queued jobs of a repository's unfinished runs, each as the event that its webhook delivers.
 
@@ -69,8 +71,8 @@ class WorkflowJobs:
         Args:
             repository: `owner/name`.
             installation: the App's installation, where it is known.
-            quick: whether a run that was created before yesterday may be overlooked. That takes one call where nothing
-                has run since, instead of three.
+            look_back: a run that was created longer ago may be overlooked. Then one call lists the unfinished runs
+                instead of three, if a page holds all runs of this time; None to overlook nothing.
 
         Raises:
             UpstreamError: GitHub does not list them, or not all of them.
@@ -79,18 +81,23 @@ class WorkflowJobs:
         path = f"/repos/{repository}/actions/runs"
         runs: dict[int, _Run] = {}
         is_cut_off = False
-        if quick:
-            since = f"{self._session.clock() - QUICK_LOOK_BACK:%Y-%m-%d}"
+        is_listed = look_back is not None and (repository, look_back) not in self._with_many
+        if look_back is not None and is_listed:
+            since = self._session.clock() - look_back
+            if look_back >= _WEEK:
+                since -= timedelta(days=since.weekday())
             page = next(
                 self._session.pages(
-                    path, access, _run_if_unfinished, key="workflow_runs", params={"created": f">={since}"},
-                    remembered=True,
+                    path, access, _run_if_unfinished, key="workflow_runs",
+                    params={"created": f">={since:%Y-%m-%d}"}, remembered=True,
                 )
             )  # fmt: skip
             runs = dict(run for run in page if run is not None)
-            quick = len(page) < PAGE_SIZE  # else there are too many to read them all
+            is_listed = len(page) < PAGE_SIZE
+            if not is_listed:
+                self._with_many.add((repository, look_back))
             yield ()
-        for status in () if quick else UNFINISHED_STATUSES:
+        for status in () if is_listed else UNFINISHED_STATUSES:
             found: dict[int, _Run] = {}
             pages = self._session.pages(
                 path, access, _run, key="workflow_runs", params={"status": status}, remembered=True

@@ -41,10 +41,14 @@ WEIGHT_WITH_RUNNERS, WEIGHT_ACTIVE = 64, 4
 # A repository that comes into view counts as if it had been looked into so long ago.
 NEVER_LOOKED_INTO = timedelta(minutes=20)
 FAILED_LATELY = timedelta(hours=1)
-# With no more repositories than this, all unfinished runs of each are asked for. With more, those without runners of
-# ours are looked into quickly, and as a whole every few hours.
+# With no more repositories than this, all unfinished runs of each are asked for. With more, a look into one without
+# runners of ours is a single call, as a rule. It lists the runs since yesterday where the repository is active, and all
+# unfinished ones every few hours. Elsewhere it lists all runs that GitHub has not ended, which are few there.
 WHOLE_LOOKS = 60
 WHOLE_LOOK_EVERY = timedelta(hours=12)
+SINCE_YESTERDAY = timedelta(days=1)
+# GitHub cancels a run of this age, waiting and approval included. Source: GitHub docs, "Limits in GitHub Actions".
+LONGEST_RUN = timedelta(days=35)
 # A list of repositories that has more than a page is read as a whole once in this time. A refused one is asked for
 # again after it.
 LISTED_EVERY = timedelta(hours=1)
@@ -55,9 +59,9 @@ class QueuedJobs(Protocol):
     """Asks GitHub for the queued jobs of a repository: `github.workflow_jobs.WorkflowJobs.queued`."""
 
     def __call__(
-        self, repository: str, installation: int | None, *, quick: bool
+        self, repository: str, installation: int | None, *, look_back: timedelta | None
     ) -> Iterator[Sequence[WorkflowJobEvent]]:
-        """Yield them, call by call; a quick look may overlook old runs."""
+        """Yield them, call by call; those of runs that are older than the look goes back may be missing."""
 
 
 class RepositoryLists(Protocol):
@@ -98,7 +102,7 @@ class _Look:
         repository: its full name.
         installation: the App's installation, where it is known.
         known_event: a job of it, if one is known.
-        quick: whether old runs may be overlooked.
+        look_back: a run that was created longer ago may be overlooked; None to overlook none.
         calls: how many were made.
         found: its queued jobs that may have a runner.
         refused: how many of its jobs may have no runner, by the reason.
@@ -109,7 +113,7 @@ class _Look:
     repository: str
     installation: int | None
     known_event: WorkflowJobEvent | None
-    quick: bool
+    look_back: timedelta | None
     calls: int = 0
     found: list[WorkflowJobEvent] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
@@ -265,8 +269,9 @@ class JobSearch:
             installation = (account.access.installation if account else None) or (
                 event.installation_id if event else None
             )
-            quick = len(in_view) > WHOLE_LOOKS and name not in live and _may_be_quick(progress.of(name), current.now)
-            looks.append(_Look(named[name], installation, event, quick))
+            may_be_quick = len(in_view) > WHOLE_LOOKS and name not in live
+            look_back = _look_back(progress.of(name), current.now) if may_be_quick else None
+            looks.append(_Look(named[name], installation, event, look_back))
         return looks
 
     def _forget(self, progress: Progress, now: datetime) -> None:
@@ -282,7 +287,7 @@ class JobSearch:
 
     def _look_into(self, look: _Look) -> None:
         """Look into a repository, if there is time; several are looked into at once."""
-        events = self._queued_jobs(look.repository, look.installation, quick=look.quick)
+        events = self._queued_jobs(look.repository, look.installation, look_back=look.look_back)
         try:
             while not self._time_left.is_over:
                 found = next(events, None)
@@ -330,7 +335,7 @@ class JobSearch:
         known.looked_at = current.now
         if look.is_done:
             self._refusals[look.repository] = 0
-            if not look.quick:
+            if look.look_back != SINCE_YESTERDAY:
                 known.searched_at = current.now
         elif isinstance(look.error, GitHubRefused):
             self._refused(look, look.error, current)
@@ -372,9 +377,12 @@ def _begin(known: RepositoryProgress, name: str, now: datetime) -> None:
         known.searched_at = now - WHOLE_LOOK_EVERY * (zlib.crc32(name.encode()) / 2**32)
 
 
-def _may_be_quick(known: RepositoryProgress, now: datetime) -> bool:
-    """Whether the next look may overlook old runs."""
-    return known.searched_at is not None and now - known.searched_at < WHOLE_LOOK_EVERY
+def _look_back(known: RepositoryProgress, now: datetime) -> timedelta | None:
+    """Return how far a single call goes back; None where all unfinished runs are due."""
+    if not known.is_active(now):
+        return LONGEST_RUN
+    is_due = known.searched_at is None or now - known.searched_at >= WHOLE_LOOK_EVERY
+    return None if is_due else SINCE_YESTERDAY
 
 
 def _access(login: str, installation: int | None) -> ScopeAccess:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def test_github_control_loop(github: GitHub, github_url: str, app_keys: tuple[st
         assert [group.name for group in listed] == ["Default", "Batch"]
     for _ in range(2):
         events = [event for page in WorkflowJobs(session).queued(REPOSITORY, None) for event in page]
-        list(WorkflowJobs(session).queued(REPOSITORY, None, quick=True))
+        list(WorkflowJobs(session).queued(REPOSITORY, None, look_back=timedelta(days=1)))
     assert len(events) == 102
     assert WorkflowJobs(session).is_queued(events[0])
     assert len(github.recorder.calls) > 2 * 101

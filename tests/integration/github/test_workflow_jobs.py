@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -18,10 +19,13 @@ from orchestrator.jobs.event import WorkflowJobEvent
 from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.github.model import Job, JobPlan
+from sandbox.github.state import Limits
 from tests.builders import queued_job, settings
+from tests.fakes import ManualClock
 
 REPOSITORY = "acme/app"
 LABELS = ("self-hosted", "linux")
+DAY = timedelta(days=1)
 
 
 @pytest.fixture
@@ -249,13 +253,13 @@ class TestQueuedJobs:
         assert looked_into(github) == held[:1]
 
 
-class TestQuickLook:
+class TestLookBack:
     """`WorkflowJobs.queued` where old runs may be overlooked."""
 
     def test_one_call(self, github: GitHub, jobs: WorkflowJobs) -> None:
         """Where nothing has run since yesterday it takes one call, which costs nothing when it is made again."""
         for _ in range(2):
-            assert list(jobs.queued(REPOSITORY, None, quick=True)) == [()]
+            assert list(jobs.queued(REPOSITORY, None, look_back=DAY)) == [()]
         assert github.recorder.statuses == [200, 304]
 
     def test_new_runs(self, github: GitHub, jobs: WorkflowJobs) -> None:
@@ -263,27 +267,45 @@ class TestQuickLook:
         done = github.queue_job(REPOSITORY, LABELS)
         github.cancel_job(done.id)
         job = github.queue_job(REPOSITORY, LABELS)
-        events = [event for page in jobs.queued(REPOSITORY, None, quick=True) for event in page]
+        events = [event for page in jobs.queued(REPOSITORY, None, look_back=DAY) for event in page]
         assert [event.workflow_job.id for event in events] == [job.id]
         assert len(github.recorder.calls) == 2
 
     def test_old_runs(self, github: GitHub, jobs: WorkflowJobs) -> None:
         """A run that was created before yesterday is overlooked."""
         now = github.clock()
+        github.state.limits = Limits(queued=4 * 86_400)
         github.clock = lambda: now - 3 * 86_400
         github.queue_job(REPOSITORY, LABELS)
         github.clock = lambda: now
-        assert list(jobs.queued(REPOSITORY, None, quick=True)) == [()]
+        assert list(jobs.queued(REPOSITORY, None, look_back=DAY)) == [()]
         assert len(queued(jobs)) == 1
+
+    def test_five_weeks(self, github: GitHub, session: GitHubSession) -> None:
+        """A look over five weeks finds what a day's overlooks, and asks the same question for a week."""
+        monday = datetime(2027, 1, 11, tzinfo=UTC)
+        jobs, clock = WorkflowJobs(session), ManualClock(monday - timedelta(days=20))
+        session.clock = clock
+        github.clock = lambda: clock().timestamp()
+        github.state.limits = Limits(queued=50 * 86_400)
+        github.queue_job(REPOSITORY, LABELS)
+        clock.advance(timedelta(days=20))
+        for pause in (0, 6, 1):
+            clock.advance(timedelta(days=pause))
+            found = [event for page in jobs.queued(REPOSITORY, None, look_back=timedelta(days=35)) for event in page]
+            assert len(found) == 1
+        assert github.recorder.statuses == [200, 200, 304, 304, 200, 304]
 
     def test_too_many_runs(self, github: GitHub, jobs: WorkflowJobs) -> None:
         """Where more runs are new than a page holds, the unfinished ones are asked for instead."""
         oldest = github.queue_job(REPOSITORY, LABELS)
         for _ in range(100):
             github.cancel_job(github.queue_job(REPOSITORY, LABELS).id)
-        events = [event for page in jobs.queued(REPOSITORY, None, quick=True) for event in page]
+        events = [event for page in jobs.queued(REPOSITORY, None, look_back=DAY) for event in page]
         assert [event.workflow_job.id for event in events] == [oldest.id]
         assert len(github.recorder.calls) == 1 + 3 + 1
+        list(jobs.queued(REPOSITORY, None, look_back=DAY))
+        assert len(github.recorder.calls) == 5 + 3 + 1, "the list that was too long is not read again"
 
 
 class TestIsQueued:

@@ -25,7 +25,7 @@ class FakeUpstream:
 
     Attributes:
         jobs: the queued jobs of each repository, which its first call tells.
-        quick: the repositories that were looked into quickly.
+        look_backs: how far each look went back that might overlook old runs, by the repository.
         further_calls: how many more calls a look into a repository takes; none if it is not named.
         order: the repository of each call.
         runners: those of every scope.
@@ -60,7 +60,7 @@ class FakeUpstream:
         self.lists: dict[str, list[ListedRepository]] = {}
         self.pushed: dict[str, list[ListedRepository]] = {}
         self.whole_lists: list[str] = []
-        self.quick: list[str] = []
+        self.look_backs: dict[str, timedelta] = {}
         self.users: set[str] = set()
         self.named_runners: list[str] = []
         self.takes = timedelta()
@@ -76,10 +76,13 @@ class FakeUpstream:
         self.asked_slots: list[str] = []
         self.starting: set[str] = set()
 
-    def queued(self, repository: str, installation: int | None, *, quick: bool) -> Iterator[Sequence[WorkflowJobEvent]]:
+    def queued(
+        self, repository: str, installation: int | None, *, look_back: timedelta | None
+    ) -> Iterator[Sequence[WorkflowJobEvent]]:
         """Yield the queued jobs of a repository."""
         self.asked.append((repository, installation))
-        self.quick += [repository] if quick else []
+        if look_back is not None:
+            self.look_backs[repository] = look_back
         self._clock.advance(timedelta(milliseconds=250))
         self._fail(repository)
         self.order.append(repository)

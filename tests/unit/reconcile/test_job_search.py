@@ -10,9 +10,11 @@ from orchestrator.jobs.accounts import AccountRule
 from orchestrator.reconcile.job_search import (
     CALLS_PER_REPOSITORY,
     LISTED_EVERY,
+    LONGEST_RUN,
     NEVER_LOOKED_INTO,
     ONE_PAGE,
     REFUSALS_HEEDED,
+    SINCE_YESTERDAY,
     WHOLE_LOOK_EVERY,
     WHOLE_LOOKS,
 )
@@ -292,20 +294,21 @@ class TestOrder:
         assert skipped["reason"] == "this pass has had its share"
         assert crowd.progress.of("acme/r0001").looked_at == NOW - NEVER_LOOKED_INTO
 
-    def test_quick_looks(self) -> None:
-        """Where there are many repositories, those without runners are looked into quickly, and as a whole at times."""
+    def test_look_backs(self) -> None:
+        """Of many repositories, active ones are asked for new runs, and for all at times; quiet ones for five weeks."""
         names = many(WHOLE_LOOKS + 1)
         passes = FakePasses(settings(AllowedOrganizations="acme"))
-        passes.upstream.lists = {"acme": [ListedRepository(name, False, None) for name in names]}
+        pushed = {names[1]: NOW}
+        passes.upstream.lists = {"acme": [ListedRepository(name, False, pushed.get(name)) for name in names]}
         own = task(1, "waiting", names[0])
-        quick: list[int] = []
+        active: list[timedelta | None] = []
         for pause in (timedelta(), WHOLE_LOOK_EVERY, timedelta(minutes=5)):
             passes.clock.advance(pause)
-            passes.upstream.quick.clear()
+            passes.upstream.look_backs.clear()
             passes.run(own)
-            quick.append(len(passes.upstream.quick))
-            assert names[0] not in passes.upstream.quick
-        assert quick == [WHOLE_LOOKS, 0, WHOLE_LOOKS]
+            active.append(passes.upstream.look_backs.pop(names[1], None))
+            assert passes.upstream.look_backs == dict.fromkeys(names[2:], LONGEST_RUN)
+        assert active == [SINCE_YESTERDAY, None, SINCE_YESTERDAY]
 
 
 class TestTrouble:
