@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo run test check lint types imports workflows format bench bench-bursts package egress lock arm autoscale arm-check clean
+.PHONY: setup demo run test check lint types imports workflows format bench bench-scale package egress lock arm autoscale arm-check clean
 .DEFAULT_GOAL := test
 
 .PHONY: help
@@ -57,11 +57,11 @@ workflows: $(READY)     ## the security of .github: zizmor
 format: $(READY)        ## mends what ruff can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-bench: $(READY)         ## the benchmark table
+bench: $(READY)         ## the benchmark table: some minutes
 	@$(BIN)/python -m tests.benchmarks
 
-bench-bursts: $(READY)  ## bursts of thousands of deliveries: some minutes
-	@$(BIN)/python -m tests.benchmarks.bursts
+bench-scale: $(READY)   ## bursts of thousands of deliveries, thousands of repositories: many minutes
+	@$(BIN)/python -m tests.benchmarks.scale
 
 package: $(READY)       ## dist/orchestrator.zip: the code package that Azure Functions runs
 	@$(BIN)/python -m tools.package

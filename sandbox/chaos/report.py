@@ -118,7 +118,7 @@ class Report:
         """Return the figures for a person."""
         calls = sum(self.upstream_calls.values())
         found = f"p50 {self.found_p50_s:.1f} s, p95 {self.found_p95_s:.1f} s, at most {self.found_max_s:.1f} s"
-        limited = self.limited
+        minute, hour = (self.limited.get(kind, 0) for kind in ("minute", "hour"))
         each = ", ".join(f"{service} {number}" for service, number in self.upstream_calls.items())
         lines = [
             f"seed {self.seed} ({', '.join(self.modes)})",
@@ -130,7 +130,7 @@ class Report:
             f"  surplus runners      {self.surplus_minutes:.0f} minutes in all, {self.surplus_peak} at most at once",
             f"  left over            {self.left_over} ({self.left_to_github} registrations are left to GitHub)",
             f"  upstream calls       {calls}: {each}; {self.calls_per_job:.2f} per job",
-            f"  refused by limits    {limited.get('minute', 0)} by the minute's, {limited.get('hour', 0)} by the hour's",
+            f"  refused by limits    {minute} by the minute's, {hour} by the hour's",
             f"  passes, restarts     {self.passes}, {self.restarts}",
             *([f"  pool resizes         {self.resizes}"] if "boost" in self.modes else []),
             f"  after all trouble    {_minutes(self.settled_s)} until every job had a runner",

@@ -1,4 +1,7 @@
-"""`make bench`: every figure stands beside a floor measured in the same run, because machines differ and so do days."""
+"""`make bench`: what takes seconds each; `make bench-scale` has the rest.
+
+Every figure stands beside a floor measured in the same run, because machines differ and so do days.
+"""
 
 from tests.benchmarks import asking, batch_pass, cancelling, cold_start, package, runtime, upstream, use_case
 from tests.benchmarks.table import show
@@ -10,4 +13,4 @@ show("The code package in a fresh process, all imports from it alone", package.r
 show("Calls to GitHub and Azure Batch for one queued job", upstream.rows())
 show("A matrix is cancelled", cancelling.rows())
 show("A pass at scale", batch_pass.rows())
-show("What passes ask GitHub, and how soon a lost job is found (some minutes)", asking.rows())
+show("What passes ask GitHub, and how soon a lost job is found", asking.rows())

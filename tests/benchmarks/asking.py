@@ -12,17 +12,22 @@ LOST = 40
 
 
 def rows() -> Iterator[Row]:
-    """Yield all rows; the unit of a time is virtual."""
-    yield from found()
+    """Yield the rows that take seconds; a time is virtual."""
+    yield from found(60)
     yield from calls()
     yield from wall_time()
+
+
+def long_rows() -> Iterator[Row]:
+    """Yield the rows that take minutes; a time is virtual."""
+    yield from found(500, 5_000)
     yield from many_runners()
     yield from many_lost_jobs()
 
 
-def found(counts: Sequence[int] = (60, 500, 5_000), ways: Sequence[str] = ("App", "token")) -> Iterator[Row]:
+def found(*counts: int) -> Iterator[Row]:
     """How soon a lost job has a runner; one repository in ten has runs in the last day."""
-    for way in ways:
+    for way in ("App", "token"):
         for count in counts:
             names = _names(count)
             active, quiet = names[::10], [name for number, name in enumerate(names) if number % 10]

@@ -1,8 +1,7 @@
 """Bursts of deliveries at one instance and at several: what is answered how fast, and when every job has its task.
 
 GitHub, Batch and the queue answer as late as they do in Azure. The senders, the stand-ins and the instances share this
-machine, so that each time is an upper bound. `make bench-bursts` measures it, apart from
-`make bench`, because it takes minutes.
+machine, so that each time is an upper bound.
 """
 
 import itertools
@@ -22,7 +21,7 @@ from sandbox.deployment import ROOT, Deployment
 from sandbox.faults import Fault
 from sandbox.functions.process import FunctionsHost
 from tests.benchmarks.runtime import cpu_seconds
-from tests.benchmarks.table import Row, show
+from tests.benchmarks.table import Row
 from tests.waiting import until
 
 # Seconds that the tasks of a burst are waited for.
@@ -149,7 +148,3 @@ class _Instances:
     def cpu_seconds(self) -> float:
         """Return what the instances have used so far."""
         return sum(cpu_seconds(host.pid) for host in self._hosts)
-
-
-if __name__ == "__main__":
-    show("Bursts", rows())

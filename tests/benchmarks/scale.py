@@ -1,0 +1,8 @@
+"""`make bench-scale`: bursts of thousands of deliveries, and passes over thousands of repositories."""
+
+from tests.benchmarks import asking, bursts
+from tests.benchmarks.table import show
+
+if __name__ == "__main__":
+    show("Bursts", bursts.rows())
+    show("What passes ask GitHub, and how soon a lost job is found", asking.long_rows())
