@@ -116,9 +116,7 @@ def finished_task(pool: str, job: str, task: Mapping[str, Any], notes: TaskNotes
     """
     about = task.get("executionInfo") or {}
     failure = about.get("failureInfo")
-    # A pass may see fifty thousand of these for the first time. The dataclass's own constructor would take most of it.
-    found = object.__new__(TaskState)
-    found.__dict__.update(
+    return TaskState.quickly(
         task_id=task["id"],
         pool=pool,
         state="finished",
@@ -132,7 +130,6 @@ def finished_task(pool: str, job: str, task: Mapping[str, Any], notes: TaskNotes
         batch_job=job,
         repository=repository,
     )
-    return found
 
 
 def _notes(task: Mapping[str, Any]) -> TaskNotes:

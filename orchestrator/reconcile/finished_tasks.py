@@ -78,11 +78,11 @@ class FinishedTasks:
     def encoded(self) -> Iterator[bytes]:
         """Yield what is kept, compressed; the pieces follow each other as one gzip file of JSON lines.
 
-        An hour's tasks are one piece, which is made anew only when a task of it came or went.
+        An hour's tasks are one piece and one line, which is made anew only when a task of it came or went.
         """
         looked_at = {job: moment.timestamp() for job, moment in self._looked_at.items()}
         notes = {name: notes.environment("") for name, notes in self.notes.items()}
-        yield _piece([{"lookedAt": looked_at, "notes": notes}])
+        yield _piece({"lookedAt": looked_at, "notes": notes})
         changed: dict[int, list[object]] = {hour: [] for hour in self._changed}
         for task in self._tasks.values():
             hour = _hour(task)
@@ -109,10 +109,11 @@ class FinishedTasks:
         head = next(lines)
         found._looked_at = {job: datetime.fromtimestamp(moment, UTC) for job, moment in head["lookedAt"].items()}
         found.notes = {name: TaskNotes.read(environment) for name, environment in head["notes"].items()}
-        for line in lines:
-            task = _task(line, found.notes)
-            found._tasks[task.key] = task
-            found._changed.add(_hour(task))
+        for rows in lines:
+            for row in rows:
+                task = _task(row, found.notes)
+                found._tasks[task.key] = task
+                found._changed.add(_hour(task))
         return found
 
 
@@ -125,9 +126,8 @@ def _hour(task: TaskState) -> int:
     return end.toordinal() * 24 + end.hour
 
 
-def _piece(values: list[Any]) -> bytes:
-    text = "".join(f"{json.dumps(value, separators=(',', ':'))}\n" for value in values)
-    return gzip.compress(text.encode(), _LEVEL, mtime=0)
+def _piece(value: object) -> bytes:
+    return gzip.compress(f"{json.dumps(value, separators=(',', ':'))}\n".encode(), _LEVEL, mtime=0)
 
 
 def _row(task: TaskState) -> list[object]:
@@ -140,10 +140,17 @@ def _row(task: TaskState) -> list[object]:
 
 def _task(row: list[Any], notes: Mapping[str, TaskNotes]) -> TaskState:
     pool, batch_job, task_id, created, started, ended, exit_code, ended_by_request, failure, repository = row
-    return TaskState(
-        task_id, pool, "finished", datetime.fromtimestamp(created, UTC),
+    return TaskState.quickly(
+        task_id=task_id,
+        pool=pool,
+        state="finished",
+        created_at=datetime.fromtimestamp(created, UTC),
         started_at=None if started is None else datetime.fromtimestamp(started, UTC),
         ended_at=None if ended is None else datetime.fromtimestamp(ended, UTC),
-        exit_code=exit_code, ended_by_request=bool(ended_by_request), failure=failure,
-        notes=notes.get(repository, _SAYS_NOTHING), batch_job=batch_job, repository=repository,
-    )  # fmt: skip
+        exit_code=exit_code,
+        ended_by_request=bool(ended_by_request),
+        failure=failure,
+        notes=notes.get(repository, _SAYS_NOTHING),
+        batch_job=batch_job,
+        repository=repository,
+    )
