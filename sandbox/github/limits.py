@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from sandbox.github.access import Principal
 
@@ -20,7 +19,7 @@ class Budget:
         window: length of a window in seconds.
         status: what is answered when it is used up: GitHub answers 403 or 429.
         points: per credential and minute (documented: 900); None for no such limit, as on GitHub Enterprise Server.
-        refused: how many requests were above the points of a minute, and above the requests of an hour.
+        refused: how many requests were above the points of a `minute`, and above the requests of an `hour`.
     """
 
     limit: int = 5_000
@@ -28,7 +27,7 @@ class Budget:
     window: float = 3_600.0
     status: int = 403
     points: int | None = None
-    refused: Counter[Literal["minute", "hour"]] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
     _minutes: dict[str, tuple[int, float]] = field(default_factory=dict)
     _used: dict[str, tuple[int, int]] = field(default_factory=dict)
 
