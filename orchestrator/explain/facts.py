@@ -12,6 +12,9 @@ from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.task import TaskState, replacement_of
 
+# States of a node that takes no task and will take none, in Batch's words.
+BROKEN_NODE_STATES = ("starttaskfailed", "unusable", "unknown")
+
 
 @dataclass(frozen=True)
 class Unknown:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 from http import HTTPStatus
 
-from orchestrator.explain.facts import DeliveryFacts, Facts, JobFacts, PoolFacts, Unknown
+from orchestrator.explain.facts import BROKEN_NODE_STATES, DeliveryFacts, Facts, JobFacts, PoolFacts, Unknown
 from orchestrator.jobs.admission import Ignored, Refused
 from orchestrator.reconcile.plan import RUNNER_START_LIMIT
 from orchestrator.result import Result
@@ -74,8 +74,6 @@ NO_JOB_CAME = 69
 SETTINGS_WRONG = 78
 # Batch begins the codes of failed image pulls like this.
 _IMAGE_FAILURES = ("the image cannot be pulled", "ContainerInvalidImage", "ContainerPullFailed")
-# States of a node that takes no task and will take none, in Batch's words.
-_BROKEN_STATES = ("starttaskfailed", "unusable", "unknown")
 # How often the formula is evaluated: Batch allows no less.
 _FORMULA_PERIOD = timedelta(minutes=5)
 _NOTHING = "Nothing: it goes on by itself."
@@ -207,7 +205,7 @@ def _of_waiting(facts: Facts, task: TaskState) -> Conclusion:
 
 
 def _of_pool(facts: Facts, task: TaskState, pool: PoolFacts) -> Conclusion:
-    usable = pool.nodes - sum(pool.nodes_by_state.get(state, 0) for state in _BROKEN_STATES)
+    usable = pool.nodes - sum(pool.nodes_by_state.get(state, 0) for state in BROKEN_NODE_STATES)
     size = f"{pool.pool} has {pool.nodes} of {pool.target} nodes"
     if pool.formula_error is not None:
         return Conclusion(
