@@ -39,6 +39,7 @@ class JobFacts:
         run_status: the run's, with the same words; None where it was not asked for.
         started_at: when a runner took it.
         completed_at: when it ended.
+        repository_id: GitHub's id of its repository.
     """
 
     event: WorkflowJobEvent
@@ -46,6 +47,7 @@ class JobFacts:
     run_status: str | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
+    repository_id: int | None = None
 
 
 @dataclass(frozen=True)

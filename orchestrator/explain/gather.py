@@ -23,19 +23,13 @@ from orchestrator.runners.task import TaskState, job_key_of, task_id
 
 
 class JobStatus(Protocol):
-    """GitHub's word on a job, and on what belongs to it."""
+    """GitHub's word on a job and on its runner."""
 
     def job(self, repository: str, job_id: int) -> JobFacts | None:
         """Return what GitHub says of a job; None if it does not find the job."""
 
     def runner(self, access: ScopeAccess, name: str) -> Runner | None:
         """Return the runner of a name; None if there is none."""
-
-    def delivery(self, event: WorkflowJobEvent) -> DeliverySearch:
-        """Look for the `queued` delivery of a job."""
-
-    def points_left(self) -> int | None:
-        """Return what is left of the hour's rate limit, where GitHub has said it."""
 
 
 class Tasks(Protocol):
@@ -63,12 +57,14 @@ class Gatherer:
 
     Args:
         settings: the app settings.
-        github: asks GitHub.
+        github: asks GitHub about the job and its runner.
+        find_delivery: looks for the job's `queued` delivery.
         tasks: asks Batch for tasks.
         pool: asks Batch for a pool.
         rules: asks GitHub whose jobs may have runners.
         slots: returns the slots that count for quotas.
         next_pass: returns what the control loop's memory tells of a job.
+        points_left: returns what is left of the hour's rate limit, where GitHub has said it.
         clock: the time.
         threads: make calls side by side.
     """
@@ -78,21 +74,25 @@ class Gatherer:
         settings: Settings,
         *,
         github: JobStatus,
+        find_delivery: Callable[[JobFacts], DeliverySearch],
         tasks: Tasks,
         pool: Callable[[str], PoolFacts | None],
         rules: JobRules,
         slots: Callable[[], Sequence[Slot]],
         next_pass: Callable[[WorkflowJobEvent | None], NextPass],
+        points_left: Callable[[], int | None],
         clock: Clock,
         threads: Executor,
     ) -> None:
         self._settings = settings
         self._github = github
+        self._find_delivery = find_delivery
         self._tasks = tasks
         self._pool = pool
         self._rules = rules
         self._slots = slots
         self._next_pass = next_pass
+        self._points_left = points_left
         self._clock = clock
         self._threads = threads
 
@@ -111,7 +111,7 @@ class Gatherer:
         event = facts.job.event if isinstance(facts.job, JobFacts) else _event_of(facts.tasks)
         if event is not None:
             facts = self._about(facts, event)
-        return replace(facts, next_pass=self._next_pass(event), points_left=self._github.points_left())
+        return replace(facts, next_pass=self._next_pass(event), points_left=self._points_left())
 
     def _found_by_task(self, facts: Facts) -> Facts:
         """Return the facts with the job's tasks and the repository that they name."""
@@ -151,16 +151,18 @@ class Gatherer:
 
     def _about_latest(self, facts: Facts, event: WorkflowJobEvent, profile: Profile) -> Facts:
         """Return the facts with what the latest task asks for; without a task with the quota and the delivery."""
-        waits = isinstance(facts.job, JobFacts) and facts.job.status == "queued"
-        task = facts.latest_task
+        job, task = facts.job, facts.latest_task
         if task is not None and task.state == "running":
             name = task.notes.name or task.task_id
             access = ScopeAccess(runner_scope(event, self._settings), event.installation_id)
             return replace(facts, runner=_asked(lambda: self._github.runner(access, name)))
-        if task is not None or not waits or isinstance(facts.tasks, Unknown):
+        if task is not None or isinstance(facts.tasks, Unknown):
             return facts
+        if not isinstance(job, JobFacts) or job.status != "queued":
+            return facts
+        queued = job
         quota = self._ask(lambda: self._quota(event, profile))
-        delivery = self._ask(lambda: self._github.delivery(event))
+        delivery = self._ask(lambda: self._find_delivery(queued))
         return replace(facts, quota=quota.result(), delivery=delivery.result())
 
     def _quota(self, event: WorkflowJobEvent, profile: Profile) -> str | None:

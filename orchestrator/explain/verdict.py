@@ -5,7 +5,7 @@ that is not fine is the verdict.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from http import HTTPStatus
@@ -366,8 +366,8 @@ _BY_RESULT: Mapping[str, tuple[Verdict, str]] = {
 
 def _without_delivery(facts: Facts) -> Conclusion:
     search = facts.delivery
-    if isinstance(search, Unknown):
-        return _unknown(search, "how the job's delivery was answered")
+    if isinstance(search, Unknown):  # not asking is no fault of the set-up: deliveries need a right of their own
+        return _unknown(replace(search, refused=False), "how the job's delivery was answered")
     if search is None or not search.complete:
         return Conclusion(
             Verdict.CANNOT_TELL,

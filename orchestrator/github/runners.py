@@ -86,7 +86,7 @@ class Runners:
             UpstreamError: GitHub does not tell.
         """
         path = f"{access.scope.api_path}/actions/runners"
-        found = self._session.listing(path, access, "runners", _runner)
+        found = self._session.listing(path, access, "runners", read_runner)
         # Runners come and go while the pages are read, so the same runner may be on two pages. It counts once.
         return list({runner.id: runner for runner in found}.values())
 
@@ -150,7 +150,8 @@ class Runners:
         return self._session.call(method, f"{access.scope.api_path}/actions/{what}", access, json=json)
 
 
-def _runner(entry: Any) -> Runner:
+def read_runner(entry: Any) -> Runner:
+    """Read a runner as GitHub lists it."""
     labels = frozenset(str(label["name"]).lower() for label in entry["labels"])
     return Runner(int(entry["id"]), str(entry["name"]), entry["status"] == "online", bool(entry["busy"]), labels)
 

@@ -75,14 +75,10 @@ class Services:
         found: Runner | None = self._answer(f"runner {name} of {access.scope}", RUNNER)
         return found
 
-    def delivery(self, event: WorkflowJobEvent) -> DeliverySearch:
+    def find_delivery(self, job: JobFacts) -> DeliverySearch:
         """Return a search."""
-        found: DeliverySearch = self._answer(f"delivery of {event.workflow_job.id}", self.search)
+        found: DeliverySearch = self._answer(f"delivery of {job.event.workflow_job.id}", self.search)
         return found
-
-    def points_left(self) -> int | None:
-        """Return what is left."""
-        return 4000
 
     def of_job(self, pool: str, account: str, job_id: int) -> Sequence[TaskState]:
         """Return tasks."""
@@ -130,11 +126,13 @@ def gather() -> Iterator[Gather]:
             gatherer = Gatherer(
                 configured or settings(),
                 github=services,
+                find_delivery=services.find_delivery,
                 tasks=services,
                 pool=services.pool,
                 rules=services,
                 slots=services.slots,
                 next_pass=lambda _: NextPass(NOW, timedelta(minutes=5)),
+                points_left=lambda: 4000,
                 clock=ManualClock(NOW),
                 threads=threads,
             )

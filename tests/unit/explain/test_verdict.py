@@ -220,7 +220,7 @@ SITUATIONS: Mapping[str, tuple[Mapping[str, Any], Verdict, str]] = {
     "none": ({"delivery": DeliverySearch(None, complete=True)}, Verdict.NO_DELIVERY, "sent no delivery"),
     "not reached": ({"delivery": DeliverySearch(None, complete=False)}, Verdict.CANNOT_TELL, "among the latest"),
     "not looked for": ({}, Verdict.CANNOT_TELL, "not found"),
-    "deliveries closed": ({"delivery": FORBIDDEN}, Verdict.UPSTREAM_REFUSED, "delivery was answered may not be read"),
+    "deliveries closed": ({"delivery": FORBIDDEN}, Verdict.CANNOT_TELL, "delivery was answered is not known: 403"),
 }
 
 
