@@ -66,6 +66,7 @@ package: $(READY)       ## dist/orchestrator.zip: the code package that Azure Fu
 lock: $(READY)          ## pins of pyproject.toml -> requirements*.txt, with hashes
 	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes --group dev --group cli -c requirements.txt -o requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes --group package -c requirements-dev.txt -o requirements-package.txt
 
 arm:                    ## formulas and start tasks -> arm/azuredeploy.json
 	@$(PYTHON) arm/build.py

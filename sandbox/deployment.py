@@ -106,6 +106,10 @@ class Deployment:
         }
         return {name: value for name, value in own.items() if value}
 
+    def change_settings(self, settings: Mapping[str, str]) -> None:
+        """Change app settings; they count when the function starts again."""
+        self._changes = {**self._changes, **settings}
+
     def start_host(self) -> None:
         """Start the function; after a stop on the same port as before."""
         self.host = FunctionsHost(

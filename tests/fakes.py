@@ -1,5 +1,6 @@
 """Hand-written stand-ins that tests of several packages share."""
 
+import io
 from datetime import UTC, datetime, timedelta
 
 
@@ -16,3 +17,11 @@ class ManualClock:
     def advance(self, by: timedelta) -> None:
         """Move it on."""
         self.now += by
+
+
+class Terminal(io.StringIO):
+    """A terminal, as far as a program asks before it prints."""
+
+    def isatty(self) -> bool:
+        """Return True: it is one."""
+        return True

@@ -169,6 +169,10 @@ class Profile:
         """Whether a runner of this profile offers all of a job's labels."""
         return all(self._offers(label.lower()) for label in labels)
 
+    def missing(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """Return those of a job's labels that a runner of this profile does not offer."""
+        return tuple(label for label in labels if not self._offers(label.lower()))
+
     def _offers(self, label: str) -> bool:
         return label in self._literals or any(fnmatch.fnmatchcase(label, glob) for glob in self._globs)
 

@@ -50,7 +50,7 @@ def admit(event: WorkflowJobEvent, settings: Settings) -> Admission:
         return Ignored("the job had its runner")
     if event.action == "completed" and job.conclusion == "skipped":
         return Ignored("a skipped job never waited for a runner")
-    profile = _profile(job.labels, event.repository.full_name, settings)
+    profile = profile_of(job.labels, event.repository.full_name, settings)
     if isinstance(profile, Ignored):
         return profile
     if had_runner and not settings.has_quota(profile):
@@ -61,7 +61,14 @@ def admit(event: WorkflowJobEvent, settings: Settings) -> Admission:
     return refusal if event.action == "queued" else Ignored("no runner was started for a job of this repository")
 
 
-def _profile(labels: tuple[str, ...], repository: str, settings: Settings) -> Profile | Ignored:
+def profile_of(labels: tuple[str, ...], repository: str, settings: Settings) -> Profile | Ignored:
+    """Return the profile of a job with these labels, or why it has none.
+
+    Args:
+        labels: the job's.
+        repository: `owner/name`.
+        settings: they hold the profiles.
+    """
     if not labels:
         return Ignored("the job names no label, and a runner group alone does not tell which runners it means")
     if len(labels) > MOST_LABELS:

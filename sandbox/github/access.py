@@ -89,6 +89,7 @@ class App:
     public_key: str
     owner: str = "acme"
     owner_type: Literal["Organization", "User", "Enterprise"] = "Organization"
+    permissions: Mapping[str, str] = field(default_factory=lambda: dict(APP_PERMISSIONS))
 
 
 @dataclass(frozen=True)

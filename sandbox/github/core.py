@@ -42,6 +42,7 @@ class GitHubCore:
     Attributes:
         faults: what goes wrong on the way to it.
         recorder: what passed over the wire.
+        not_administered: accounts for which the person at the browser may register no App.
     """
 
     def __init__(  # noqa: PLR0913 - all have defaults; a test names the one it is about
@@ -79,6 +80,7 @@ class GitHubCore:
         self.clock = clock
         self.payloads = Payloads(url)
         self.hook_ranges = tuple(hook_ranges)
+        self.not_administered: set[str] = set()
         self.runner_version_floor = runner_version_floor
         self.budget = budget or Budget()
         self.lock = threading.RLock()
@@ -164,13 +166,16 @@ class GitHubCore:
         client_id: str | None = None,
         owner: str = "acme",
         owner_type: Literal["Organization", "User", "Enterprise"] = "Organization",
+        slug: str | None = None,
+        permissions: Mapping[str, str] | None = None,
     ) -> App:
-        """Register a GitHub App by its public key (PEM) and its owner."""
+        """Register a GitHub App by its public key (PEM), its owner and what it may do."""
         with self.lock:
             number = app_id or next(self._ids)
             app = App(
-                number, client_id or f"Iv23{secrets.token_hex(8)}", f"app-{number}", public_key, owner, owner_type
-            )
+                number, client_id or f"Iv23{secrets.token_hex(8)}", slug or f"app-{number}", public_key, owner,
+                owner_type, dict(APP_PERMISSIONS if permissions is None else permissions),
+            )  # fmt: skip
             self.access.apps[number] = app
             return app
 
@@ -186,7 +191,7 @@ class GitHubCore:
         """Install an App on an account, for all of its repositories or for some (full names)."""
         with self.lock:
             names = None if repositories is None else tuple(repositories)
-            granted = dict(APP_PERMISSIONS if permissions is None else permissions)
+            granted = dict(app.permissions if permissions is None else permissions)
             installation = Installation(next(self._ids), app, account, account_type, names, granted)
             self.access.installations[installation.id] = installation
             return installation

@@ -158,6 +158,11 @@ class Hooks:
         with self._changed:
             self._hooks.pop(hook_id, None)
 
+    def change(self, hook: Hook) -> None:
+        """Put a hook in the place of the one with its id."""
+        with self._changed:
+            self._hooks[hook.id] = hook
+
     @property
     def all(self) -> list[Hook]:
         """Every hook."""

@@ -1,6 +1,7 @@
 """GitHub's operations on Apps, installations, webhook deliveries and on GitHub itself."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from sandbox.github.access import Installation
@@ -19,6 +20,8 @@ def routes() -> list[Route]:
         Route("GET", "/meta", meta, audience="anyone"),
         Route("GET", "/rate_limit", rate_limit, audience="anyone"),
         Route("GET", "/app", get_app, audience="app"),
+        Route("GET", "/app/hook/config", get_hook, audience="app"),
+        Route("PATCH", "/app/hook/config", change_hook, audience="app"),
         Route("GET", "/app/installations", list_installations, audience="app"),
         Route("GET", "/app/installations/{installation_id}", get_installation, audience="app"),
         Route("POST", "/app/installations/{installation_id}/access_tokens", create_token, audience="app"),
@@ -61,6 +64,22 @@ def rate_limit(call: Call) -> Reply:
 def get_app(call: Call) -> Reply:
     """Return the App that asks."""
     return Reply(call.core.payloads.app(call.core.access.apps[_app_id(call)], len(_installations(call))))
+
+
+def get_hook(call: Call) -> Reply:
+    """Say where the deliveries of the App that asks go."""
+    return Reply(_hook_config(_own_hook(call)))
+
+
+def change_hook(call: Call) -> Reply:
+    """Change where the deliveries of the App that asks go, and how they are signed."""
+    hook, body = _own_hook(call), call.body
+    kind = body.get("content_type", hook.content_type)
+    if kind not in ("json", "form") or not str(body.get("url", hook.url)).startswith(("http://", "https://")):
+        raise Refusal(422, "Validation Failed")
+    changed = replace(hook, url=body.get("url", hook.url), content_type=kind, secret=body.get("secret", hook.secret))
+    call.core.hooks.change(changed)
+    return Reply(_hook_config(changed))
 
 
 def list_installations(call: Call) -> Reply:
@@ -201,6 +220,18 @@ def _hooks(call: Call) -> list[Hook]:
     if not found:
         raise Refusal(404, "Not Found")
     return found
+
+
+def _own_hook(call: Call) -> Hook:
+    found = _hooks(call)
+    if not found:
+        raise Refusal(404, "Not Found")
+    return found[0]
+
+
+def _hook_config(hook: Hook) -> dict[str, Any]:
+    secret = {} if hook.secret is None else {"secret": "********"}
+    return {"url": hook.url, "content_type": hook.content_type, "insecure_ssl": "0", **secret}
 
 
 def _delivery(call: Call) -> Delivery:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from sandbox.github import rest_apps, rest_runners, rest_runs
+from sandbox.github.app_manifests import AppManifests
 from sandbox.github.core import GitHubCore
 from sandbox.github.rest import Rest
 from sandbox.github.runner_service import RunnerService
@@ -27,7 +28,9 @@ class GitHub(GitHubCore):
             middlewares=[self.recorder.middleware, self.faults.middleware], client_max_size=MAX_BODY
         )
         RunnerService(self).register(application.router)
-        routes = [*rest_runners.routes(), *rest_runs.routes(), *rest_apps.routes()]
+        manifests = AppManifests(self)
+        manifests.register(application.router)
+        routes = [*rest_runners.routes(), *rest_runs.routes(), *rest_apps.routes(), *manifests.routes()]
         Rest(self, routes).register(application.router)
         application.cleanup_ctx.append(self._ticking)
         return application

@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
@@ -48,12 +50,36 @@ def test_advice(caplog: pytest.LogCaptureFixture) -> None:
     assert "RunnerScope=repository" in record.getMessage()
 
 
+def test_schedule() -> None:
+    """The timer's schedule follows the setting, and is the default's while settings are wrong."""
+    assert Application(environment(**LOOPBACK, ReconcileMinutes="3")).schedule == "0 */3 * * * *"
+    assert Application({}).schedule == "0 */5 * * * *"
+
+
+def test_no_boost() -> None:
+    """Where boosts are off no pool is looked at, so no client is made."""
+    application = Application(environment(**LOOPBACK, BatchAccountUrl="https://acct.invalid"))
+    assert not application.boosts_pools
+    application.tend_pools()
+
+
 def test_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process's own environment configures it."""
     for name, value in environment(**LOOPBACK).items():
         monkeypatch.setenv(name, value)
     answer = asyncio.run(Application.from_environment().receive(*delivery({}, event="push")))
     assert answer.body["result"] == "ignored"
+
+
+class LateLock(nullcontext[None]):
+    """A lock that others hold before it is given: they do their work first."""
+
+    def __init__(self) -> None:
+        self.others: list[Callable[[], None]] = []
+
+    def __enter__(self) -> None:
+        while self.others:
+            self.others.pop()()
 
 
 class TestOnce:
@@ -81,6 +107,15 @@ class TestOnce:
         for thread in threads:
             thread.join(5)
         assert found == [1] * 8
+
+    def test_overtaken(self) -> None:
+        """Whoever gets the lock when it is made already makes no second one."""
+        made: list[str] = []
+        lock = LateLock()
+        once = Once(lambda: made.append("once"), lock=lambda: lock)
+        lock.others.append(once)
+        once()
+        assert made == ["once"]
 
     def test_a_failure_is_not_kept(self) -> None:
         """What could not be made is tried again."""

@@ -1,6 +1,9 @@
 """What belongs to the code package, and how it is zipped."""
 
+import ast
 import os
+import re
+import sys
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -16,8 +19,10 @@ IGNORE = (ROOT / ".funcignore").read_text(encoding="utf-8").splitlines()
     [
         "tests/unit/test_a.py", "sandbox/server.py", "tools/package.py", "docs/a.md", "README.md", "Makefile",
         "LICENSE", ".github/workflows/ci.yml", ".gitignore", ".funcignore", "requirements-dev.txt",
+        "requirements-package.txt",
         "local.settings.json", "orchestrator/__pycache__/a.cpython-313.pyc", ".venv/bin/python",
-        "dist/orchestrator.zip",
+        "dist/orchestrator.zip", "orchestrator/__main__.py", "orchestrator/cli/main.py",
+        "orchestrator/cli/github_app/manifest.py", "github-app.parameters.json",
     ],
 )  # fmt: skip
 def test_funcignore_leaves_out(name: str) -> None:
@@ -67,6 +72,23 @@ def test_a_zip_depends_on_names_and_contents_alone(tmp_path: Path) -> None:
     assert [entry.filename for entry in entries] == ["a/file.py", "b/file.py", "c/file.py"]
     assert {entry.date_time for entry in entries} == {(2023, 11, 14, 22, 13, 20)}
     assert {entry.external_attr >> 16 for entry in entries} == {0o100644}
+
+
+def test_the_builder_needs_only_what_its_pins_name() -> None:
+    """What a release's builder installs is what `tools/package.py` uses, in the versions and hashes of development."""
+    tree = ast.parse((ROOT / "tools" / "package.py").read_text(encoding="utf-8"))
+    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    modules |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    foreign = {module.partition(".")[0] for module in modules} - sys.stdlib_module_names
+    pins, all_pins = (pinned(ROOT / f"requirements-{name}.txt") for name in ("package", "dev"))
+    assert {name.partition("==")[0] for name in pins} == foreign | {"uv"}
+    assert pins == {name: hashes for name, hashes in all_pins.items() if name in pins}
+
+
+def pinned(path: Path) -> dict[str, list[str]]:
+    """Return the hashes of a requirements file, by `name==version`."""
+    entries = re.findall(r"^(\S+) \\\n((?: .*\n)+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name: re.findall(r"--hash=\S+", hashes) for name, hashes in entries}
 
 
 def test_another_python_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""`match`: which profile a job would get."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.output import ExitCode, say, say_json
+from orchestrator.cli.settings_source import settings_without_secrets
+from orchestrator.jobs.admission import Ignored, profile_of
+from orchestrator.jobs.profile_match import Candidate, candidates
+
+
+def match(
+    labels: Annotated[list[str], typer.Argument(metavar="LABEL...", help="The labels of `runs-on`.")],
+    *,
+    repository: Annotated[
+        str, typer.Option(metavar="OWNER/NAME", help="The job's. Without: one that no profile names.")
+    ] = "",
+    settings: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="In the form of local.settings.json. Without: the environment."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Tell which profile a job with these labels would get, and what each other one lacks.
+
+    Ends with 1 if no profile takes the job. The settings may be without secrets.
+    """
+    found = settings_without_secrets(settings, os.environ)
+    # As they are copied from a workflow: [self-hosted, gpu].
+    wanted = tuple(label for text in labels for label in text.strip("[]").replace(",", " ").split())
+    chosen = profile_of(wanted, repository, found)
+    reason = chosen.reason if isinstance(chosen, Ignored) else None
+    profile = None if isinstance(chosen, Ignored) else chosen
+    table = candidates(found.profiles, wanted, repository)
+    if as_json:
+        say_json(
+            {
+                "profile": profile.name if profile else None,
+                "reason": reason,
+                "profiles": [_as_json(candidate) for candidate in table],
+            }
+        )
+    else:
+        say(f"{profile.name}: pool {profile.pool}, image {profile.image}" if profile else f"No profile: {reason}.")
+        width = max(len(candidate.profile.name) for candidate in table)
+        for candidate in table:
+            if candidate.profile != profile:
+                say(f"  {candidate.profile.name:{width}}  {_why_not(candidate)}")
+    raise typer.Exit(ExitCode.DONE if profile else ExitCode.NO)
+
+
+def _as_json(candidate: Candidate) -> dict[str, object]:
+    return {
+        "name": candidate.profile.name,
+        "takes": candidate.takes,
+        "missingLabels": list(candidate.missing_labels),
+        "wantsSelfHosted": candidate.wants_self_hosted,
+        "repositories": list(candidate.profile.repositories),
+        "wrongRepository": candidate.wrong_repository,
+    }
+
+
+def _why_not(candidate: Candidate) -> str:
+    if candidate.takes:
+        return "takes it too, but comes later"
+    reasons = [f"lacks {', '.join(candidate.missing_labels)}"] if candidate.missing_labels else []
+    if candidate.wants_self_hosted:
+        reasons.append("serves only jobs that say self-hosted")
+    if candidate.wrong_repository:
+        reasons.append(f"serves only {', '.join(candidate.profile.repositories)}")
+    return "; ".join(reasons) or "offers all of the labels"

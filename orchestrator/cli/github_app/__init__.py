@@ -1,0 +1,1 @@
+"""A GitHub App for the function: registered from a manifest, kept in a parameters file, connected to the function."""

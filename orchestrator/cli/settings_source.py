@@ -1,0 +1,55 @@
+"""The function's settings, for commands that ask what it would do. They need none of its secrets."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.config.settings import STORAGE, Settings
+from orchestrator.errors import SettingsError
+
+# What stands in the place of every credential, so that a file without secrets will do, and one whose secrets are
+# references to a vault. Nothing is called with these.
+_PLACEHOLDERS: Mapping[str, str] = {
+    "BatchAccountName": "none",
+    "BatchAccountKey": "AAAA",
+    "GithubAppId": "",
+    "GithubAppPrivateKey": "",
+    "GithubToken": "none",
+    "GithubWebhookSecret": "none",
+    "GithubWebhookSecretPrevious": "",
+    STORAGE: "UseDevelopmentStorage=true",
+}
+
+
+def settings_without_secrets(file: Path | None, environment: Mapping[str, str]) -> Settings:
+    """Return the settings with placeholders for all credentials.
+
+    Args:
+        file: a file in the form of `local.settings.json`, or what `az functionapp config appsettings list` prints; None
+            for the environment.
+        environment: where the settings are without a file.
+
+    Raises:
+        SettingsError: The file is of another form, or a setting is missing or wrong.
+    """
+    values = environment if file is None else _values(file)
+    return Settings.from_environment({**values, **_PLACEHOLDERS})
+
+
+def _values(file: Path) -> dict[str, str]:
+    try:
+        content: Any = json.loads(file.read_text(encoding="utf-8-sig"))
+        if isinstance(content, list):
+            content = {"Values": {entry["name"]: entry["value"] for entry in content}}
+        return {str(name): _text(value) for name, value in content["Values"].items()}
+    except OSError as error:
+        raise SettingsError.of(str(file), f"cannot be read ({error.strerror})") from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise SettingsError.of(str(file), "has not the form of local.settings.json") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
