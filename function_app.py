@@ -18,8 +18,7 @@ application = Application.from_environment()
 @app.route("ProvideActionsRunner", trigger_arg_name="request", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
 async def provide_actions_runner(request: func.HttpRequest) -> func.HttpResponse:
     """Take a webhook delivery of GitHub's and start the runner that it asks for."""
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    return _rendered(await application.receive(headers, request.get_body()))
+    return _rendered(await application.receive(_headers(request), request.get_body()))
 
 
 @app.function_name("RunnerRequests")
@@ -43,6 +42,13 @@ async def revive_requests(request: func.HttpRequest) -> func.HttpResponse:  # no
     return _rendered(await application.revive())
 
 
+@app.function_name("Explain")
+@app.route("explain", trigger_arg_name="request", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def explain(request: func.HttpRequest) -> func.HttpResponse:
+    """Tell an operator why a job waits."""
+    return _rendered(await application.explain(_headers(request), request.params.get("job", "")))
+
+
 if application.boosts_pools:
 
     @app.function_name("TendPools")
@@ -52,5 +58,9 @@ if application.boosts_pools:
         application.tend_pools()
 
 
+def _headers(request: func.HttpRequest) -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}
+
+
 def _rendered(answer: Answer) -> func.HttpResponse:
-    return func.HttpResponse(answer.text, status_code=answer.status, mimetype="application/json")
+    return func.HttpResponse(answer.text, status_code=answer.status, mimetype=answer.media_type)

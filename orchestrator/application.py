@@ -38,6 +38,8 @@ log = Log(__name__)
 
 # Seconds. An operator waits for `revive`, and App Service's front end would wait for 230.
 REVIVE_DEADLINE = 60.0
+# Somewhat more than `orchestrator.explain.gather.PATIENCE`, after which what was not answered is told as such.
+EXPLAIN_DEADLINE = 25.0
 # `ReconcileMinutes` while the settings cannot be read.
 DEFAULT_RECONCILE_MINUTES = 5
 
@@ -151,6 +153,35 @@ class Application:
             return Answer(503, {"result": Result.FAILED, "reason": str(error)})
         return Answer(200, {"result": Result.REVIVED, "requests": revived, "left": foreign})
 
+    async def explain(self, headers: Mapping[str, str], job: str) -> Answer:
+        """Tell an operator why a job waits, or what became of it.
+
+        Wrong settings are a verdict like any other: whoever asks is to read it.
+
+        Args:
+            headers: the request's headers, names in lower case.
+            job: what names the job: its address at GitHub, or its id.
+        """
+        from orchestrator.explain.reference import ReferenceMalformed, parse_reference
+        from orchestrator.explain.report import document
+        from orchestrator.explain.verdict import misconfigured as misconfigured_verdict
+
+        as_json = "application/json" in headers.get("accept", "")
+        if isinstance(self._configured, SettingsError):
+            return _explained(document(None, misconfigured_verdict(self._configured)), as_json=as_json)
+        settings = self._configured
+        try:
+            reference = parse_reference(job, settings.github_web_url, settings.github_api_url)
+            report = await within(
+                EXPLAIN_DEADLINE, self._runtime.explain_threads, lambda: self._upstream().explainer.explain(reference)
+            )
+        except ReferenceMalformed as error:
+            return _refused(400, Result.REFUSED, str(error), as_json=as_json)
+        except TransientError as error:
+            return _refused(503, Result.FAILED, str(error), as_json=as_json)
+        log(logging.INFO, message="explained to an operator", job=reference.job_id, verdict=report["verdict"])
+        return _explained(report, as_json=as_json)
+
     @property
     def boosts_pools(self) -> bool:
         """Whether `PoolBoost` is on, so that `tend_pools` must be called about once a minute."""
@@ -182,3 +213,13 @@ class Application:
         from orchestrator.azure.request_queue import RequestQueue
 
         return RequestQueue(self._settings.azure_web_jobs_storage)
+
+
+def _explained(report: Mapping[str, object], *, as_json: bool) -> Answer:
+    from orchestrator.explain.report import text
+
+    return Answer(200, report, None if as_json else text(report))
+
+
+def _refused(status: int, result: Result, reason: str, *, as_json: bool) -> Answer:
+    return Answer(status, {"result": result, "reason": reason}, None if as_json else f"{reason}\n")

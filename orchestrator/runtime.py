@@ -28,6 +28,9 @@ class Runtime:
         queue_threads: for keeping requests. They are threads of their own, so that a request can be kept although every
             other thread hangs upstream.
         hook_range_threads: for asking GitHub where its webhooks come from, and for nothing else.
+        explain_threads: for explaining jobs to operators, so that these hold up no delivery.
+        question_threads: for the calls that an explanation is made of. Whoever explains waits for them, so these are
+            others.
     """
 
     clock: Clock = utc_now
@@ -36,3 +39,5 @@ class Runtime:
     upstream_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(32, "upstream"))
     queue_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(16, "queue"))
     hook_range_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "hook-ranges"))
+    explain_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(4, "explain"))
+    question_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(16, "question"))

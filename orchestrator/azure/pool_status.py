@@ -1,17 +1,21 @@
 """What Batch says of a pool: its size, why it does not grow, and its nodes.
 
-Source: Azure Batch service REST API 2025-06-01, Pools - Get Pool, Accounts - List Pool Node Counts, Nodes - List Nodes.
+Source: Azure Batch service REST API 2025-06-01, Pools - Get Pool, Nodes - List Nodes.
 """
 
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC
+from itertools import islice
 
 from azure.batch import BatchClient
-from azure.batch.models import AllocationState, BatchNode, BatchNodeCounts, BatchPool
+from azure.batch.models import AllocationState, BatchNode, BatchNodeState, BatchPool
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
 from orchestrator.azure.errors import ErrorCode, expecting, translating
 from orchestrator.azure.paging import entries
 from orchestrator.azure.transport import bounded
+from orchestrator.errors import UpstreamError
 from orchestrator.explain.facts import BROKEN_NODE_STATES, PoolFacts, ServiceError
 from orchestrator.pool_boost import Limits
 
@@ -25,11 +29,12 @@ _POOL = [
     "targetLowPriorityNodes", "taskSlotsPerNode", "resizeErrors", "enableAutoScale", "autoScaleFormula", "autoScaleRun",
 ]  # fmt: skip
 _NODE = ["id", "state", "errors", "startTaskInfo"]
-_BROKEN = " or ".join(f"state eq '{state}'" for state in BROKEN_NODE_STATES)
+# Nodes that are looked at: one page of the list.
+_MOST_NODES = 1000
 
 
 class PoolStatus:
-    """Looks at pools, in two calls each, or three where nodes are broken.
+    """Looks at pools, in two calls each.
 
     Args:
         endpoint: `BatchAccountUrl`.
@@ -49,25 +54,23 @@ class PoolStatus:
             found = expecting(lambda: self._client.get_pool(pool, select=_POOL), "PoolNotFound")
             if isinstance(found, ErrorCode):
                 return None
-            states = self._nodes_by_state(pool)
-            broken = any(states.get(state) for state in BROKEN_NODE_STATES)
-            return _facts(pool, found, states, self._node_error(pool) if broken else None)
+            facts = _facts(pool, found)
+        return self._with_nodes(facts) if facts.nodes else facts
 
-    def _nodes_by_state(self, pool: str) -> dict[str, int]:
-        states: dict[str, int] = {}
-        for counted in entries(self._client.list_pool_node_counts(filter=f"poolId eq '{pool}'")):
-            for kind in (counted.dedicated, counted.low_priority):
-                for state, count in _counts(kind).items():
-                    states[state] = states.get(state, 0) + count
-        return {state: count for state, count in states.items() if count}
-
-    def _node_error(self, pool: str) -> ServiceError | None:
-        """Return what is wrong with a node that takes no tasks; None if no node says."""
-        nodes = entries(self._client.list_nodes(pool, filter=_BROKEN, select=_NODE, max_results=10))
-        return next((error for node in nodes if (error := _error_of(node)) is not None), None)
+    def _with_nodes(self, facts: PoolFacts) -> PoolFacts:
+        """Return the facts with those of the nodes, where they may be read: a pool is known without them."""
+        try:
+            with translating("list the nodes"):
+                listed = entries(self._client.list_nodes(facts.pool, select=_NODE, max_results=_MOST_NODES))
+                nodes = list(islice(listed, _MOST_NODES))
+        except UpstreamError as error:
+            return replace(facts, nodes_unknown=str(error))
+        states = Counter(BatchNodeState(node.state).value for node in nodes if node.state)
+        broken = (_error_of(node) for node in nodes if node.state in BROKEN_NODE_STATES)
+        return replace(facts, nodes_by_state=states, node_error=next(filter(None, broken), None))
 
 
-def _facts(pool: str, found: BatchPool, states: dict[str, int], node_error: ServiceError | None) -> PoolFacts:
+def _facts(pool: str, found: BatchPool) -> PoolFacts:
     run = found.auto_scale_run
     limits = Limits.of(found.auto_scale_formula) if found.enable_auto_scale and found.auto_scale_formula else None
     evaluated_at = run.timestamp if run else None
@@ -83,15 +86,7 @@ def _facts(pool: str, found: BatchPool, states: dict[str, int], node_error: Serv
         resize_errors=tuple(ServiceError(e.code or "", e.message or "") for e in found.resize_errors or ()),
         formula_error=ServiceError(run.error.code or "", run.error.message or "") if run and run.error else None,
         evaluated_at=evaluated_at.replace(tzinfo=evaluated_at.tzinfo or UTC) if evaluated_at else None,
-        nodes_by_state=states,
-        node_error=node_error,
     )
-
-
-def _counts(kind: BatchNodeCounts | None) -> dict[str, int]:
-    """Return the counts of one kind of node by state, in the words that nodes themselves use."""
-    counts = dict(kind.as_dict()) if kind is not None else {}
-    return {state.lower(): int(count) for state, count in counts.items() if state != "total"}
 
 
 def _error_of(node: BatchNode) -> ServiceError | None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from orchestrator.config.profiles import Profile
-from orchestrator.errors import SettingsError
 from orchestrator.explain.reference import JobReference
 from orchestrator.jobs.admission import Admission
 from orchestrator.jobs.event import WorkflowJobEvent
@@ -40,6 +39,7 @@ class JobFacts:
         started_at: when a runner took it.
         completed_at: when it ended.
         repository_id: GitHub's id of its repository.
+        points_left: how many requests GitHub's rate limit has left for this hour, where the answer said it.
     """
 
     event: WorkflowJobEvent
@@ -48,6 +48,7 @@ class JobFacts:
     started_at: datetime | None = None
     completed_at: datetime | None = None
     repository_id: int | None = None
+    points_left: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class PoolFacts:
         evaluated_at: when the formula was evaluated last.
         nodes_by_state: how many nodes are in which state, in Batch's words; empty where it was not told.
         node_error: what is wrong with a node that cannot be used.
+        nodes_unknown: why the nodes could not be read, if they could not.
     """
 
     pool: str
@@ -90,6 +92,7 @@ class PoolFacts:
     evaluated_at: datetime | None = None
     nodes_by_state: Mapping[str, int] = field(default_factory=dict)
     node_error: ServiceError | None = None
+    nodes_unknown: str | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,6 @@ class Facts:
     Attributes:
         now: when it was asked.
         reference: the job that was asked after.
-        misconfigured: what is wrong with the app settings; nothing else was asked then.
         job: GitHub's word on it; None if GitHub does not find it.
         admission: what the settings say of the job.
         profile: the one that serves it.
@@ -158,12 +160,10 @@ class Facts:
         runner: the runner of the latest task, as GitHub lists it.
         delivery: None if it was not looked for, because there is a task.
         next_pass: what the control loop will do.
-        points_left: what is left of GitHub's rate limit for this hour.
     """
 
     now: datetime
     reference: JobReference
-    misconfigured: SettingsError | None = None
     job: JobFacts | Unknown | None = None
     admission: Admission | None = None
     profile: Profile | None = None
@@ -175,7 +175,6 @@ class Facts:
     runner: Runner | Unknown | None = None
     delivery: DeliverySearch | Unknown | None = None
     next_pass: NextPass | None = None
-    points_left: int | None = None
 
     @property
     def latest_task(self) -> TaskState | None:

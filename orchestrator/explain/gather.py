@@ -6,6 +6,7 @@ At most 15 calls to GitHub and 6 to Batch. What may not be asked, or is not answ
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
+from datetime import timedelta
 from typing import Protocol
 
 from orchestrator.clock import Clock
@@ -21,6 +22,9 @@ from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import ScopeAccess, runner_scope
 from orchestrator.runners.task import TaskState, job_key_of, task_id
 
+# An operator waits for so long in all. What was not answered until then is not known.
+PATIENCE = timedelta(seconds=20)
+
 
 class JobStatus(Protocol):
     """GitHub's word on a job and on its runner."""
@@ -35,11 +39,11 @@ class JobStatus(Protocol):
 class Tasks(Protocol):
     """The runner tasks on Batch."""
 
-    def of_job(self, pool: str, account: str, job_id: int) -> Sequence[TaskState]:
-        """Return the tasks of a job, of all its attempts, that a pool has for an account."""
+    def of_job(self, profile: Profile, account: str, job_id: int) -> Sequence[TaskState]:
+        """Return the tasks of a job, of all its attempts, that the profile's pool has for an account."""
 
     def find(self, job_id: int) -> Sequence[TaskState]:
-        """Return the tasks of a job in whatever pool, as far as a few calls reach."""
+        """Return the tasks of a job in whatever pool."""
 
 
 class JobRules(Protocol):
@@ -62,9 +66,8 @@ class Gatherer:
         tasks: asks Batch for tasks.
         pool: asks Batch for a pool.
         rules: asks GitHub whose jobs may have runners.
-        slots: returns the slots that count for quotas.
+        slots: returns the slots that count for quotas as they were listed last; None if that was too long ago.
         next_pass: returns what the control loop's memory tells of a job.
-        points_left: returns what is left of the hour's rate limit, where GitHub has said it.
         clock: the time.
         threads: make calls side by side.
     """
@@ -78,9 +81,8 @@ class Gatherer:
         tasks: Tasks,
         pool: Callable[[str], PoolFacts | None],
         rules: JobRules,
-        slots: Callable[[], Sequence[Slot]],
+        slots: Callable[[], Sequence[Slot] | None],
         next_pass: Callable[[WorkflowJobEvent | None], NextPass],
-        points_left: Callable[[], int | None],
         clock: Clock,
         threads: Executor,
     ) -> None:
@@ -92,7 +94,6 @@ class Gatherer:
         self._rules = rules
         self._slots = slots
         self._next_pass = next_pass
-        self._points_left = points_left
         self._clock = clock
         self._threads = threads
 
@@ -107,15 +108,16 @@ class Gatherer:
             facts = self._found_by_task(facts)
         repository = facts.reference.repository
         if repository is not None:
-            facts = replace(facts, job=_asked(lambda: self._github.job(repository, reference.job_id)))
+            job = self._ask(lambda: self._github.job(repository, reference.job_id))
+            facts = replace(facts, job=self._answer(job, facts))
         event = facts.job.event if isinstance(facts.job, JobFacts) else _event_of(facts.tasks)
         if event is not None:
             facts = self._about(facts, event)
-        return replace(facts, next_pass=self._next_pass(event), points_left=self._points_left())
+        return replace(facts, next_pass=self._next_pass(event))
 
     def _found_by_task(self, facts: Facts) -> Facts:
         """Return the facts with the job's tasks and the repository that they name."""
-        tasks = _asked(lambda: tuple(self._tasks.find(facts.reference.job_id)))
+        tasks = self._answer(self._ask(lambda: tuple(self._tasks.find(facts.reference.job_id))), facts)
         event = _event_of(tasks)
         if event is None:
             return replace(facts, tasks=tasks)
@@ -134,10 +136,10 @@ class Gatherer:
         facts = replace(
             facts,
             profile=profile,
-            account=account.result(),
-            group=group.result(),
-            pool=pool.result(),
-            tasks=tasks.result(),
+            account=self._answer(account, facts),
+            group=self._answer(group, facts),
+            pool=self._answer(pool, facts),
+            tasks=self._answer(tasks, facts),
         )
         return self._about_latest(facts, event, profile)
 
@@ -145,7 +147,7 @@ class Gatherer:
         """Return the tasks of this attempt, the first one first."""
         known = facts.tasks
         if isinstance(known, Unknown) or not known:
-            known = tuple(self._tasks.of_job(profile.pool, event.repository.owner.login, event.workflow_job.id))
+            known = tuple(self._tasks.of_job(profile, event.repository.owner.login, event.workflow_job.id))
         key = task_id(event.workflow_job)
         return tuple(sorted((task for task in known if job_key_of(task.task_id) == key), key=lambda t: t.created_at))
 
@@ -155,23 +157,33 @@ class Gatherer:
         if task is not None and task.state == "running":
             name = task.notes.name or task.task_id
             access = ScopeAccess(runner_scope(event, self._settings), event.installation_id)
-            return replace(facts, runner=_asked(lambda: self._github.runner(access, name)))
+            return replace(facts, runner=self._answer(self._ask(lambda: self._github.runner(access, name)), facts))
         if task is not None or isinstance(facts.tasks, Unknown):
             return facts
         if not isinstance(job, JobFacts) or job.status != "queued":
             return facts
         queued = job
-        quota = self._ask(lambda: self._quota(event, profile))
         delivery = self._ask(lambda: self._find_delivery(queued))
-        return replace(facts, quota=quota.result(), delivery=delivery.result())
+        search = self._answer(delivery, facts)
+        return replace(facts, quota=self._quota(event, profile), delivery=search)
 
-    def _quota(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
+    def _quota(self, event: WorkflowJobEvent, profile: Profile) -> str | Unknown | None:
         quotas = quotas_of(event, profile, self._settings)
         slots = self._slots() if quotas else ()
+        if slots is None:
+            return Unknown("no delivery was held against it here within the last minutes")
         return next((reason for quota in quotas if (reason := quota.reason(slots))), None)
 
     def _ask[T](self, call: Callable[[], T]) -> "Future[T | Unknown]":
         return self._threads.submit(lambda: _asked(call))
+
+    def _answer[T](self, future: "Future[T | Unknown]", facts: Facts) -> T | Unknown:
+        """Return what was answered while somebody is still waiting; a call that hangs goes on alone."""
+        try:
+            return future.result(max(0.0, (facts.now + PATIENCE - self._clock()).total_seconds()))
+        except TimeoutError:
+            future.cancel()
+            return Unknown("no answer came in time")
 
 
 def _asked[T](call: Callable[[], T]) -> T | Unknown:

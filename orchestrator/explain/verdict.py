@@ -10,6 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 from http import HTTPStatus
 
+from orchestrator.errors import SettingsError
 from orchestrator.explain.facts import BROKEN_NODE_STATES, DeliveryFacts, Facts, JobFacts, PoolFacts, Unknown
 from orchestrator.jobs.admission import Ignored, Refused
 from orchestrator.reconcile.plan import RUNNER_START_LIMIT
@@ -85,13 +86,6 @@ def conclude(facts: Facts) -> Conclusion:
     Args:
         facts: what is known.
     """
-    if facts.misconfigured is not None:
-        names = ", ".join(dict.fromkeys(name for name, _ in facts.misconfigured.problems))
-        return Conclusion(
-            Verdict.MISCONFIGURED,
-            f"the function answers every delivery with 500, because its settings are wrong: {facts.misconfigured}",
-            f"Mend the app settings {names}; GitHub's failed deliveries are then sent again within a pass.",
-        )
     for stage in _STAGES:
         conclusion = stage(facts)
         if conclusion is not None:
@@ -99,9 +93,27 @@ def conclude(facts: Facts) -> Conclusion:
     return _without_delivery(facts)
 
 
+def misconfigured(error: SettingsError) -> Conclusion:
+    """Return why every job waits while app settings are missing or wrong.
+
+    Args:
+        error: names them.
+    """
+    names = ", ".join(dict.fromkeys(name for name, _ in error.problems))
+    return Conclusion(
+        Verdict.MISCONFIGURED,
+        f"the function answers every delivery with 500, because its settings are wrong: {error}",
+        f"Mend the app settings {names}; GitHub's failed deliveries are then sent again within a pass.",
+    )
+
+
 def _of_github(facts: Facts) -> Conclusion | None:
     """GitHub's word on the job; None if the job is queued, or GitHub says nothing and there are tasks to look at."""
     job = facts.job
+    if facts.reference.repository is None and not facts.tasks:
+        return Conclusion(
+            Verdict.NOT_FOUND, f"no task on Batch was started for {facts.reference}", "Give the job's address instead."
+        )
     if job is None and not facts.tasks:
         return Conclusion(
             Verdict.NOT_FOUND,
@@ -170,7 +182,9 @@ def _of_rules(facts: Facts) -> Conclusion | None:
 def _of_tasks(facts: Facts) -> Conclusion | None:
     """What became of the job's tasks; None if it has none."""
     if isinstance(facts.tasks, Unknown):
-        return _unknown(facts.tasks, "what Batch says of the job's tasks")
+        conclusion = _unknown(facts.tasks, "what Batch says of the job's tasks")
+        known = facts.reference.repository is not None
+        return conclusion if known else replace(conclusion, advice="Give the job's address instead of its number.")
     task = facts.latest_task
     if task is None:
         return None

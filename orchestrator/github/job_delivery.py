@@ -20,7 +20,8 @@ from orchestrator.jobs.event import EVENT, WorkflowJobEvent
 from orchestrator.reconcile.hook_delivery import APP_HOOK
 from orchestrator.runners.scope import Scope, ScopeAccess
 
-# What a search costs at most, beside finding the webhook: pages of a hundred, and deliveries that are opened.
+# What a search costs at most, beside finding the webhook: pages of a hundred (of all webhooks together), and
+# deliveries that are opened.
 MOST_PAGES = 4
 MOST_OPENED = 4
 # GitHub's own times may differ by so much.
@@ -52,11 +53,11 @@ class JobDelivery:
         """
         event = job.event
         since = event.workflow_job.created_at
-        hooks = [APP_HOOK] if self._app else list(self._hooks(event))
+        hooks = [APP_HOOK] if self._app else list(self._hooks(event))[:MOST_PAGES]
         complete = bool(hooks)
         possible: list[_Attempt] = []
         for hook in hooks:
-            attempts, reached = self._attempts(hook, since)
+            attempts, reached = self._attempts(hook, since, MOST_PAGES // len(hooks))
             possible += [attempt for attempt in attempts if attempt.may_be_of(job)]
             complete = complete and reached
         # The first attempt was made when the job was queued, so the earliest ones are opened first.
@@ -84,7 +85,7 @@ class JobDelivery:
                 listed = next(self._session.pages(path, ScopeAccess(scope, None), _hook), [])
                 yield from (f"{path}/{number}" for number, url in listed if _FUNCTION in url)
 
-    def _attempts(self, hook: str, since: datetime | None) -> tuple[list["_Attempt"], bool]:
+    def _attempts(self, hook: str, since: datetime | None, most_pages: int) -> tuple[list["_Attempt"], bool]:
         """Return a hook's attempts, newest first, and whether they reach back to a moment."""
         found: list[_Attempt] = []
         pages = self._session.pages(f"{hook}/deliveries", hook_access(hook), _listed, by_cursor=True)
@@ -92,7 +93,7 @@ class JobDelivery:
             found += [attempt._replace(hook=hook) for attempt in page]
             if since is not None and found and found[-1].delivered_at < since - _SLACK:
                 return found, True
-            if number == MOST_PAGES:
+            if number >= most_pages:
                 return found, False
         return found, since is not None
 

@@ -47,7 +47,8 @@ class JobStatus:
                 # GitHub gives a job that nothing has started a start, too: when it was queued.
                 started_at = None if status == "queued" else _moment(about.get("started_at"))
                 completed_at = _moment(about.get("completed_at"))
-            run = self._session.call("GET", f"{base}/runs/{job.run_id}", access).json
+            answer = self._session.call("GET", f"{base}/runs/{job.run_id}", access)
+            run = answer.json
         except GitHubRefused as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return None
@@ -61,7 +62,13 @@ class JobStatus:
                 organization=Owner(login=owner["login"]) if owner.get("type") == "Organization" else None,
             )
             return JobFacts(
-                event, status, str(run["status"]), started_at, completed_at, repository_id=int(run["repository"]["id"])
+                event,
+                status,
+                str(run["status"]),
+                started_at,
+                completed_at,
+                repository_id=int(run["repository"]["id"]),
+                points_left=_number(answer.headers.get("x-ratelimit-remaining", "")),
             )
 
     def runner(self, access: ScopeAccess, name: str) -> Runner | None:
@@ -84,3 +91,7 @@ class JobStatus:
 
 def _moment(value: Any) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value).astimezone(UTC)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None

@@ -55,7 +55,7 @@ def test_a_pool_that_works(batch: Batch, tasks: RunnerTasks, status: PoolStatus,
         "linux", slots_per_node=2, nodes=1, target=1, steady=True, most_nodes=3, evaluated_at=clock(),
         nodes_by_state={"running": 1},
     )  # fmt: skip
-    assert batch.recorder.calls == ["GET /pools/linux -> 200", "GET /nodecounts -> 200"]
+    assert batch.recorder.calls == ["GET /pools/linux -> 200", "GET /pools/linux/nodes -> 200"]
 
 
 def test_no_pool(status: PoolStatus) -> None:
@@ -122,6 +122,19 @@ def test_what_a_node_says(
     found = status.look("linux")
     assert found is not None
     assert found.node_error == error
+
+
+def test_nodes_that_may_not_be_read(batch: Batch, tasks: RunnerTasks, status: PoolStatus) -> None:
+    """Where the role admits no look at the nodes, the pool is known without them, and it says why."""
+    tasks.add(task())
+    batch.tick()
+    batch.tick()
+    body = '{"code": "AuthorizationFailure"}'
+    batch.faults.add(Fault("status", "GET */nodes", status=403, body=body, headers=JSON))
+    found = status.look("linux")
+    assert found is not None
+    assert (found.nodes, found.nodes_by_state) == (1, {})
+    assert "Batch refused to list the nodes" in (found.nodes_unknown or "")
 
 
 def test_a_fixed_pool(pool: Pool, status: PoolStatus) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.explain.facts import DeliverySearch, Facts, JobFacts, NextPass, PoolFacts, Unknown
-from orchestrator.explain.gather import Gatherer
+from orchestrator.explain.gather import PATIENCE, Gatherer
 from orchestrator.explain.reference import JobReference
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.quotas.rule import Slot
@@ -80,9 +80,9 @@ class Services:
         found: DeliverySearch = self._answer(f"delivery of {job.event.workflow_job.id}", self.search)
         return found
 
-    def of_job(self, pool: str, account: str, job_id: int) -> Sequence[TaskState]:
+    def of_job(self, profile: Profile, account: str, job_id: int) -> Sequence[TaskState]:
         """Return tasks."""
-        found: Sequence[TaskState] = self._answer(f"tasks of {job_id} in {pool} for {account}", self.tasks)
+        found: Sequence[TaskState] = self._answer(f"tasks of {job_id} in {profile.pool} for {account}", self.tasks)
         return found
 
     def find(self, job_id: int) -> Sequence[TaskState]:
@@ -105,9 +105,9 @@ class Services:
         found: PoolFacts | None = self._answer(f"pool {pool}", self.pool_facts)
         return found
 
-    def slots(self) -> Sequence[Slot]:
+    def slots(self) -> Sequence[Slot] | None:
         """Return the slots that are taken."""
-        found: Sequence[Slot] = self._answer("slots", self.taken)
+        found: Sequence[Slot] | None = self._answer("slots", self.taken)
         return found
 
 
@@ -117,11 +117,12 @@ type Gather = Callable[..., tuple[Facts, Services]]
 @pytest.fixture
 def gather() -> Iterator[Gather]:
     """Return what gathers the facts about a job; it takes the settings and what the services answer."""
-    with ThreadPoolExecutor(4) as threads:
+    with ThreadPoolExecutor(4) as own_threads:
 
         def made(
             reference: JobReference = JOB, configured: Settings | None = None, **values: Any
         ) -> tuple[Facts, Services]:
+            clock, threads = values.pop("clock", ManualClock(NOW)), values.pop("threads", own_threads)
             services = Services(**values)
             gatherer = Gatherer(
                 configured or settings(),
@@ -132,8 +133,7 @@ def gather() -> Iterator[Gather]:
                 rules=services,
                 slots=services.slots,
                 next_pass=lambda _: NextPass(NOW, timedelta(minutes=5)),
-                points_left=lambda: 4000,
-                clock=ManualClock(NOW),
+                clock=clock,
                 threads=threads,
             )
             return gatherer.gather(reference), services
@@ -145,7 +145,7 @@ def test_a_job_without_a_task(gather: Gather) -> None:
     """Where there is no task, its delivery is looked for; the runner is not."""
     facts, services = gather()
     assert (facts.tasks, facts.pool, facts.delivery, facts.runner) == ((), POOL, SEARCH, None)
-    assert (facts.points_left, facts.next_pass) == (4000, NextPass(NOW, timedelta(minutes=5)))
+    assert facts.next_pass == NextPass(NOW, timedelta(minutes=5))
     assert sorted(services.asked) == [
         "account acme", f"delivery of {NUMBER}", "group for app by ubuntu-latest", f"job {NUMBER} of acme/app",
         "pool batchLinux", f"tasks of {NUMBER} in batchLinux for acme",
@@ -227,3 +227,24 @@ def test_quota(gather: Gather) -> None:
     assert "slots" in services.asked
     facts, _ = gather(configured=limited)
     assert facts.quota is None
+    facts, _ = gather(configured=limited, taken=None)
+    assert facts.quota == Unknown("no delivery was held against it here within the last minutes")
+
+
+class Hanging(Executor):
+    """Threads that never come to an end, while the time goes on."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self._clock = clock
+
+    def submit(self, *_: Any, **__: Any) -> Future[Any]:
+        """Begin, and no more."""
+        self._clock.advance(PATIENCE)
+        return Future()
+
+
+def test_a_call_that_hangs(gather: Gather) -> None:
+    """What is not answered while the operator waits is not known."""
+    clock = ManualClock(NOW)
+    facts, _ = gather(clock=clock, threads=Hanging(clock))
+    assert facts.job == Unknown("no answer came in time")

@@ -22,7 +22,7 @@ from orchestrator.explain.facts import (
     Unknown,
 )
 from orchestrator.explain.reference import JobReference
-from orchestrator.explain.verdict import Verdict, conclude
+from orchestrator.explain.verdict import Verdict, conclude, misconfigured
 from orchestrator.jobs.admission import Admitted, Ignored, Refused, admit
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.task import TaskState
@@ -96,11 +96,6 @@ def ended(**values: Any) -> TaskState:
 
 
 SITUATIONS: Mapping[str, tuple[Mapping[str, Any], Verdict, str]] = {
-    "settings": (
-        {"misconfigured": SettingsError.of("GithubToken", "is missing")},
-        Verdict.MISCONFIGURED,
-        "GithubToken",
-    ),
     "no such job": ({"job": None}, Verdict.NOT_FOUND, "does not find job 29679449526 of acme/app"),
     "GitHub silent": ({"job": SILENT}, Verdict.CANNOT_TELL, "Batch does not answer"),
     "GitHub refuses": ({"job": FORBIDDEN}, Verdict.UPSTREAM_REFUSED, "may not be read: 403"),
@@ -236,7 +231,10 @@ def test_situations(situation: str) -> None:
 
 def test_every_verdict_has_a_situation() -> None:
     """No verdict is out of reach."""
-    assert {verdict for _, verdict, _ in SITUATIONS.values()} == set(Verdict)
+    of_settings = misconfigured(SettingsError([("GithubToken", "is missing"), ("GithubToken", "is wrong")]))
+    assert {verdict for _, verdict, _ in SITUATIONS.values()} | {of_settings.verdict} == set(Verdict)
+    assert "GithubToken: is missing" in of_settings.sentence
+    assert of_settings.advice.startswith("Mend the app settings GithubToken;")
 
 
 def test_the_latest_task_decides() -> None:
@@ -269,3 +267,11 @@ def test_a_task_without_a_visible_job() -> None:
     for unseen in (None, SILENT):
         assert conclude(facts(job=unseen, admission=None, tasks=(task(slots=6),))).verdict == Verdict.NEVER_FITS
     assert conclude(facts(tasks=(ended(exit_code=69),), next_pass=None)).advice.endswith("starts another runner.")
+
+
+def test_a_number_without_an_address() -> None:
+    """Where a job's number alone leads nowhere, its address is asked for."""
+    bare = Facts(NOW, JobReference(7))
+    assert conclude(bare).verdict == Verdict.NOT_FOUND
+    for concluded in (conclude(bare), conclude(replace(bare, tasks=SILENT))):
+        assert concluded.advice.startswith("Give the job's address")
