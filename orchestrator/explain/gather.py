@@ -149,7 +149,8 @@ class Gatherer:
         if isinstance(known, Unknown) or not known:
             known = tuple(self._tasks.of_job(profile, event.repository.owner.login, event.workflow_job.id))
         key = task_id(event.workflow_job)
-        return tuple(sorted((task for task in known if job_key_of(task.task_id) == key), key=lambda t: t.created_at))
+        own = [replace(task, pool=profile.pool) for task in known if job_key_of(task.task_id) == key]
+        return tuple(sorted(own, key=lambda task: task.created_at))
 
     def _about_latest(self, facts: Facts, event: WorkflowJobEvent, profile: Profile) -> Facts:
         """Return the facts with what the latest task asks for; without a task with the quota and the delivery."""

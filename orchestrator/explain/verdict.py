@@ -54,6 +54,15 @@ class Verdict(StrEnum):
     CANNOT_TELL = "cannot-tell"
 
 
+# Nothing more is to be waited for.
+OVER = frozenset({Verdict.RUNNING, Verdict.COMPLETED, Verdict.CANCELLED, Verdict.NOT_FOUND})
+# Nobody needs to do anything: it goes on by itself, it is over, or it waits for what it was told to wait for.
+WORKS = (OVER - {Verdict.NOT_FOUND}) | {
+    Verdict.KEPT, Verdict.OVER_QUOTA, Verdict.STARTS_NEXT_PASS, Verdict.POOL_GROWING, Verdict.POOL_FULL,
+    Verdict.NODE_LOST, Verdict.RUNNER_STARTING, Verdict.TAKEN_BY_OTHER, Verdict.WAITING_AT_GITHUB,
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Conclusion:
     """What the facts mean.
