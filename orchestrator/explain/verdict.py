@@ -84,6 +84,8 @@ NO_JOB_CAME = 69
 SETTINGS_WRONG = 78
 # Batch begins the codes of failed image pulls like this.
 _IMAGE_FAILURES = ("the image cannot be pulled", "ContainerInvalidImage", "ContainerPullFailed")
+# States of a node that will take tasks, in Batch's words.
+_COMING = ("creating", "starting", "waitingforstarttask", "rebooting", "reimaging")
 # How often the formula is evaluated: Batch allows no less.
 _FORMULA_PERIOD = timedelta(minutes=5)
 _NOTHING = "Nothing: it goes on by itself."
@@ -250,8 +252,12 @@ def _of_pool(facts: Facts, task: TaskState, pool: PoolFacts) -> Conclusion:
             f"every node of {pool.pool} is unusable{error}",
             "Read the start task's output on the node, then reimage or remove the nodes.",
         )
-    if pool.nodes < pool.target or not pool.steady:
-        return Conclusion(Verdict.POOL_GROWING, f"{size}, and {task.task_id} waits for one of the others", _NOTHING)
+    coming = sum(pool.nodes_by_state.get(state, 0) for state in _COMING)
+    if coming or pool.nodes < pool.target or not pool.steady:
+        also = f", {coming} of which cannot take tasks yet" if coming else ""
+        return Conclusion(
+            Verdict.POOL_GROWING, f"{size}{also}, and {task.task_id} waits for one of those that come", _NOTHING
+        )
     if pool.most_nodes is None or pool.nodes < pool.most_nodes:
         since = pool.evaluated_at or facts.now
         due = since + _FORMULA_PERIOD - facts.now
@@ -260,9 +266,10 @@ def _of_pool(facts: Facts, task: TaskState, pool: PoolFacts) -> Conclusion:
             f"{size}, and the autoscale formula looks at what waits in {_minutes(due)}",
             f"{_NOTHING} PoolBoost=resize does not wait for the formula.",
         )
+    others = f"its most ({pool.most_nodes}), and other runners have all of their slots"
     return Conclusion(
         Verdict.POOL_FULL,
-        f"{size}, its most ({pool.most_nodes}), and other runners have all of their slots",
+        f"{size}, {others if pool.most_nodes else 'and may have none'}",
         "Wait, or raise the pool's most nodes.",
     )
 

@@ -6,7 +6,7 @@ Source: GitHub REST API, "Organization webhooks", "Repository webhooks", "GitHub
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -20,12 +20,12 @@ from orchestrator.jobs.event import EVENT, WorkflowJobEvent
 from orchestrator.reconcile.hook_delivery import APP_HOOK
 from orchestrator.runners.scope import Scope, ScopeAccess
 
-# What a search costs at most, beside finding the webhook: pages of a hundred (of all webhooks together), and
-# deliveries that are opened.
+# What a search costs at most, beside finding the webhook: pages of a hundred, deliveries that are opened, and the
+# latest attempt of the one that was found.
+MOST_CALLS = 9
 MOST_PAGES = 4
-MOST_OPENED = 4
 # GitHub's own times may differ by so much.
-_SLACK = timedelta(minutes=1)
+_SLACK = timedelta(seconds=10)
 # How the function's webhook is known among those of an organization or repository.
 _FUNCTION = "/api/ProvideActionsRunner"
 
@@ -54,21 +54,49 @@ class JobDelivery:
         event = job.event
         since = event.workflow_job.created_at
         hooks = [APP_HOOK] if self._app else list(self._hooks(event))[:MOST_PAGES]
-        complete = bool(hooks)
+        complete, left = bool(hooks), MOST_CALLS - 1
         possible: list[_Attempt] = []
         for hook in hooks:
-            attempts, reached = self._attempts(hook, since, MOST_PAGES // len(hooks))
+            attempts, reached, pages = self._attempts(hook, since, MOST_PAGES // len(hooks))
             possible += [attempt for attempt in attempts if attempt.may_be_of(job)]
-            complete = complete and reached
-        # The first attempt was made when the job was queued, so the earliest ones are opened first.
-        possible.sort(key=lambda attempt: attempt.delivered_at)
+            complete, left = complete and reached, left - pages
+        possible.sort(key=lambda attempt: (attempt.delivered_at, attempt.id))
         firsts = list({attempt.guid: attempt for attempt in reversed(possible)}.values())[::-1]
-        for first in firsts[:MOST_OPENED]:
-            opened = self._open(first)
-            if _job_of(opened) == event.workflow_job.id:
-                latest = [attempt for attempt in possible if attempt.guid == first.guid][-1]
-                return DeliverySearch(_facts(latest, opened if latest == first else self._open(latest)), complete)
-        return DeliverySearch(None, complete=complete and len(firsts) <= MOST_OPENED)
+        found = self._first_attempt(firsts, event.workflow_job.id, left)
+        if found is None:
+            return DeliverySearch(None, complete=complete and len(firsts) <= left)
+        first, opened = found
+        latest = [attempt for attempt in possible if attempt.guid == first.guid][-1]
+        return DeliverySearch(_facts(latest, opened if latest == first else self._open(latest)), complete)
+
+    def _first_attempt(
+        self, attempts: Sequence["_Attempt"], job_id: int, most: int
+    ) -> tuple["_Attempt", Response] | None:
+        """Return the attempt that is about a job, and what GitHub says of it.
+
+        The ids of jobs grow, and so does the time of their deliveries, nearly in the same order. So a job's delivery is
+        found in a burst of a hundred by halving.
+
+        Args:
+            attempts: the first ones of their deliveries, in the order of time.
+            job_id: the job's id.
+            most: how many are opened.
+        """
+        unopened = list(range(len(attempts)))
+        low, high = 0, len(attempts)
+        for _ in range(min(most, len(attempts))):
+            middle = (low + high) // 2
+            place = min(unopened, key=lambda place: abs(place - middle))
+            unopened.remove(place)
+            opened = self._open(attempts[place])
+            number = _job_of(opened)
+            if number == job_id:
+                return attempts[place], opened
+            if number is not None and number < job_id:
+                low = place + 1
+            elif number is not None:
+                high = place
+        return None
 
     def _open(self, attempt: "_Attempt") -> Response:
         path = f"{attempt.hook}/deliveries/{attempt.id}"
@@ -85,17 +113,18 @@ class JobDelivery:
                 listed = next(self._session.pages(path, ScopeAccess(scope, None), _hook), [])
                 yield from (f"{path}/{number}" for number, url in listed if _FUNCTION in url)
 
-    def _attempts(self, hook: str, since: datetime | None, most_pages: int) -> tuple[list["_Attempt"], bool]:
-        """Return a hook's attempts, newest first, and whether they reach back to a moment."""
+    def _attempts(self, hook: str, since: datetime | None, most_pages: int) -> tuple[list["_Attempt"], bool, int]:
+        """Return a hook's attempts, newest first, whether they reach back to a moment, and how many pages were read."""
         found: list[_Attempt] = []
+        number = 0
         pages = self._session.pages(f"{hook}/deliveries", hook_access(hook), _listed, by_cursor=True)
         for number, page in enumerate(pages, 1):
             found += [attempt._replace(hook=hook) for attempt in page]
             if since is not None and found and found[-1].delivered_at < since - _SLACK:
-                return found, True
+                return found, True, number
             if number >= most_pages:
-                return found, False
-        return found, since is not None
+                return found, False, number
+        return found, since is not None, number
 
 
 class _Attempt(NamedTuple):
@@ -149,11 +178,11 @@ def _facts(attempt: _Attempt, opened: Response) -> DeliveryFacts:
     )
 
 
-def _job_of(opened: Response) -> object:
+def _job_of(opened: Response) -> int | None:
     """Return the id of the job that a delivery is about; None if it names none."""
     try:
-        return opened.json["request"]["payload"]["workflow_job"]["id"]
-    except (LookupError, TypeError):
+        return int(opened.json["request"]["payload"]["workflow_job"]["id"])
+    except (LookupError, TypeError, ValueError):
         return None
 
 

@@ -157,6 +157,11 @@ class Batch:
         with self._lock:
             return [node.id for node in self._state.nodes.values() if node.pool_id == pool]
 
+    def node_states(self, pool: str) -> list[str]:
+        """Return what the nodes of a pool do."""
+        with self._lock:
+            return [node.state for node in self._state.nodes.values() if node.pool_id == pool]
+
     def tick(self) -> None:
         """Let Batch do what it does on its own as time passes."""
         with self._lock:

@@ -12,7 +12,7 @@ from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.explain.facts import DeliveryFacts, DeliverySearch, JobFacts
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential, PersonalToken
-from orchestrator.github.job_delivery import MOST_OPENED, JobDelivery
+from orchestrator.github.job_delivery import MOST_CALLS, JobDelivery
 from orchestrator.github.job_status import JobStatus
 from orchestrator.github.session import GitHubSession
 from orchestrator.runners.scope import Scope, ScopeAccess
@@ -236,16 +236,26 @@ class TestDelivery:
         assert search.search(known(status, job)) == DeliverySearch(None, complete=True)
 
     def test_too_many(self, github: GitHub, status: JobStatus, search: JobDelivery, clock: list[float]) -> None:
-        """Of many deliveries only the first ones are opened, and then the search is not complete."""
+        """Of many deliveries only some are opened, and then the search is not complete."""
         job = github.queue_job(REPOSITORY, LABELS)
         clock[0] += 30
         github.add_hook(URL, None, scope=HookScope("organization", "acme"))
-        for _ in range(MOST_OPENED + 1):
+        for _ in range(MOST_CALLS):
             github.queue_job(REPOSITORY, LABELS)
         facts = known(status, job)
         github.recorder.clear()
         assert search.search(facts) == DeliverySearch(None, complete=False)
-        assert len(github.recorder.calls) == 3 + MOST_OPENED
+        assert len(github.recorder.calls) == 2 + MOST_CALLS - 1
+
+    @pytest.mark.parametrize("number", [0, 13, 59])
+    def test_a_burst(self, github: GitHub, status: JobStatus, search: JobDelivery, number: int) -> None:
+        """A job's delivery is found in a burst of sixty at the same second."""
+        github.add_hook(URL, None, scope=HookScope("organization", "acme"))
+        jobs = [github.queue_job(REPOSITORY, LABELS) for _ in range(60)]
+        facts = known(status, jobs[number])
+        github.recorder.clear()
+        assert search.search(facts).found is not None
+        assert len(github.recorder.calls) <= 2 + MOST_CALLS
 
     def test_long_lists(self, github: GitHub, status: JobStatus, search: JobDelivery, clock: list[float]) -> None:
         """A list is read back to the job, and no further than some pages."""

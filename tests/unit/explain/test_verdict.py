@@ -128,6 +128,16 @@ SITUATIONS: Mapping[str, tuple[Mapping[str, Any], Verdict, str]] = {
         "needs 6 slots, and a node of batchLinux has 5",
     ),
     "evicted": ({"tasks": (task(runs_before=1),)}, Verdict.NODE_LOST, "was lost"),
+    "nodes start": (
+        {"tasks": (task(),), "pool": pool(nodes_by_state={"running": 1, "starting": 1})},
+        Verdict.POOL_GROWING,
+        "2 of 2 nodes, 1 of which cannot take tasks yet",
+    ),
+    "no nodes ever": (
+        {"tasks": (task(),), "pool": pool(nodes=0, target=0, most_nodes=0)},
+        Verdict.POOL_FULL,
+        "0 of 0 nodes, and may have none",
+    ),
     "formula": (
         {"tasks": (task(),), "pool": pool(formula_error=ServiceError("AutoScalingFormulaEvaluationError", ""))},
         Verdict.POOL_CANNOT_GROW,
