@@ -8,24 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from orchestrator.config.profiles import Profile
+from orchestrator.explain.exit_codes import meaning
 from orchestrator.explain.facts import DeliverySearch, Facts, JobFacts, PoolFacts, Unknown
 from orchestrator.explain.verdict import Conclusion, Verdict
 from orchestrator.jobs.admission import Ignored, Refused
 from orchestrator.jobs.profile_match import candidates
 from orchestrator.runners.task import TaskState
 
-# What the runner image's exit codes mean; see its contract in `runner-images/README.md`.
-EXIT_CODES: Mapping[int, str] = {
-    0: "a job ran",
-    7: "GitHub refuses this version of the runner",
-    69: "no job came in time, or its registration was removed",
-    70: "the runner's program does not start",
-    71: "a job began and was broken off",
-    75: "it could not register, or got no session",
-    78: "a variable of its environment is missing or malformed",
-}
-# Beyond this a container was stopped by a signal.
-_SIGNALLED = 128
 # What the next pass does about a job of these verdicts.
 _STARTED_BY_A_PASS = frozenset(
     {
@@ -133,7 +122,7 @@ def _rules(facts: Facts, profiles: Sequence[Profile]) -> Iterator[Document]:
 
 def _task(task: TaskState) -> Document:
     at = {"waiting": task.created_at, "running": task.started_at, "finished": task.ended_at}[task.state]
-    says = {"waiting": "waits for a free slot", "running": "its container runs", "finished": "ended"}[task.state]
+    says = {"waiting": "waits for a free slot", "running": "runs its container", "finished": "ended"}[task.state]
     reasons = [meaning(task.exit_code)] if task.exit_code is not None else []
     reasons += [task.failure] if task.failure else []
     reasons += [f"Batch ran it {task.runs_before} times before"] if task.runs_before else []
@@ -146,19 +135,6 @@ def _task(task: TaskState) -> Document:
         exitCode=task.exit_code,
         failure=task.failure,
     )
-
-
-def meaning(exit_code: int) -> str:
-    """Return what a runner task's exit code means.
-
-    Args:
-        exit_code: as Batch says it.
-    """
-    known = EXIT_CODES.get(exit_code)
-    if known is None:
-        signal = exit_code - _SIGNALLED
-        known = f"stopped by signal {signal} before a job came" if signal > 0 else "not one of the runner image's"
-    return f"exit code {exit_code} ({known})"
 
 
 def _pool(facts: Facts) -> Iterator[Document]:

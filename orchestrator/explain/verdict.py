@@ -11,6 +11,7 @@ from enum import StrEnum
 from http import HTTPStatus
 
 from orchestrator.errors import SettingsError
+from orchestrator.explain.exit_codes import meaning
 from orchestrator.explain.facts import BROKEN_NODE_STATES, DeliveryFacts, Facts, JobFacts, PoolFacts, Unknown
 from orchestrator.jobs.admission import Ignored, Refused
 from orchestrator.reconcile.plan import RUNNER_START_LIMIT
@@ -81,7 +82,6 @@ class Conclusion:
 # The runner image's exit codes that are reasons of their own; see its contract in `runner-images/README.md`.
 VERSION_REFUSED = 7
 NO_JOB_CAME = 69
-SETTINGS_WRONG = 78
 # Batch begins the codes of failed image pulls like this.
 _IMAGE_FAILURES = ("the image cannot be pulled", "ContainerInvalidImage", "ContainerPullFailed")
 # States of a node that will take tasks, in Batch's words.
@@ -329,10 +329,10 @@ def _of_ended(facts: Facts, task: TaskState) -> Conclusion:
     if task.ended_by_request or task.exit_code == NO_JOB_CAME:
         how = "was ended on request" if task.ended_by_request else "left, because no job came in its time"
         return Conclusion(Verdict.STARTS_NEXT_PASS, f"{task.task_id} {how}, and the job still waits", again)
-    wrong = " (its settings are wrong)" if task.exit_code == SETTINGS_WRONG else ""
+    ending = task.ending if task.exit_code is None else meaning(task.exit_code)
     return Conclusion(
         Verdict.RUNNER_FAILED,
-        f"{task.task_id} ended without a job: {task.ending}{wrong}",
+        f"{task.task_id} ended without a job: {ending}",
         f"Read the task's output. A pass starts another runner, after pauses that grow to half an hour{_when(facts)}.",
     )
 

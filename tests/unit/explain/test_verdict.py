@@ -202,8 +202,12 @@ SITUATIONS: Mapping[str, tuple[Mapping[str, Any], Verdict, str]] = {
         Verdict.STARTS_NEXT_PASS,
         "ended on request",
     ),
-    "not registered": ({"tasks": (ended(exit_code=75),)}, Verdict.RUNNER_FAILED, "exit code 75$"),
-    "wrong settings": ({"tasks": (ended(exit_code=78),)}, Verdict.RUNNER_FAILED, r"78 \(its settings are wrong\)"),
+    "not registered": (
+        {"tasks": (ended(exit_code=75),)},
+        Verdict.RUNNER_FAILED,
+        r"exit code 75 \(it could not register",
+    ),
+    "wrong settings": ({"tasks": (ended(exit_code=78),)}, Verdict.RUNNER_FAILED, r"exit code 78 \(a variable"),
     "no exit code": ({"tasks": (ended(failure="TaskX: y"),)}, Verdict.RUNNER_FAILED, "without a job: TaskX: y"),
     "held": (
         {"quota": "acme/app has 1 of 1 runners", "delivery": answered(202, "waits")},
