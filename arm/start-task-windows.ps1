@@ -7,11 +7,44 @@
 #   DOCKER_SHA256        its checksum; empty: not checked
 #   REGISTRY             login server of the container registry
 #   IDENTITY_CLIENT_ID   the pool's identity, which may pull from it
+#   CA_CERTIFICATES      certificates that the node trusts and runners are given, PEM or the same in base64; empty: none
+#   HTTPS_PROXY          proxy for the download above and for Docker; empty: none
+#   NO_PROXY             what Docker pulls without it
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'   # drawing progress makes a download many times slower
 [Net.ServicePointManager]::SecurityProtocol = [Net.SecurityProtocolType]::Tls12
 
+# What Batch keeps of this task's output begins anew after the restart below. This file does not.
+if ($env:AZ_BATCH_NODE_ROOT_DIR) {
+    Start-Transcript -Append -Path (Join-Path $env:AZ_BATCH_NODE_ROOT_DIR 'runner-start-task.log') | Out-Null
+}
+
 $client = 'C:\ProgramData\docker\client'   # the orchestrator points DOCKER_CONFIG here
+$authorities = 'C:\runner-ca'   # the orchestrator mounts this into containers (MountCaCertificates)
+
+function Install-Authorities {
+    $pem = $env:CA_CERTIFICATES
+    if (-not $pem.Contains('BEGIN')) { $pem = [Text.Encoding]::UTF8.GetString([Convert]::FromBase64String($pem)) }
+    New-Item -ItemType Directory -Force -Path $authorities | Out-Null
+    [IO.File]::WriteAllText("$authorities\ca-bundle.pem", $pem)
+    foreach ($one in [regex]::Matches($pem, '(?s)-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----')) {
+        $file = Join-Path $env:TEMP 'ca.cer'
+        [IO.File]::WriteAllText($file, $one.Value)
+        Import-Certificate -FilePath $file -CertStoreLocation Cert:\LocalMachine\Root | Out-Null
+        Remove-Item $file
+    }
+}
+
+# Docker reads its proxy when it starts. It is started again only when that changed, so never under a runner at work.
+# Source: Docker, "Daemon proxy configuration", environment variables; here of the service alone, not of the node.
+function Set-DockerProxy {
+    $service = 'HKLM:\SYSTEM\CurrentControlSet\Services\docker'
+    $wanted = @("HTTPS_PROXY=$env:HTTPS_PROXY", "NO_PROXY=$env:NO_PROXY")
+    $there = @((Get-ItemProperty -Path $service -Name Environment -ErrorAction SilentlyContinue).Environment)
+    if (($there -join "`n") -eq ($wanted -join "`n")) { return }
+    New-ItemProperty -Path $service -Name Environment -PropertyType MultiString -Value $wanted -Force | Out-Null
+    Restart-Service -Name docker -Force
+}
 
 function Install-Docker {
     if (-not (Get-WindowsFeature -Name Containers).Installed) {
@@ -24,7 +57,8 @@ function Install-Docker {
     }
     if (-not (Get-Service -Name docker -ErrorAction SilentlyContinue)) {
         $zip = Join-Path $env:TEMP 'docker.zip'
-        Invoke-WebRequest -UseBasicParsing -Uri $env:DOCKER_URL -OutFile $zip
+        $through = if ($env:HTTPS_PROXY) { @{ Proxy = $env:HTTPS_PROXY } } else { @{} }
+        Invoke-WebRequest -UseBasicParsing -Uri $env:DOCKER_URL -OutFile $zip @through
         if ($env:DOCKER_SHA256 -and (Get-FileHash -Algorithm SHA256 $zip).Hash -ne $env:DOCKER_SHA256) {
             throw 'The Docker archive has another checksum than DOCKER_SHA256.'
         }
@@ -109,6 +143,7 @@ function Protect-Node {
     }
 }
 
+if ($env:CA_CERTIFICATES) { Install-Authorities }
 if ($env:INSTALL_DOCKER -eq 'true') {
     Install-Docker
     Install-CredentialHelper
@@ -116,4 +151,5 @@ if ($env:INSTALL_DOCKER -eq 'true') {
     docker version
     if ($LASTEXITCODE -ne 0) { throw 'Docker does not answer.' }
 }
+if ($env:HTTPS_PROXY) { Set-DockerProxy }
 Protect-Node

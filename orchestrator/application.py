@@ -1,14 +1,15 @@
 """The wiring: app settings, the receiver of deliveries, and two things that are built when they are first needed.
 
 Most deliveries are refused or ignored, and need neither the clients of GitHub and Batch (*upstream*) nor the queue, so
-these are imported late. The two are built apart: a request can be kept while the rest cannot even be built.
+these are imported late: when a job needs them, or in the background once a genuine delivery has been answered. The two
+are built apart: a request can be kept while the rest cannot even be built.
 """
 # ruff: noqa: PLC0415 - see above
 
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,10 @@ from orchestrator.delivery.deadline import within
 from orchestrator.delivery.hook_ranges import HookRanges
 from orchestrator.delivery.receiver import DeliveryReceiver
 from orchestrator.delivery.retry import RetryHandler
-from orchestrator.delivery.source_check import SourceCheck
-from orchestrator.errors import SettingsError, TransientError
+from orchestrator.delivery.source_check import SourceCheck, require_operator
+from orchestrator.errors import SettingsError, SourceNotAllowed, TransientError
 from orchestrator.jobs.event import WorkflowJobEvent
-from orchestrator.jobs.request import RunnerRequest
+from orchestrator.jobs.request import Retry
 from orchestrator.log import Log
 from orchestrator.quotas.rule import warnings as quota_warnings
 from orchestrator.result import Result
@@ -40,6 +41,10 @@ log = Log(__name__)
 REVIVE_DEADLINE = 60.0
 # Somewhat more than `orchestrator.explain.gather.PATIENCE`, after which what was not answered is told as such.
 EXPLAIN_DEADLINE = 25.0
+# Seconds between an answer and the warm-up that follows it, so that the answer has left by then.
+WARM_UP_AFTER = 1.0
+# Only genuine deliveries have these results: nobody else can make this process work.
+_GENUINE = (Result.IGNORED, Result.PONG)
 # `ReconcileMinutes` while the settings cannot be read.
 DEFAULT_RECONCILE_MINUTES = 5
 
@@ -75,6 +80,7 @@ class Application:
         self._runtime = runtime = runtime or Runtime()
         self._upstream = Once(self._connect, lock=runtime.lock)
         self._queue = Once(self._make_queue, lock=runtime.lock)
+        self._is_warm = False
         try:
             self._configured: Settings | SettingsError = Settings.from_environment(environment)
         except SettingsError as error:
@@ -96,6 +102,8 @@ class Application:
             log(logging.WARNING, message=sentence)
         if settings.allowed_sources.github:
             log(logging.INFO, message="until GitHub's first answer its hook ranges are those shipped with the release")
+        if settings.warm_up:
+            self._warm_up(0)
 
     @classmethod
     def from_environment(cls) -> "Application":
@@ -106,7 +114,10 @@ class Application:
         """Answer one webhook delivery."""
         if isinstance(self._configured, SettingsError):
             return misconfigured(self._configured)
-        return await self._receiver.receive(headers, body)
+        answer = await self._receiver.receive(headers, body)
+        if answer.body["result"] in _GENUINE:
+            self._warm_up(WARM_UP_AFTER)
+        return answer
 
     def retry(self, message: bytes) -> None:
         """Try once more what a message of the queue asks for.
@@ -122,7 +133,7 @@ class Application:
             queue.retry_later,
             queue.dead_letter,
             clock=self._runtime.clock,
-            threads=self._runtime.upstream_threads,
+            threads=self._runtime.retry_threads,
         )
         handler.retry(message)
 
@@ -141,14 +152,21 @@ class Application:
         minutes = DEFAULT_RECONCILE_MINUTES if misconfigured else self._settings.reconcile_minutes
         return f"0 */{minutes} * * * *"
 
-    async def revive(self) -> Answer:
-        """Put every request that was given up back into the queue."""
+    async def revive(self, headers: Mapping[str, str]) -> Answer:
+        """Put every request that was given up back into the queue.
+
+        Args:
+            headers: the request's headers; looked up by names in lower case.
+        """
         try:
+            require_operator(headers, self._settings)
             revived, foreign = await within(
                 REVIVE_DEADLINE, self._runtime.queue_threads, lambda: self._queue().revive()
             )
         except SettingsError as error:
             return misconfigured(error)
+        except SourceNotAllowed as error:
+            return _not_allowed(error, headers)
         except TransientError as error:
             return Answer(503, {"result": Result.FAILED, "reason": str(error)})
         return Answer(200, {"result": Result.REVIVED, "requests": revived, "left": foreign})
@@ -159,7 +177,7 @@ class Application:
         Wrong settings are a verdict like any other: whoever asks is to read it.
 
         Args:
-            headers: the request's headers, names in lower case.
+            headers: the request's headers; looked up by names in lower case.
             job: what names the job: its address at GitHub, or its id.
         """
         from orchestrator.explain.reference import ReferenceMalformed, parse_reference
@@ -171,10 +189,13 @@ class Application:
             return _explained(document(None, misconfigured_verdict(self._configured)), as_json=as_json)
         settings = self._configured
         try:
+            require_operator(headers, settings)
             reference = parse_reference(job, settings.github_web_url, settings.github_api_url)
             report = await within(
                 EXPLAIN_DEADLINE, self._runtime.explain_threads, lambda: self._upstream().explainer.explain(reference)
             )
+        except SourceNotAllowed as error:
+            return _not_allowed(error, headers)
         except ReferenceMalformed as error:
             return _refused(400, Result.REFUSED, str(error), as_json=as_json)
         except TransientError as error:
@@ -198,11 +219,24 @@ class Application:
             raise self._configured
         return self._configured
 
+    def _warm_up(self, after: float) -> None:
+        """Have the clients made in the background, once, so that the first job need not wait for that."""
+        if not self._is_warm:
+            self._is_warm = True
+            self._runtime.start_timer(after, self._make_clients)
+
+    def _make_clients(self) -> None:
+        try:
+            self._upstream()
+            self._queue()
+        except Exception:  # nobody waits for this thread
+            log.exception(message="the clients could not be made ahead; the next job that needs them tries again")
+
     def _handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
         return self._upstream().handle(event, profile)
 
-    def _retry_later(self, request: RunnerRequest, retry_after: float | None) -> float:
-        return self._queue().retry_later(request, retry_after)
+    def _retry_later(self, retries: Sequence[Retry]) -> Sequence[float]:
+        return self._queue().retry_later(retries)
 
     def _connect(self) -> "Upstream":
         from orchestrator.upstream import connect
@@ -212,7 +246,13 @@ class Application:
     def _make_queue(self) -> "RequestQueue":
         from orchestrator.azure.request_queue import RequestQueue
 
-        return RequestQueue(self._settings.azure_web_jobs_storage)
+        return RequestQueue(self._settings.azure_web_jobs_storage, self._settings.egress)
+
+
+def _not_allowed(error: SourceNotAllowed, headers: Mapping[str, str]) -> Answer:
+    refusal = {"result": Result.REFUSED, "reason": str(error)}
+    log(logging.WARNING, forwarded_for=headers.get("x-forwarded-for", "")[-100:], **refusal)
+    return Answer(error.status, refusal)
 
 
 def _explained(report: Mapping[str, object], *, as_json: bool) -> Answer:

@@ -61,7 +61,7 @@ class RequestTooLarge(DeliveryRefused):
 
 
 class SourceNotAllowed(DeliveryRefused):
-    """The caller's address is in none of `AllowedSources`."""
+    """The caller's address is in none of `AllowedSources`, or `OperatorSources`."""
 
     status = 403
 

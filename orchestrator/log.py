@@ -6,21 +6,23 @@ thread sees them when the code is handed over with `contextvars.copy_context`, a
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 
 _ids: ContextVar[Mapping[str, object]] = ContextVar("ids")
 
 
-@contextmanager
-def about(**ids: object) -> Iterator[None]:
-    """Add ids to every line that is logged in the block, including those that `also_about` adds inside it."""
-    token = _ids.set({**_ids.get({}), **ids})
-    try:
-        yield
-    finally:
-        _ids.reset(token)
+class about:  # noqa: N801 - it is read as a word of the `with` statement
+    """Adds ids to every line that is logged in the block, including those that `also_about` adds inside it."""
+
+    def __init__(self, **ids: object) -> None:
+        self._own = ids
+
+    def __enter__(self) -> None:
+        self._token = _ids.set({**_ids.get({}), **self._own})
+
+    def __exit__(self, *_: object) -> None:
+        _ids.reset(self._token)
 
 
 def also_about(**ids: object) -> None:
@@ -45,7 +47,10 @@ class Log:
             level: of the `logging` module.
             fields: what it says, as JSON values; they win over ids of the same name.
         """
-        self._logger.log(level, "%s", _line(fields))
+        logger = self._logger
+        if logger.isEnabledFor(level):
+            # `Logger.log` would look up the calling line, which is always this one.
+            logger.handle(logger.makeRecord(logger.name, level, "", 0, _line(fields), (), None))
 
     def exception(self, **fields: object) -> None:
         """Write one line as an error, with the traceback of the exception that is being handled."""

@@ -75,18 +75,19 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         unexplained: yields given-up requests that nobody has told of yet (`RequestQueue.unexplained`).
     """
     pools = sorted({profile.pool for profile in settings.profiles})
+    egress = settings.egress
     account = batch_credential(
-        settings.batch_account_name, settings.batch_account_key, settings.azure_web_jobs_storage.client_id
+        settings.batch_account_name, settings.batch_account_key, settings.azure_web_jobs_storage.client_id, egress
     )
-    tasks = RunnerTasks(settings.batch_account_url, account, runtime.clock, lock=runtime.lock)
+    tasks = RunnerTasks(settings.batch_account_url, account, runtime.clock, lock=runtime.lock, egress=egress)
     boost = PoolBoost(
-        PoolClient(settings.batch_account_url, account),
+        PoolClient(settings.batch_account_url, account, egress=egress),
         runtime.clock,
         lock=runtime.lock,
         start_timer=runtime.start_timer,
     )
 
-    client = GitHubClient(settings.github_api_url, runtime.clock, lock=runtime.lock)
+    client = GitHubClient(settings.github_api_url, runtime.clock, lock=runtime.lock, egress=egress)
     credential = _github_credential(settings, client, runtime)
     session = GitHubSession(client, credential, lock=runtime.lock)
     background = GitHubSession(client, credential, background=True, lock=runtime.lock)
@@ -155,8 +156,8 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         settings,
         github=JobStatus(explained),
         find_delivery=JobDelivery(explained, app=is_app).search,
-        tasks=JobTasks(settings.batch_account_url, account),
-        pool=PoolStatus(settings.batch_account_url, account).look,
+        tasks=JobTasks(settings.batch_account_url, account, egress=egress),
+        pool=PoolStatus(settings.batch_account_url, account, egress=egress).look,
         rules=boundary,
         slots=lambda: occupancy.known(SLOTS_KNOWN_FOR),
         next_pass=lambda _: NextPass(None, timedelta(minutes=settings.reconcile_minutes)),

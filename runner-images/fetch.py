@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Puts the pinned runner into an image: `fetch.py FOLDER [PACKAGE]`, run while the image is built.
+"""Puts the pinned runner, or a pinned tool, into an image; run while the image is built.
+
+    fetch.py [--tool NAME] FOLDER [PACKAGE]
 
 What it downloads, or the package that was downloaded before, must have the sha256 that versions.json pins, or the build
-ends here. Standard library only; Python 3.6 or newer.
+ends here. An archive is unpacked; any other file is placed in the folder. Standard library only; Python 3.6 or newer.
 """
 
+import argparse
 import hashlib
 import json
 import os
@@ -35,15 +38,17 @@ def package_name(system: str, machine: str) -> str:
 
 
 def fetch(package: Dict[str, Any], folder: str) -> None:
-    """Download a package, check it, and unpack it into a new folder.
+    """Download a package, check it, and unpack or place it in a new folder.
 
     Args:
         package: its `url` and `sha256`.
         folder: where to.
 
     Raises:
-        Unfit: It is not what was pinned; nothing is unpacked.
+        Unfit: It is not what was pinned, or nothing is pinned; nothing is unpacked.
     """
+    if not (package["url"] and package["sha256"]):
+        raise Unfit("it is not pinned in versions.json for this machine: run `pins.py update` and commit")
     digest = hashlib.sha256()
     with tempfile.TemporaryFile() as file:
         with urllib.request.urlopen(package["url"]) as answer:  # noqa: S310 - the URL is pinned
@@ -58,29 +63,39 @@ def fetch(package: Dict[str, Any], folder: str) -> None:
             )
         file.seek(0)
         os.makedirs(folder)
-        if package["url"].endswith(".zip"):
+        name = package["url"].rpartition("/")[2]
+        if name.endswith(".zip"):
             with zipfile.ZipFile(file) as zipped:
                 zipped.extractall(folder)  # noqa: S202 - it is what was pinned
-        else:
+        elif ".tar." in name:
             with tarfile.open(fileobj=file) as archive:
                 archive.extraction_filter = lambda member, _path: member  # newer Pythons ask for one
                 archive.extractall(folder)  # noqa: S202 - it is what was pinned
+        else:
+            with open(os.path.join(folder, name), "wb") as placed:
+                shutil.copyfileobj(file, placed)
 
 
 def main() -> int:
-    """Fetch the runner for this machine; return the exit code."""
+    """Fetch the runner, or a tool, for this machine; return the exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tool")
+    parser.add_argument("folder")
+    parser.add_argument("package", nargs="?")
+    given = parser.parse_args()
     pins = os.path.join(os.path.dirname(os.path.abspath(__file__)), "versions.json")
     with open(pins, encoding="utf-8") as file:
-        packages = json.load(file)["runner"]["packages"]
-    folder = sys.argv[1]
+        found = json.load(file)
     try:
-        package = packages[package_name(platform.system(), platform.machine())]
-        if sys.argv[2:]:
-            package = dict(package, url=pathlib.Path(sys.argv[2]).absolute().as_uri())
-        fetch(package, folder)
+        machine = package_name(platform.system(), platform.machine())
+        packages = found["tools"][given.tool] if given.tool else found["runner"]["packages"]
+        package = packages.get(machine, {"url": None, "sha256": None})
+        if given.package:
+            package = dict(package, url=pathlib.Path(given.package).absolute().as_uri())
+        fetch(package, given.folder)
     except (Unfit, OSError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        print(f"fetch: {error}", file=sys.stderr)
+        shutil.rmtree(given.folder, ignore_errors=True)
+        print("fetch: {}: {}".format(given.tool or "the runner", error), file=sys.stderr)
         return 1
     return 0
 

@@ -3,10 +3,11 @@
 
     pins.py base NAME   the base image with its digest, for `--build-arg BASE_IMAGE`
     pins.py check       warns while GitHub still takes the pinned runner, and fails shortly before it does not
-    pins.py update      pins the latest runner and the bases' current digests, everywhere that names them
+    pins.py update      pins the latest runner and tools and the bases' current digests, everywhere that names them
 
-`check` and `update` ask GitHub; `update` asks the registries too, by docker. GitHub answers 60 requests an hour from an
-address, which many may share: with a token in GH_TOKEN it counts by that.
+`check` and `update` ask GitHub; `update` asks the registries too, by docker, and the tools' vendors. GitHub answers 60
+requests an hour from an address, which many may share: with a token in GH_TOKEN it counts by that. `check` asks GitHub
+for its own dates if RUNNER_SCOPE (`orgs/NAME`, `repos/OWNER/NAME`) says where and RUNNER_TOKEN may read runners there.
 """
 
 import json
@@ -14,11 +15,14 @@ import os
 import re
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import vendors
 
 HERE = Path(__file__).parent
 PINS = HERE / "versions.json"
@@ -27,8 +31,10 @@ NAMED_IN = {
     HERE.parent / "orchestrator" / "config" / "runner_version.py": r'(?<=^PINNED = ")[^"]+',
     HERE.parent / "local.settings.json.example": r'(?<="RunnerVersion": ")[^"]+',
 }
-RELEASES = "https://api.github.com/repos/actions/runner/releases?per_page=50"
-# GitHub docs, "Self-hosted runners reference": a new release must be installed within 30 days.
+API = "https://api.github.com"
+RELEASES = f"{API}/repos/actions/runner/releases?per_page=50"
+# GitHub docs, "Self-hosted runners reference": a new release must be installed within 30 days. The dates that GitHub
+# gives since 2026-09-03 (`GET .../actions/runners/deprecations/VERSION`) may be later; a critical release may not wait.
 TERM = timedelta(days=30)
 # `check` fails when less is left, so that somebody is told by the failed workflow.
 LAST_WARNING = timedelta(days=7)
@@ -61,6 +67,13 @@ def time_left(version: str, releases: Iterable[Json], now: datetime) -> timedelt
     newer = [release for release in _published(releases) if _parts(_version(release)) > _parts(version)]
     successors = [datetime.fromisoformat(release["published_at"]) for release in newer]
     return min(successors) + TERM - now if successors else None
+
+
+def time_left_by(dates: Mapping[str, Any], now: datetime) -> timedelta | None:
+    """Return how long GitHub still takes a runner by its own dates: until the first of them; None without any."""
+    names = ("registration_deprecates_at", "runtime_deprecates_at")
+    found = [datetime.fromisoformat(dates[name]) for name in names if dates.get(name)]
+    return min(found) - now if found else None
 
 
 def verdict(version: str, left: timedelta | None) -> tuple[int, str]:
@@ -100,13 +113,14 @@ def packages(release: Json, names: Iterable[str]) -> Json:
     return found
 
 
-def updated(pins: Json, release: Json, digest: Callable[[str], str]) -> Json:
-    """Return the pins with the latest runner and the bases' current digests.
+def updated(pins: Json, release: Json, digest: Callable[[str], str], newest_tools: Json) -> Json:
+    """Return the pins with the latest runner and tools and the bases' current digests.
 
     Args:
         pins: what is pinned now.
         release: of the runner.
         digest: asks a registry for an image's digest.
+        newest_tools: what `newest` found.
     """
     runner = {
         "version": _version(release),
@@ -114,7 +128,25 @@ def updated(pins: Json, release: Json, digest: Callable[[str], str]) -> Json:
         "packages": packages(release, pins["runner"]["packages"]),
     }
     bases = {name: {**found, "digest": digest(found["image"])} for name, found in pins["bases"].items()}
-    return {**pins, "runner": runner, "bases": bases}
+    return {**pins, "runner": runner, "tools": newest_tools, "bases": bases}
+
+
+def newest(read: vendors.Read) -> Json:
+    """Return the newest of each tool, with its files and checksums.
+
+    Args:
+        read: takes a URL, returns the text there.
+    """
+    found = {
+        name: vendors.of_release(json.loads(read(f"{API}/repos/{repository}/releases/latest")), patterns)
+        for name, (repository, patterns) in vendors.GITHUB.items()
+    }
+    for name, (url, index, package) in vendors.DEBIAN.items():
+        architectures = vendors.DEBIAN_ARCHITECTURES.items()
+        indexes = {system: read(url + index.format(architecture)) for system, architecture in architectures}
+        found[name] = vendors.of_index(url, indexes, package)
+    found["node"] = vendors.of_node(json.loads(read(f"{vendors.NODE}index.json")), read)
+    return dict(sorted(found.items()))
 
 
 def written(pins: Json) -> str:
@@ -141,12 +173,29 @@ def _parts(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def _releases() -> list[Json]:
-    request = urllib.request.Request(RELEASES)
-    if token := os.environ.get("GH_TOKEN"):
+def _read(url: str, token: str | None = None) -> str:
+    request = urllib.request.Request(url)  # noqa: S310 - the URLs are constants
+    if url.startswith(f"{API}/") and (token := token or os.environ.get("GH_TOKEN")):
         request.add_unredirected_header("Authorization", f"Bearer {token}")  # no other host gets it
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - the URL is a constant
-        found: list[Json] = json.load(answer)
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - as above
+        return str(answer.read().decode())
+
+
+def _releases() -> list[Json]:
+    found: list[Json] = json.loads(_read(RELEASES))
+    return found
+
+
+def _dates(version: str) -> Json:
+    """Return GitHub's own dates for a runner, if somebody who may ask says where; else nothing."""
+    scope, token = os.environ.get("RUNNER_SCOPE"), os.environ.get("RUNNER_TOKEN")
+    if not (scope and token):
+        return {}
+    try:
+        found: Json = json.loads(_read(f"{API}/{scope}/actions/runners/deprecations/{version}", token))
+    except urllib.error.HTTPError as error:
+        print(f"::notice::GitHub does not tell its dates for runners of {scope} ({error.code}): 30 days are assumed")
+        return {}
     return found
 
 
@@ -158,12 +207,14 @@ def main(arguments: Sequence[str]) -> int:
             case ["base", name]:
                 print(base(pins, name))
             case ["check"]:
-                version = pins["runner"]["version"]
-                code, text = verdict(version, time_left(version, _releases(), datetime.now(UTC)))
+                version, now = pins["runner"]["version"], datetime.now(UTC)
+                left = time_left(version, _releases(), now)
+                by_dates = time_left_by(_dates(version), now)
+                code, text = verdict(version, left if by_dates is None else by_dates)
                 print(text)
                 return code
             case ["update"]:
-                pins = updated(pins, latest(_releases()), digest_by_docker)
+                pins = updated(pins, latest(_releases()), digest_by_docker, newest(_read))
                 PINS.write_text(written(pins), encoding="utf-8")
                 for file, pattern in NAMED_IN.items():
                     text = file.read_text(encoding="utf-8")
@@ -173,7 +224,7 @@ def main(arguments: Sequence[str]) -> int:
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
-    except Unusable as error:
+    except (Unusable, vendors.NotFound) as error:
         print(f"pins.py: {error}", file=sys.stderr)
         return 1
     return 0

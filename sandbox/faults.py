@@ -6,6 +6,7 @@ stand-in behaves.
 
 import asyncio
 import fnmatch
+import random
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ class Fault:
         times: how many matching requests it hits; None for every one until the plan is cleared.
         skip: how many matching requests pass unharmed first.
         seconds: the wait of `latency`, and between two bytes of `trickle`.
+        up_to: the longest wait of `latency`, where each is drawn anew; 0 if all are the same.
         status: the status of `status`, `trickle` and `cut`.
         headers: response headers of these, for example `{"Retry-After": "7"}`.
         body: the response body of `status`, and what arrives of that of `cut`.
@@ -39,6 +41,7 @@ class Fault:
     times: int | None = 1
     skip: int = 0
     seconds: float = 0.0
+    up_to: float = 0.0
     status: int = 503
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
@@ -87,7 +90,7 @@ class FaultPlan:
         if fault is None:
             return await handler(request)
         if fault.kind == "latency":
-            await asyncio.sleep(fault.seconds)
+            await asyncio.sleep(random.uniform(fault.seconds, max(fault.seconds, fault.up_to)))  # noqa: S311 - no secret
             return await handler(request)
         if fault.kind == "status":
             return web.Response(status=fault.status, headers=fault.headers, text=fault.body)

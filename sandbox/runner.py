@@ -2,8 +2,13 @@
 """Plays `bin/Runner.Listener` of actions/runner: `configure`, `run` and `remove`, against the GitHub stand-in.
 
 The runner images' entrypoint starts it where the real program would be. What the entrypoint relies on is as there: the
-files, the inputs in the environment, exit codes, signals and hooks. Standard library only and few modules of that, as
-several of these start for each job; it runs on whatever Python 3 an image has, so it imports nothing of the sandbox.
+files, the inputs in the environment, what it says and logs (`runner_texts.json` beside it), exit codes, signals and
+hooks. Standard library only and few modules of that, as several of these start for each job; it runs on whatever Python
+3 an image has, so it imports nothing of the sandbox.
+
+These variables make it behave as the real one does in trouble: `SANDBOX_RUNNER_VERSION`; `SANDBOX_RUNNER_REFUSAL`, the
+words for a refused version; `SANDBOX_RUNNER_BREAKS=after-registering`; `SANDBOX_RUNNER_UPDATE`, GitHub asks it to
+update itself; `SANDBOX_BROKER_URL`, where it looks for jobs.
 
 A step named `run: COMMAND` runs that command; any other takes its share of the job's duration.
 """
@@ -24,13 +29,20 @@ VERSION = "2.338.0"
 # Constants.Runner.ReturnCode
 SUCCESS = 0
 TERMINATED = 1
-RETRYABLE = 2
+RUN_ONCE_UPDATING = 4
+DEPRECATED = 7
 
 INPUT = "ACTIONS_RUNNER_INPUT_"
 # Longest wait for work in one request, in seconds.
 LISTEN = 5.0
+# Seconds between two tries to reach the job service; 30 for the real one.
+RECONNECT = 0.2
 
-_UNAUTHORIZED, _FORBIDDEN = 401, 403
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _UNPROCESSABLE = 401, 403, 404, 422
+_NAMES = {_UNAUTHORIZED: "Unauthorized", _FORBIDDEN: "Forbidden", _NOT_FOUND: "NotFound"}
+
+with open(os.path.join(os.path.dirname(os.path.realpath(__file__)), "runner_texts.json"), encoding="utf-8") as _file:
+    TEXTS = {name: found["text"] for name, found in json.load(_file).items()}
 
 
 class Refused(Exception):
@@ -49,6 +61,10 @@ class Interrupted(Exception):
     """SIGINT or SIGTERM came."""
 
 
+class NoSession(Exception):
+    """The job service refuses this runner."""
+
+
 class Listener:
     """A runner's installation.
 
@@ -65,35 +81,46 @@ class Listener:
         self._environment = {name: value for name, value in environment.items() if not name.startswith(INPUT)}
         self._os = environment.get("SANDBOX_RUNNER_OS", "Linux")
         self._version = environment.get("SANDBOX_RUNNER_VERSION", VERSION)
-        self._url = self._secret = ""
+        self._url = self._secret = self._log = ""
         self._parent = os.getppid()
 
-    def log(self, arguments: Sequence[str]) -> None:
-        """Write down how it was called, as the real one does; that masks secrets, this does not."""
+    def log(self, text: str) -> None:
+        """Write a line of the log, whose name has seconds; the real one masks secrets in it, this does not."""
         os.makedirs(os.path.join(self._root, "_diag"), exist_ok=True)
-        with open(os.path.join(self._root, "_diag", f"Runner_{os.getpid()}.log"), "w", encoding="utf-8") as file:
-            file.write(" ".join(arguments))
+        self._log = self._log or os.path.join(self._root, "_diag", f"Runner_{_stamp()}-utc.log")
+        with open(self._log, "a", encoding="utf-8") as file:
+            file.write(f"[{_now()} INFO Listener] {text}\n")
+
+    def _say(self, text: str, **values: object) -> None:
+        """Print one of the runner's texts, which its log has too."""
+        said = TEXTS[text].format(now=_now(), version=self._version, request="0400:1", **values)
+        print(said, flush=True)
+        self.log(f"WRITE LINE: {said}")
 
     def configure(self, arguments: Sequence[str]) -> int:
         """Register; leave `.runner` and `.credentials`."""
         options = {**self._inputs, **_options(arguments)}
         self._url = options["url"]
+        group = options.get("runnergroup")
         try:
             done = self._call(
                 "POST", "register",
                 {"token": options.get("token"), "url": self._url, "name": options.get("name") or socket.gethostname(),
                  "labels": [label for label in options.get("labels", "").split(",") if label],
-                 "group": options.get("runnergroup"), "ephemeral": "ephemeral" in options,
+                 "group": group, "ephemeral": "ephemeral" in options,
                  "replace": "replace" in options, "os": self._os, "version": self._version},
             )  # fmt: skip
         except Refused as refused:
-            if refused.status == _FORBIDDEN:
-                print(f"Runner version v{self._version} is deprecated and cannot receive messages.")
-            else:
-                print(f"Http response code: {refused.status} from 'POST {self._url}'")
+            if refused.status == _UNPROCESSABLE and "runner group" in str(refused):
+                self._say("error", reason=TEXTS["no_group"].format(group=group))
+                return TERMINATED
+            self._say("http", status=_NAMES.get(refused.status, refused.status), method="POST", url=self._url)
+            if str(refused).startswith("minimum "):
+                self._say(self._environment.get("SANDBOX_RUNNER_REFUSAL", "update_required"), floor=str(refused)[8:])
+            self._say("error", reason=f"Response status code does not indicate success: {refused.status}.")
             return TERMINATED
         except OSError as error:
-            print(f"An error occurred: {error}")
+            self._say("error", reason=error)
             return TERMINATED
         self._write(".runner", {
             "AgentId": done["id"], "AgentName": options.get("name", ""), "gitHubUrl": self._url,
@@ -101,20 +128,31 @@ class Listener:
             "WorkFolder": options.get("work", "_work"),
         })  # fmt: skip
         self._write(".credentials", {"Scheme": "OAuth", "Data": {"clientId": done["secret"]}})
-        print("√ Runner successfully added", flush=True)
+        if self._environment.get("SANDBOX_RUNNER_BREAKS") == "after-registering":
+            self._say("error", reason="Access to the path 'svc.sh' is denied.")
+            return TERMINATED
+        self._say("added")
         return SUCCESS
 
     def remove(self) -> int:
         """Take the registration back, with a token; only then the files go."""
-        settings = self._read(".runner")
+        try:
+            settings = self._read(".runner")
+        except FileNotFoundError:
+            self._say("nothing_to_remove")
+            return SUCCESS
         self._url = settings.get("gitHubUrl", "")
         try:
             self._call("POST", "remove", {"id": settings["AgentId"], "token": self._inputs.get("token", "")})
         except (Refused, OSError) as error:
-            print(f"Failed: Removing runner from the server: {error}")
+            if isinstance(error, Refused):
+                status = _NAMES.get(error.status, str(error.status))
+                self._say("http", status=status, method="DELETE", url=f"{self._url}/actions/runners/1")
+            self._say("removing_failed")
+            self._say("error", reason=error)
             return TERMINATED
         self._forget()
-        print("√ Runner removed successfully", flush=True)
+        self._say("removed")
         return SUCCESS
 
     def run(self) -> int:
@@ -123,28 +161,54 @@ class Listener:
             for name, text in json.loads(base64.b64decode(self._inputs["jitconfig"])).items():
                 self._write(name, json.loads(base64.b64decode(text)))
         settings = self._read(".runner")
-        self._url = settings.get("gitHubUrl") or self._environment.get("SANDBOX_GITHUB_URL", "")
+        own = self._environment
+        self._url = own.get("SANDBOX_BROKER_URL") or settings.get("gitHubUrl") or own.get("SANDBOX_GITHUB_URL", "")
         self._secret = self._read(".credentials")["Data"]["clientId"]
         try:
-            self._call("POST", "connect", {})
-        except Refused as refused:
-            print(f"Failed to create a session. {refused}", flush=True)
-            return TERMINATED
-        except OSError as error:
-            print(f"An error occurred: {error}", flush=True)
-            return RETRYABLE
-        print(f"Current runner version: '{self._version}'\n{_now()}: Listening for Jobs", flush=True)
-        try:
+            self._connect()
+            print(f"Current runner version: '{self._version}'")
+            self._say("listening")
+            if "SANDBOX_RUNNER_UPDATE" in own and not _is_true(settings.get("DisableUpdate")):
+                self.log(TEXTS["updating"])
+                return RUN_ONCE_UPDATING
             while True:
                 job = self._ask()
-                if job is not None and self._work(job) and settings.get("Ephemeral"):
+                if job is not None and self._work(job) and _is_true(settings.get("Ephemeral")):
                     self._forget()
                     return SUCCESS
         except Interrupted:
             print("Exiting...", flush=True)
             return SUCCESS
-        except Refused:
-            return SUCCESS  # the registration is gone: the real one says so in its log alone
+        except Refused as refused:
+            if refused.status == _FORBIDDEN:
+                self._say("error", reason=TEXTS["deprecated"].format(version=self._version))
+                asked = own.get("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE")
+                return DEPRECATED if asked else TERMINATED
+            self._say("gone")
+            self._forget()
+            return SUCCESS
+        except NoSession:
+            return TERMINATED
+
+    def _connect(self) -> None:
+        """Get a session; where the job service cannot be reached, try again for ever."""
+        first = True
+        while True:
+            try:
+                self._call("POST", "connect", {"version": self._version})
+            except Refused as refused:
+                reason = TEXTS["deprecated"].format(version=self._version) if refused.status == _FORBIDDEN else refused
+                self._say("no_session", reason=reason)
+                raise NoSession from None
+            except OSError as error:
+                if first:
+                    self._say("connect_error", reason=error)
+                first = False
+                self._stay()
+                time.sleep(RECONNECT)
+            else:
+                self.log(TEXTS["session"])
+                return
 
     # Work ------------------------------------------------------------------------------------------------------------
 
@@ -152,34 +216,42 @@ class Listener:
         try:
             return self._call("GET", f"message?wait={LISTEN:g}", None).get("job")
         except Refused as refused:
-            if refused.status == _UNAUTHORIZED:
+            if refused.status in (_UNAUTHORIZED, _FORBIDDEN):
                 raise
         except OSError:
-            if os.getppid() != self._parent:
-                raise Interrupted from None  # nobody is there to end it
+            self._stay()
             # The line broke: ask again.
         time.sleep(0.1)
         return None
 
+    def _stay(self) -> None:
+        """Go on without GitHub, unless nobody is there to end this program."""
+        if os.getppid() != self._parent:
+            raise Interrupted
+
     def _work(self, job: Mapping[str, Any]) -> bool:
-        """Do a job as the worker does, and report it; return False if it is no longer ours."""
-        print(f"{_now()}: Running job: {job['name']}", flush=True)
-        logs = os.path.join(self._root, "_diag")
-        os.makedirs(logs, exist_ok=True)
-        with open(os.path.join(logs, f"Worker_{time.strftime('%Y%m%d-%H%M%S')}-utc.log"), "w", encoding="utf-8"):
-            pass
+        """Do a job as the worker does, and report it; if GitHub took it back, listen on to nothing."""
         try:
             self._call("POST", f"jobs/{job['id']}/started", {})
-        except (Refused, OSError) as error:
-            print(f"job {job['id']} is no longer ours: {error}", flush=True)
+        except OSError as error:
+            self.log(f"Caught exception from acquiring job message: {error}")
             return False
-        conclusion = "cancelled"
+        except Refused:
+            self.log(TEXTS["skipping"].format(job=job["id"]))
+            while True:
+                self._stay()
+                time.sleep(0.1)
+        logs = os.path.join(self._root, "_diag")
+        os.makedirs(logs, exist_ok=True)
+        with open(os.path.join(logs, f"Worker_{_stamp()}-utc.log"), "w", encoding="utf-8"):
+            pass
+        self._say("running", job=job["name"])
+        conclusion = "failure"
         try:
             conclusion = "success" if self._steps(job) else "failure"
         finally:
-            result = {"success": "Succeeded", "failure": "Failed", "cancelled": "Canceled"}[conclusion]
             self._call("POST", f"jobs/{job['id']}/finished", {"conclusion": conclusion})
-            print(f"{_now()}: Job {job['name']} completed with result: {result}", flush=True)
+            self._say("completed", job=job["name"], result={"success": "Succeeded"}.get(conclusion, "Failed"))
         return True
 
     def _steps(self, job: Mapping[str, Any]) -> bool:
@@ -248,6 +320,15 @@ def _options(arguments: Sequence[str]) -> dict[str, str]:
     return options
 
 
+def _is_true(value: object) -> bool:
+    """Read a truth of `.runner`: GitHub's JIT configurations have text there."""
+    return str(value).lower() == "true"
+
+
+def _stamp() -> str:
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+
+
 def _now() -> str:
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime())
 
@@ -264,7 +345,7 @@ def main(arguments: Sequence[str]) -> int:
         print(VERSION)
         return SUCCESS
     listener = Listener(os.path.dirname(os.path.dirname(os.path.abspath(sys.argv[0]))), os.environ)
-    listener.log(arguments)
+    listener.log(" ".join(arguments))
     if arguments[:1] == ["configure"]:
         return listener.configure(arguments[1:])
     if arguments[:1] == ["remove"]:

@@ -4,6 +4,7 @@ from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 from pydantic import SecretStr
 
 from orchestrator.azure.transport import bounded
+from orchestrator.egress import DIRECT, Egress
 
 # Seconds to connect to what gives tokens, between bytes of its answer, and for one answer in all.
 CONNECT_TIMEOUT = 2
@@ -11,23 +12,24 @@ READ_TIMEOUT = 5
 TOTAL_TIMEOUT = 5
 
 
-def identity(client_id: str | None) -> TokenCredential:
+def identity(client_id: str | None, egress: Egress = DIRECT) -> TokenCredential:
     """Return the credential of the function's identity.
 
     Args:
         client_id: the user-assigned identity to use; else `AZURE_CLIENT_ID` names it, or it is the system-assigned one.
+        egress: the way out.
     """
     # Imported here, as it takes long to load and is not needed where keys are used.
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415
 
-    options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT)
+    options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, egress)
     if client_id:
         options["managed_identity_client_id"] = client_id
     return DefaultAzureCredential(**options)
 
 
 def batch_credential(
-    account: str | None, key: SecretStr | None, client_id: str | None
+    account: str | None, key: SecretStr | None, client_id: str | None, egress: Egress = DIRECT
 ) -> AzureNamedKeyCredential | TokenCredential:
     """Return the Batch account's key where it is set, else the credential of the function's identity.
 
@@ -35,7 +37,8 @@ def batch_credential(
         account: `BatchAccountName`.
         key: `BatchAccountKey`.
         client_id: see `identity`.
+        egress: the way out.
     """
     if account is not None and key is not None:
         return AzureNamedKeyCredential(account, key.get_secret_value())
-    return identity(client_id)
+    return identity(client_id, egress)

@@ -15,6 +15,7 @@ from orchestrator.azure.pool_status import CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_
 from orchestrator.azure.task_model import task_state
 from orchestrator.azure.transport import bounded
 from orchestrator.config.profiles import Profile
+from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import TransientError
 from orchestrator.runners.task import TaskState, is_task_id
 
@@ -35,10 +36,14 @@ class JobTasks:
     Args:
         endpoint: `BatchAccountUrl`.
         credential: the account's key, or an Entra ID credential.
+        egress: the way out.
     """
 
-    def __init__(self, endpoint: str, credential: AzureNamedKeyCredential | TokenCredential) -> None:
-        self._client = BatchClient(endpoint, credential, **bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT))
+    def __init__(
+        self, endpoint: str, credential: AzureNamedKeyCredential | TokenCredential, *, egress: Egress = DIRECT
+    ) -> None:
+        options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, egress)
+        self._client = BatchClient(endpoint, credential, **options)
 
     def of_job(self, profile: Profile, account: str, job_id: int) -> Sequence[TaskState]:
         """Return the tasks of a job, of all its attempts.

@@ -15,6 +15,7 @@ from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 from orchestrator.azure.errors import ErrorCode, expecting, translating
 from orchestrator.azure.paging import entries
 from orchestrator.azure.transport import bounded
+from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import UpstreamError
 from orchestrator.explain.facts import BROKEN_NODE_STATES, PoolFacts, ServiceError
 from orchestrator.pool_boost import Limits
@@ -39,10 +40,14 @@ class PoolStatus:
     Args:
         endpoint: `BatchAccountUrl`.
         credential: the account's key, or an Entra ID credential.
+        egress: the way out.
     """
 
-    def __init__(self, endpoint: str, credential: AzureNamedKeyCredential | TokenCredential) -> None:
-        self._client = BatchClient(endpoint, credential, **bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT))
+    def __init__(
+        self, endpoint: str, credential: AzureNamedKeyCredential | TokenCredential, *, egress: Egress = DIRECT
+    ) -> None:
+        options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, egress)
+        self._client = BatchClient(endpoint, credential, **options)
 
     def look(self, pool: str) -> PoolFacts | None:
         """Return what Batch says of a pool; None if there is none of this id.

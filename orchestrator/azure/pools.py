@@ -23,6 +23,7 @@ from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 from orchestrator.azure.batch_jobs import list_jobs, note_id
 from orchestrator.azure.errors import ErrorCode, expecting, pool_error, translating
 from orchestrator.azure.transport import bounded
+from orchestrator.egress import DIRECT, Egress
 from orchestrator.pool_boost import Autoscale, PoolState, SavedAutoscale
 
 # Seconds to connect, between bytes of the answer, and for one answer in all. No delivery waits for a boost.
@@ -39,17 +40,21 @@ _INTERVAL = "AUTOSCALE_INTERVAL_SECONDS"
 class PoolClient:
     """The pools of one Batch account.
 
-    The identity needs *Azure Batch Data Contributor* on the account: what *Azure Batch Job Submitter* lacks is the data
+    The identity needs *Azure Batch Data Contributor* on the account: what *Azure Batch Job Submitter* lacks is the
     action `Microsoft.Batch/batchAccounts/pools/write`.
 
     Args:
         endpoint: `BatchAccountUrl`.
         credential: the account's key, or an Entra ID credential.
+        egress: the way out.
     """
 
-    def __init__(self, endpoint: str, credential: AzureNamedKeyCredential | TokenCredential) -> None:
+    def __init__(
+        self, endpoint: str, credential: AzureNamedKeyCredential | TokenCredential, *, egress: Egress = DIRECT
+    ) -> None:
         # The next step repeats what failed.
-        self._client = BatchClient(endpoint, credential, **bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT))
+        options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, egress)
+        self._client = BatchClient(endpoint, credential, **options)
 
     def get(self, pool: str) -> PoolState:
         """Return the pool's state."""

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from azure.core.credentials import TokenCredential
@@ -14,8 +14,9 @@ from orchestrator.azure.errors import expecting, queue_error, translating
 from orchestrator.azure.identity import identity
 from orchestrator.azure.transport import bounded
 from orchestrator.config.settings import STORAGE, QueueStorage
+from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import RequestMalformed, SettingsError
-from orchestrator.jobs.request import RunnerRequest, dead_letter, dead_letter_reason, delay_before_retry
+from orchestrator.jobs.request import Retry, RunnerRequest, dead_letter, dead_letter_reason, messages
 
 REQUESTS = "runner-requests"
 # The queue of dead letters. It has the name that the Functions host gives to the queue for messages it cannot get done.
@@ -40,29 +41,29 @@ class RequestQueue:
 
     Args:
         storage: where they are, and who may use them.
+        egress: the way out.
 
     Raises:
         SettingsError: `AzureWebJobsStorage` is not a connection string.
     """
 
-    def __init__(self, storage: QueueStorage) -> None:
-        credential = identity(storage.client_id) if storage.connection_string is None else None
-        self._requests = _client(storage, credential, REQUESTS)
-        self._dead_letters = _client(storage, credential, POISON)
+    def __init__(self, storage: QueueStorage, egress: Egress = DIRECT) -> None:
+        credential = identity(storage.client_id, egress) if storage.connection_string is None else None
+        self._requests = _client(storage, credential, REQUESTS, egress)
+        self._dead_letters = _client(storage, credential, POISON, egress)
 
-    def retry_later(self, request: RunnerRequest, retry_after: float | None = None) -> float:
-        """Put a request into the queue; return the seconds until it is tried.
-
-        Args:
-            request: the request, tried `attempt` times so far.
-            retry_after: the seconds to wait that the failed service asked for.
+    def retry_later(self, retries: Sequence[Retry]) -> list[float]:
+        """Put requests into the queue, as few messages as may be; return the seconds until each is tried.
 
         Raises:
-            TransientError: The queue does not take it.
+            TransientError: The queue does not take all of them; some may be kept.
         """
-        delay = delay_before_retry(request.attempt, retry_after, random.random())  # noqa: S311 - not a secret
-        _send(self._requests, request.model_dump_json(), visibility_timeout=int(delay))
-        return delay
+        delays = [0.0] * len(retries)
+        for message in messages(retries, random.random):
+            _send(self._requests, message.text, visibility_timeout=int(message.delay))
+            for place in message.places:
+                delays[place] = message.delay
+        return delays
 
     def dead_letter(self, message: bytes, reason: str) -> None:
         """Put a message that is not tried again among the dead letters, where it stays until somebody looks at it.
@@ -112,13 +113,13 @@ class RequestQueue:
                     messages_per_page=PAGE_SIZE, max_messages=MOST_REVIVED, visibility_timeout=REVIVE_TIMEOUT
                 ):
                     try:
-                        request = RunnerRequest.parse(_body(message))
+                        requests = RunnerRequest.parse_all(_body(message))
                     except RequestMalformed:
                         foreign += 1
                         continue
-                    self.retry_later(request.reset(), retry_after=0)
+                    self.retry_later([Retry(request.reset(), retry_after=0) for request in requests])
                     self._dead_letters.delete_message(message)
-                    revived += 1
+                    revived += len(requests)
             except ResourceNotFoundError:
                 return revived, foreign  # there never was a dead letter
         return revived, foreign
@@ -133,10 +134,10 @@ def _body(message: QueueMessage) -> bytes:
         return content.encode()
 
 
-def _client(storage: QueueStorage, credential: TokenCredential | None, queue: str) -> QueueClient:
+def _client(storage: QueueStorage, credential: TokenCredential | None, queue: str, egress: Egress) -> QueueClient:
     options: dict[str, Any] = {
         "message_encode_policy": TextBase64EncodePolicy(),  # what the host decodes, see host.json
-        **bounded(TIMEOUT, TIMEOUT, TOTAL_TIMEOUT),
+        **bounded(TIMEOUT, TIMEOUT, TOTAL_TIMEOUT, egress),
     }
     if storage.connection_string is None:
         return QueueClient(storage.queue_service_uri or "", queue, credential=credential, **options)

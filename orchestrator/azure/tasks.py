@@ -41,6 +41,7 @@ from orchestrator.azure.paging import entries
 from orchestrator.azure.task_model import RETENTION, task_options, task_state
 from orchestrator.azure.transport import bounded
 from orchestrator.clock import Clock, utc_now
+from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import TransientError
 from orchestrator.log import Log
 from orchestrator.runners.task import RunnerTask, TaskState, is_task_id
@@ -86,6 +87,7 @@ class RunnerTasks:
         lock: makes a lock.
         read_timeout: seconds between bytes of an answer.
         total_timeout: seconds for one answer in all.
+        egress: the way out.
     """
 
     def __init__(
@@ -97,8 +99,10 @@ class RunnerTasks:
         lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
         read_timeout: float = READ_TIMEOUT,
         total_timeout: float = TOTAL_TIMEOUT,
+        egress: Egress = DIRECT,
     ) -> None:
-        self._client = BatchClient(endpoint, credential, **bounded(CONNECT_TIMEOUT, read_timeout, total_timeout))
+        options = bounded(CONNECT_TIMEOUT, read_timeout, total_timeout, egress)
+        self._client = BatchClient(endpoint, credential, **options)
         self._settled_at = clock() + SETTLED_AFTER
         self._jobs = KnownJobs(lambda: list_jobs(self._client), clock, lock=lock)
         self._places = _Places(lock())

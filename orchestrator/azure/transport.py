@@ -5,9 +5,10 @@ from typing import Any
 from azure.core.pipeline.transport import RequestsTransport
 
 from orchestrator.bounded_http import bounded_session
+from orchestrator.egress import Egress
 
 
-def bounded(connect: float, read: float, total: float) -> dict[str, Any]:
+def bounded(connect: float, read: float, total: float, egress: Egress) -> dict[str, Any]:
     """Return the options of an SDK's client that bound each of its calls.
 
     The SDK's own retries are off: they would sleep through a delivery's deadline, for as long as the service asks.
@@ -17,8 +18,9 @@ def bounded(connect: float, read: float, total: float) -> dict[str, Any]:
         connect: seconds to connect.
         read: seconds between bytes of the answer.
         total: seconds for one answer in all.
+        egress: the way out.
     """
     transport = RequestsTransport(
-        session=bounded_session(total), session_owner=False, connection_timeout=connect, read_timeout=read
+        session=bounded_session(total, egress), session_owner=False, connection_timeout=connect, read_timeout=read
     )
     return {"transport": transport, "retry_total": 0, "permit_redirects": False}

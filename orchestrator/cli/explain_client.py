@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import requests
 
 from orchestrator.bounded_http import bounded_session
+from orchestrator.egress import DIRECT, Egress, no_proxy_entries, proxy_url
 from orchestrator.errors import SettingsError, TransientError, UpstreamRefused
 
 # Seconds to connect, and seconds until the answer begins and in all: the function may take 25.
@@ -15,13 +16,32 @@ TIMEOUTS = (5.0, 30.0)
 TOTAL_TIMEOUT = 40.0
 
 
-def ask(site: str, key: str, job: str) -> Mapping[str, object]:
+def egress_of(environment: Mapping[str, str]) -> Egress:
+    """Return how calls leave this machine's network: `HTTPS_PROXY` and `NO_PROXY`, in either case.
+
+    Args:
+        environment: the process's.
+
+    Raises:
+        SettingsError: `HTTPS_PROXY` is no HTTP proxy.
+    """
+    proxy, without = (
+        environment.get(name.lower()) or environment.get(name, "") for name in ("HTTPS_PROXY", "NO_PROXY")
+    )
+    try:
+        return Egress(proxy_url(proxy) if proxy else None, no_proxy_entries(without))
+    except ValueError as error:
+        raise SettingsError.of("HTTPS_PROXY", str(error)) from None
+
+
+def ask(site: str, key: str, job: str, egress: Egress = DIRECT) -> Mapping[str, object]:
     """Return the function's report on a job.
 
     Args:
         site: the function's address, `https://NAME.azurewebsites.net`.
         key: opens it.
         job: the job's address or id.
+        egress: the way out.
 
     Raises:
         SettingsError: The address is none, or the function does not understand which job is meant.
@@ -38,7 +58,7 @@ def ask(site: str, key: str, job: str) -> Mapping[str, object]:
     headers = {"Accept": "application/json", "x-functions-key": key}
     try:
         # A redirect would be handed the key.
-        answer = bounded_session(TOTAL_TIMEOUT).get(
+        answer = bounded_session(TOTAL_TIMEOUT, egress).get(
             url, params={"job": job}, headers=headers, timeout=TIMEOUTS, allow_redirects=False
         )
     except requests.RequestException as error:

@@ -1,6 +1,11 @@
-"""Which callers are let in: the setting `AllowedSources`, and GitHub's ranges as shipped with the release (pure)."""
+"""Networks in settings, and GitHub's hook ranges as shipped with the release (pure).
+
+`AllowedSources` says who may send deliveries, `OperatorSources` who may call the operators' routes, `TrustedProxies`
+whose word on a caller's address is believed.
+"""
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -34,20 +39,52 @@ class AllowedSources:
         Raises:
             ValueError: An entry is neither; the message says which, by its place.
         """
-        entries = [entry.strip() for entry in text.split(",") if entry.strip()]
-        if not entries:
-            raise ValueError("is empty; use github or CIDRs")
-        networks = []
-        for place, entry in enumerate(entries, start=1):
-            if entry.lower() == "github":
-                continue
-            try:
-                networks.append(ipaddress.ip_network(entry))
-            except ValueError:
-                raise ValueError(f"entry {place} is neither github nor an IP network in CIDR notation") from None
-        return cls(github=len(networks) < len(entries), networks=tuple(networks))
+        entries = _entries(text, "github or CIDRs")
+        numbered = [(place, entry) for place, entry in enumerate(entries, start=1) if entry.lower() != "github"]
+        found = tuple(_network(entry, place, "neither github nor an IP network") for place, entry in numbered)
+        return cls(github=len(found) < len(entries), networks=found)
 
     @property
     def anywhere(self) -> bool:
         """Whether the check is switched off, by a network that holds every address of its kind."""
-        return any(network.prefixlen == 0 for network in self.networks)
+        return holds_everybody(self.networks)
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Read a setting of comma-separated CIDRs (a bare address is a network of one).
+
+    Raises:
+        ValueError: An entry is none; the message says which, by its place.
+    """
+    return tuple(_network(entry, place, "no IP network") for place, entry in enumerate(_entries(text, "CIDRs"), 1))
+
+
+def proxy_networks(text: str) -> tuple[Network, ...]:
+    """Read `TrustedProxies`: as `networks`, but never everybody.
+
+    Raises:
+        ValueError: as `networks`, or an entry holds every address.
+    """
+    found = networks(text)
+    if holds_everybody(found):
+        raise ValueError("would believe everybody: name the addresses of your proxies alone")
+    return found
+
+
+def holds_everybody(networks: Iterable[Network]) -> bool:
+    """Whether one of the networks holds every address of its kind."""
+    return any(network.prefixlen == 0 for network in networks)
+
+
+def _entries(text: str, what: str) -> list[str]:
+    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    if not entries:
+        raise ValueError(f"is empty; use {what}")
+    return entries
+
+
+def _network(entry: str, place: int, otherwise: str) -> Network:
+    try:
+        return ipaddress.ip_network(entry)
+    except ValueError:
+        raise ValueError(f"entry {place} is {otherwise} in CIDR notation") from None

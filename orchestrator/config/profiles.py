@@ -8,14 +8,15 @@ repositories the job's must be one. The first profile that takes a job wins.
 
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
+from orchestrator.config.container import Environment
 from orchestrator.config.runner_version import RunnerVersion
 
 SELF_HOSTED = "self-hosted"
@@ -27,14 +28,14 @@ HOSTED_PREFIXES = ("ubuntu-", "windows-", "macos-")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+/@-]{0,99}")
 
 # What is served without `RunnerProfiles`: system, base of the image's tag, labels.
-# ubuntu-latest stands first, so that a job that asks for no more than self-hosted gets Linux.
+# ubuntu-latest stands first, so that a job that asks for no more than self-hosted gets Linux. A Windows container needs
+# a host of its own release, and the template's is 2022: the other releases are for pools and profiles of one's own.
 _DEFAULTS: tuple[tuple[Literal["linux", "windows"], str, tuple[str, ...]], ...] = (
     ("linux", "ubuntu-24.04", ("ubuntu-latest", "ubuntu-24.04")),
     ("linux", "ubuntu-22.04", ("ubuntu-22.04",)),
     ("linux", "ubuntu-20.04", ("ubuntu-20.04",)),
     ("linux", "ubuntu-18.04", ("ubuntu-18.04",)),
     ("windows", "windows-core-ltsc2022", ("windows-latest", "windows-2022")),
-    ("windows", "windows-core-ltsc2019", ("windows-2019",)),
 )
 
 # (A length in the pattern itself, like {0,99}, would make compiling it the longest part of a cold start.)
@@ -48,7 +49,8 @@ type RepositoryGlob = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*?-]+/[A-Za-z0
 type SelfHosted = Literal["required", "optional"]
 # How a runner gets its registration: it registers itself with a token, or it is registered beforehand (JIT).
 type RegistrationKind = Literal["token", "jit"]
-type GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_ .()+-]*$", max_length=100)]
+# A group is named by an organization's owner, in any language; the runner takes it as one argument.
+type GroupName = Annotated[str, Field(pattern=r"^[^\x00-\x20\x7f-][^\x00-\x1f\x7f]*$", max_length=100)]
 
 
 class ProfileSetting(BaseModel):
@@ -67,6 +69,7 @@ class ProfileSetting(BaseModel):
         launch: who starts the container: `batch`, on a pool made for containers, or the task itself with `docker`; None
             for `WindowsLaunch` on Windows and `batch` on Linux.
         run_options: options for creating the container, beside `--rm`.
+        environment: variables of the container, laid over `RunnerEnvironment`; nothing secret.
         slots: task slots that one runner takes on its node.
         priority: `high` runners start before the others that wait for the pool, `low` ones after them.
         max_hours: wall-clock limit of one runner; None for `JobMaxHours`.
@@ -91,6 +94,7 @@ class ProfileSetting(BaseModel):
     registration: RegistrationKind | None = None
     launch: Launch | None = None
     run_options: Annotated[str, Field(max_length=1000)] = ""
+    environment: Environment = {}
     slots: Annotated[int, Field(ge=1, le=256)] = 1
     priority: Priority = "normal"
     max_hours: Annotated[float, Field(gt=0, le=120)] | None = None
@@ -139,6 +143,7 @@ class Profile:
         runner_version: version of the runner in the image.
         repositories: globs on `owner/name`, in lower case: whose jobs it serves; none for every repository's.
         max_runners: how many of its runners may wait and run at once; None for any number.
+        environment: variables of the container; nothing secret.
     """
 
     name: str
@@ -159,6 +164,7 @@ class Profile:
     priority: Priority = "normal"
     repositories: tuple[str, ...] = ()
     max_runners: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def offered(self) -> tuple[str, ...]:
@@ -167,14 +173,12 @@ class Profile:
 
     def serves(self, labels: Iterable[str]) -> bool:
         """Whether a runner of this profile offers all of a job's labels."""
-        return all(self._offers(label.lower()) for label in labels)
+        left = {label.lower() for label in labels} - self._literals
+        return all(any(fnmatch.fnmatchcase(label, glob) for glob in self._globs) for label in left)
 
     def missing(self, labels: Iterable[str]) -> tuple[str, ...]:
         """Return those of a job's labels that a runner of this profile does not offer."""
-        return tuple(label for label in labels if not self._offers(label.lower()))
-
-    def _offers(self, label: str) -> bool:
-        return label in self._literals or any(fnmatch.fnmatchcase(label, glob) for glob in self._globs)
+        return tuple(label for label in labels if not self.serves([label]))
 
     @cached_property
     def _literals(self) -> frozenset[str]:
@@ -187,8 +191,10 @@ class Profile:
 
     def is_for(self, repository: str) -> bool:
         """Whether it serves jobs of this repository (`owner/name`), whatever the case."""
+        if not self.repositories:
+            return True
         name = repository.lower()
-        return not self.repositories or any(fnmatch.fnmatchcase(name, glob) for glob in self.repositories)
+        return any(fnmatch.fnmatchcase(name, glob) for glob in self.repositories)
 
     def takes(self, labels: Sequence[str]) -> bool:
         """Whether a job with these labels is for this profile: it serves them, and they do not mean another runner.
@@ -201,8 +207,13 @@ class Profile:
 
     def _spells_out_one_of(self, labels: Iterable[str]) -> bool:
         """Whether one of the labels stands in the profile as it is, and no machine of GitHub's has such a label."""
-        spelled = {label.lower() for label in self.labels}
-        return any(label.lower() in spelled and not label.lower().startswith(HOSTED_PREFIXES) for label in labels)
+        return any(label.lower() in self._own_words for label in labels)
+
+    @cached_property
+    def _own_words(self) -> frozenset[str]:
+        """Its labels, in lower case, without those that a machine of GitHub's may have."""
+        lowered = (label.lower() for label in self.labels)
+        return frozenset(label for label in lowered if not label.startswith(HOSTED_PREFIXES))
 
     def runner_labels(self, job_labels: Sequence[str]) -> tuple[str, ...]:
         """Return the labels a runner for this job registers with.

@@ -27,7 +27,8 @@ from pydantic import (
 from pydantic.alias_generators import to_pascal
 
 from orchestrator.config import private_key
-from orchestrator.config.allowed_sources import AllowedSources
+from orchestrator.config.allowed_sources import AllowedSources, Network, networks, proxy_networks
+from orchestrator.config.container import Environment, ca_mount, ca_variables, misleads_docker
 from orchestrator.config.profiles import (
     GroupName,
     Launch,
@@ -38,6 +39,7 @@ from orchestrator.config.profiles import (
     default_profiles,
 )
 from orchestrator.config.runner_version import PINNED, RunnerVersion
+from orchestrator.egress import Egress, certificates, no_proxy_entries, proxy_url
 from orchestrator.errors import SettingsError
 
 MIB = 1024 * 1024
@@ -46,6 +48,11 @@ STORAGE = "AzureWebJobsStorage"
 
 # The literal text that an app setting keeps when Key Vault could not be read.
 _UNRESOLVED = "@Microsoft.KeyVault("
+
+# Settings of earlier releases that would leave a gap if they were ignored, and what to do instead.
+_REPLACED = {
+    "TrustedProxyCount": "is replaced by TrustedProxies: name the addresses of your proxies there, and remove this one"
+}
 
 _LOWER = BeforeValidator(str.lower)
 
@@ -91,6 +98,10 @@ def _token(value: SecretStr) -> SecretStr:
 
 def _private_key(secret: SecretStr) -> SecretStr:
     return SecretStr(private_key.normalized(secret.get_secret_value()))
+
+
+def _proxy(secret: SecretStr) -> SecretStr:
+    return SecretStr(proxy_url(secret.get_secret_value()))
 
 
 def _account_key(secret: SecretStr) -> SecretStr:
@@ -192,11 +203,14 @@ class Settings(BaseModel):
     runner_group: GroupName | None = None
     runner_version: RunnerVersion = PINNED
     runner_profiles: Json[Annotated[tuple[ProfileSetting, ...], Field(min_length=1)]] | None = None
+    runner_environment: Json[Environment] | None = None
+    mount_ca_certificates: bool = False
     job_max_hours: Annotated[float, Field(gt=0, le=120)] = 7
     runner_idle_minutes: Annotated[float, Field(gt=0, le=1440)] = 10
 
     allowed_sources: Annotated[AllowedSources, BeforeValidator(AllowedSources.parse)] = AllowedSources(github=True)
-    trusted_proxy_count: Annotated[int, Field(ge=0, le=10)] = 0
+    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(proxy_networks)] = ()
+    operator_sources: Annotated[tuple[Network, ...], BeforeValidator(networks)] = ()
     allowed_organizations: Annotated[tuple[str, ...], BeforeValidator(_logins)] = ()
     allowed_repositories: Annotated[tuple[str, ...], BeforeValidator(_globs)] = ()
     allow_public_repositories: bool = False
@@ -204,6 +218,11 @@ class Settings(BaseModel):
     reconcile_minutes: Annotated[int, Field(ge=1, le=10)] = 5
     reconcile_repositories: Annotated[tuple[str, ...], BeforeValidator(_repositories)] = ()
     max_request_bytes: Annotated[int, Field(ge=1, le=100 * MIB)] = MIB
+    warm_up: bool = False
+
+    https_proxy: Annotated[SecretStr, AfterValidator(_proxy)] | None = Field(default=None, alias="HTTPS_PROXY")
+    no_proxy: Annotated[tuple[str, ...], BeforeValidator(no_proxy_entries)] = Field(default=(), alias="NO_PROXY")
+    ca_certificates: Annotated[str, AfterValidator(certificates)] = ""
 
     azure_web_jobs_storage: QueueStorage
 
@@ -215,6 +234,8 @@ class Settings(BaseModel):
             SettingsError: It names every setting that is missing or wrong.
         """
         present = {name: value for name, value in environment.items() if value.strip()}
+        # As curl has it: these two are written either way, and the lower case comes first.
+        present |= {name: present[name.lower()] for name in ("HTTPS_PROXY", "NO_PROXY") if name.lower() in present}
         names = [field.alias or "" for field in cls.model_fields.values()]
         unresolved = [
             (name, "is a Key Vault reference that could not be resolved: may the function's identity read the vault?")
@@ -223,28 +244,27 @@ class Settings(BaseModel):
         ]
         if unresolved:
             raise SettingsError(unresolved)
+        problems = [(name, advice) for name, advice in _REPLACED.items() if name in present]
         values: dict[str, object] = {name: present[name].strip() for name in names if name in present}
         try:
             values[STORAGE] = QueueStorage.from_environment(present)
         except ValidationError as error:
-            values.pop(STORAGE, None)
-            storage_problems = [(STORAGE, _reason(problem["msg"])) for problem in error.errors(include_input=False)]
-        else:
-            storage_problems = []
+            problems += [(STORAGE, _reason(problem["msg"])) for problem in error.errors(include_input=False)]
         try:
             settings = cls.model_validate(values)
         except ValidationError as error:
-            problems = [
-                (_setting(problem["loc"]), _reason(problem["msg"]))
-                for problem in error.errors(include_url=False, include_context=False, include_input=False)
-                if problem["loc"] != (STORAGE,)
-            ]
-            raise SettingsError(problems + storage_problems) from None
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            known = [(_setting(problem["loc"]), _reason(problem["msg"])) for problem in found]
+            problems = [problem for problem in known if problem[0] != STORAGE] + problems
+        except SettingsError as error:
+            problems = [*error.problems, *problems]
+        if problems:
+            raise SettingsError(problems)
         return settings
 
     @model_validator(mode="after")
     def _agree_with_each_other(self) -> Self:
-        problems = list(self._contradictions())
+        problems = self._contradictions() + self._misfits()
         if problems:
             raise SettingsError(problems)
         return self
@@ -267,9 +287,19 @@ class Settings(BaseModel):
             problems.append(("BatchAccountKey", "is missing: Entra ID tokens are never sent over http://"))
         if self.runner_profiles is None and self.ubuntu_pool is None and self.windows_pool is None:
             problems.append(("UbuntuPool", "is missing (or set WindowsPool or RunnerProfiles)"))
-        unplaced = [profile for profile in self._written_profiles() if not _names_registry(profile.image)]
-        if unplaced and self.container_registry_server is None:
+        return problems
+
+    def _misfits(self) -> list[tuple[str, str]]:
+        """Return what the profiles lack, or may not have."""
+        problems: list[tuple[str, str]] = []
+        profiles = self._written_profiles()
+        if self.container_registry_server is None and not all(_names_registry(one.image) for one in profiles):
             problems.append(("ContainerRegistryServer", "is missing: the profiles' images name no registry"))
+        by_docker = [profile for profile in profiles if self._launch(profile) == "docker"]
+        if any(misleads_docker(self._environment(profile)) for profile in by_docker):
+            is_own = any(misleads_docker(profile.environment) for profile in by_docker)
+            where = "RunnerProfiles" if is_own else "RunnerEnvironment"
+            problems.append((where, "may not name PATH or DOCKER_… where the task itself calls Docker"))
         return problems
 
     def _written_profiles(self) -> tuple[ProfileSetting, ...]:
@@ -281,7 +311,7 @@ class Settings(BaseModel):
         return tuple(map(self._settled, self._written_profiles()))
 
     def _settled(self, written: ProfileSetting) -> Profile:
-        image = written.image
+        image, with_ca = written.image, self.mount_ca_certificates
         return Profile(
             name=written.name,
             labels=written.labels,
@@ -292,8 +322,9 @@ class Settings(BaseModel):
             self_hosted=written.self_hosted,
             # A Windows job can read what its runner registered with, so only the profile itself may choose a token.
             registration=written.registration or ("jit" if written.os == "windows" else self.runner_registration),
-            launch=written.launch or (self.windows_launch if written.os == "windows" else "batch"),
-            run_options=written.run_options,
+            launch=self._launch(written),
+            run_options=f"{ca_mount(written.os)} {written.run_options}".strip() if with_ca else written.run_options,
+            environment=(ca_variables(written.os) if with_ca else {}) | self._environment(written),
             slots=written.slots,
             priority=written.priority,
             max_hours=written.max_hours or self.job_max_hours,
@@ -304,21 +335,33 @@ class Settings(BaseModel):
             max_runners=written.max_runners,
         )
 
+    def _launch(self, written: ProfileSetting) -> Launch:
+        return written.launch or (self.windows_launch if written.os == "windows" else "batch")
+
+    def _environment(self, written: ProfileSetting) -> dict[str, str]:
+        return (self.runner_environment or {}) | written.environment
+
     def has_quota(self, profile: Profile) -> bool:
         """Whether the number of the profile's runners is limited, by whichever setting."""
         return bool(self.max_runners_per_repository or profile.max_runners)
 
-    @property
+    @cached_property
     def has_quotas(self) -> bool:
         """Whether the number of any profile's runners is limited."""
         return any(map(self.has_quota, self.profiles))
+
+    @property
+    def egress(self) -> Egress:
+        """How calls to GitHub and Azure leave the network."""
+        proxy = self.https_proxy.get_secret_value() if self.https_proxy is not None else None
+        return Egress(proxy, self.no_proxy, self.ca_certificates)
 
     @property
     def github_credential(self) -> Literal["app", "token"]:
         """What GitHub is called with: the App where there is one, but no App may register an enterprise's runners."""
         return "token" if self.github_app_id is None or self.runner_scope == "enterprise" else "app"
 
-    @property
+    @cached_property
     def webhook_secrets(self) -> tuple[bytes, ...]:
         """The webhook secret, and the previous one while it is being replaced."""
         secrets = (self.github_webhook_secret, self.github_webhook_secret_previous)

@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator.errors import SettingsError
 from orchestrator.result import Result
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """An HTTP answer whose body an operator reads, for example in GitHub's *Recent Deliveries*.
 
     Attributes:

@@ -8,22 +8,22 @@ Each step is as cheap as it can be while the delivery is not proven genuine, and
 import asyncio
 import logging
 from collections.abc import Mapping
-from concurrent.futures import Executor
 from typing import assert_never
 
 from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.answer import Answer, misconfigured
-from orchestrator.delivery.deadline import within
+from orchestrator.delivery.deadline import Workers
+from orchestrator.delivery.keeper import Keeper
 from orchestrator.delivery.source_check import SourceCheck
 from orchestrator.delivery.webhook import (
     DeliveryHeaders,
-    action_of,
+    event_about_a_runner,
     is_signed,
     json_payload,
     ping_event,
     verify_signature,
-    workflow_job_event,
+    webhook_of,
 )
 from orchestrator.errors import (
     DeliveryRefused,
@@ -35,15 +35,17 @@ from orchestrator.errors import (
 )
 from orchestrator.jobs.admission import Admitted, Ignored, Refused, admit
 from orchestrator.jobs.event import EVENT, WorkflowJobEvent
-from orchestrator.jobs.request import RetryLater, RunnerRequest
+from orchestrator.jobs.request import Retry, RetryLater, RunnerRequest
 from orchestrator.log import Log, about, also_about
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.provisioning import HandleJob
+from orchestrator.runtime import UPSTREAM_THREADS, Threads
 
 log = Log(__name__)
 
-# Seconds. GitHub waits 10 s for an answer. We spend at most 7 s on starting a runner and 2 s on queueing the job.
+# Seconds. GitHub waits 10 s for an answer. We spend at most 7 s on starting a runner, and 2 s on queueing the job, or
+# what is left of the 7 s.
 START_DEADLINE = 7.0
 QUEUE_DEADLINE = 2.0
 
@@ -55,8 +57,8 @@ class DeliveryReceiver:
         settings: the app settings.
         source_check: refuses callers from elsewhere.
         handle: does what an admitted job needs.
-        retry_later: puts a job into the queue.
-        upstream_threads: run `handle`.
+        retry_later: puts jobs into the queue.
+        upstream_threads: run `handle`; there are `UPSTREAM_THREADS`.
         queue_threads: run `retry_later`.
         start_deadline: seconds that one delivery may spend until `handle` has returned.
     """
@@ -68,23 +70,22 @@ class DeliveryReceiver:
         handle: HandleJob,
         retry_later: RetryLater,
         *,
-        upstream_threads: Executor,
-        queue_threads: Executor,
+        upstream_threads: Threads,
+        queue_threads: Threads,
         start_deadline: float = START_DEADLINE,
     ) -> None:
         self._settings = settings
         self._source_check = source_check
         self._handle = handle
-        self._retry_later = retry_later
-        self._upstream_threads = upstream_threads
-        self._queue_threads = queue_threads
+        self._workers = Workers(upstream_threads, UPSTREAM_THREADS)
+        self._keeper = Keeper(retry_later, queue_threads)
         self._start_deadline = start_deadline
 
     async def receive(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """Take one delivery and answer it; never raises, and always leaves its line in the log.
 
         Args:
-            headers: the request's headers, names in lower case.
+            headers: the request's headers; looked up by names in lower case.
             body: the raw body.
         """
         clock = asyncio.get_running_loop().time
@@ -123,9 +124,9 @@ class DeliveryReceiver:
             return _pong(payload)
         if delivery.event != EVENT:
             return _ignored(f"the event is {delivery.event}, only {EVENT} starts runners")
-        if action_of(payload) not in ("queued", "completed"):
+        event = event_about_a_runner(payload)
+        if event is None:
             return _ignored("only the action queued starts a runner, and completed may end one")
-        event = workflow_job_event(payload)
         also_about(job=event.workflow_job.id, repository=event.repository.full_name)
         admission = admit(event, self._settings)
         match admission:
@@ -134,7 +135,7 @@ class DeliveryReceiver:
             case Refused(reason):
                 return Answer(403, {"result": Result.REFUSED, "reason": reason})
             case Admitted(profile):
-                event = event.model_copy(update={"webhook": delivery.webhook_of(event)})
+                event = event.model_copy(update={"webhook": webhook_of(headers, event)})
                 return await self._handle_job(event, profile, delivery.delivery, deadline)
             case _:
                 assert_never(admission)
@@ -143,22 +144,21 @@ class DeliveryReceiver:
         self._source_check.refresh_soon()
         seconds = deadline - asyncio.get_running_loop().time()
         try:
-            outcome = await within(seconds, self._upstream_threads, lambda: self._handle(event, profile))
+            outcome = await self._workers.within(seconds, lambda: self._handle(event, profile))
         except TransientError as error:
-            return await self._keep(event, delivery, error)
+            return await self._keep(event, delivery, error, deadline)
         except OrchestratorError:
             raise
         except Exception:  # a mistake of ours must not cost a job its runner; it is logged
             log.exception(message="an unexpected error")
-            return await self._keep(event, delivery, TransientError("an unexpected error: see the log"))
+            return await self._keep(event, delivery, TransientError("an unexpected error: see the log"), deadline)
         return _answer(outcome)
 
-    async def _keep(self, event: WorkflowJobEvent, delivery: str, error: TransientError) -> Answer:
-        request = RunnerRequest(delivery=delivery, event=event)
+    async def _keep(self, event: WorkflowJobEvent, delivery: str, error: TransientError, deadline: float) -> Answer:
+        retry = Retry(RunnerRequest(delivery=delivery, event=event), error.retry_after)
+        seconds = max(deadline - asyncio.get_running_loop().time(), 0) + QUEUE_DEADLINE
         try:
-            wait = await within(
-                QUEUE_DEADLINE, self._queue_threads, lambda: self._retry_later(request, error.retry_after)
-            )
+            wait = await self._keeper.keep(retry, seconds)
         except SettingsError:
             raise
         except OrchestratorError as queue_error:

@@ -1,29 +1,36 @@
 """Who really called, and may they (pure)?
 
 Behind App Service the right-most entry of `X-Forwarded-For` is the peer that App Service itself saw, as `address:port`;
-everything to its left is whatever the caller sent. With N proxies of your own in front, the caller is the (N+1)-th from
-the right, because each proxy appends the peer that it saw.
+everything to its left is whatever that peer sent. A proxy of your own appends the peer that it saw. So an entry is
+believed only if everything to its right is the address of such a proxy: whoever reaches the site past the proxies
+stands right-most.
 """
 
+import functools
 import ipaddress
 from collections.abc import Iterable
 
 from orchestrator.config.allowed_sources import Address, Network
 
 
-def caller_address(forwarded_for: str | None, trusted_proxies: int) -> Address | None:
+def caller_address(forwarded_for: str | None, trusted_proxies: Iterable[Network]) -> Address | None:
     """Return the caller's address, or None where the header does not prove one.
+
+    That is the right-most entry which is not one of the trusted proxies. An entry that is no address ends the search,
+    and proxies alone prove no caller.
 
     Args:
         forwarded_for: `X-Forwarded-For` as received (repeated headers joined by commas).
-        trusted_proxies: how many proxies of your own stand in front of App Service.
+        trusted_proxies: where your own proxies in front of App Service are.
 
     Source: Microsoft's App Service front end appends the peer with its port; see the module's docstring.
     """
-    entries = (forwarded_for or "").split(",")
-    if len(entries) <= trusted_proxies:
-        return None  # fewer hops than you have proxies: it did not come through them
-    return _address(entries[-1 - trusted_proxies])
+    trusted = tuple(trusted_proxies)
+    for entry in reversed((forwarded_for or "").split(",")):
+        address = _address(entry)
+        if address is None or not is_within(address, trusted):
+            return address
+    return None
 
 
 def is_within(address: Address, networks: Iterable[Network]) -> bool:
@@ -45,10 +52,14 @@ def _address(text: str) -> Address | None:
     if not well_formed or "%" in text:  # a zone index has no meaning on another machine
         return None
     try:
-        address = ipaddress.ip_address(text)
+        address = _parsed(text)
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+# GitHub calls from a few addresses again and again.
+_parsed = functools.lru_cache(maxsize=256)(ipaddress.ip_address)
 
 
 def _is_port(text: str) -> bool:

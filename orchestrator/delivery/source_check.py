@@ -1,9 +1,10 @@
-"""May this caller send deliveries? The setting `AllowedSources`, with GitHub's own ranges kept current."""
+"""May this caller call? `AllowedSources`, with GitHub's own ranges kept current, and `OperatorSources`."""
 
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 
+from orchestrator.config.allowed_sources import holds_everybody
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.hook_ranges import HookRanges
 from orchestrator.delivery.source_address import caller_address, is_within
@@ -11,6 +12,24 @@ from orchestrator.errors import SourceNotAllowed, TransientError
 
 # Seconds that a delivery from an unknown address waits for GitHub's current ranges.
 REFRESH_DEADLINE = 3.0
+
+
+def require_operator(headers: Mapping[str, str], settings: Settings) -> None:
+    """Check the address of a caller of the operators' routes, whose key the host has checked.
+
+    Args:
+        headers: the request's headers; looked up by names in lower case.
+        settings: the app settings. Without `OperatorSources` the key alone decides.
+
+    Raises:
+        SourceNotAllowed: It is not among `OperatorSources`.
+    """
+    allowed = settings.operator_sources
+    if not allowed or holds_everybody(allowed):
+        return
+    caller = caller_address(headers.get("x-forwarded-for"), settings.trusted_proxies)
+    if caller is None or not is_within(caller, allowed):
+        raise SourceNotAllowed("the caller's address is not among OperatorSources")
 
 
 class SourceCheck:
@@ -33,7 +52,7 @@ class SourceCheck:
         deadline: float = REFRESH_DEADLINE,
     ) -> None:
         self._allowed = settings.allowed_sources
-        self._trusted_proxies = settings.trusted_proxy_count
+        self._trusted_proxies = settings.trusted_proxies
         self._hook_ranges = hook_ranges
         self._threads = threads
         self._deadline = deadline
@@ -46,7 +65,7 @@ class SourceCheck:
         another one.
 
         Args:
-            headers: the request's headers, names in lower case.
+            headers: the request's headers; looked up by names in lower case.
             is_signed: tells whether the caller knows the webhook secret.
 
         Raises:

@@ -3,10 +3,10 @@
 Source: GitHub docs, "Validating webhook deliveries" and "Webhook events and payloads".
 """
 
-import hashlib
 import hmac
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from pydantic import ValidationError
@@ -16,6 +16,9 @@ from orchestrator.jobs.event import Payload, WorkflowJobEvent
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
+# The actions that ask for a runner, or tell that one may be ended.
+ACTIONS = ("queued", "completed")
+_ASKS_FOR_NOTHING = re.compile(rb'\{"action":"(?!(?:%s)")[a-z_]+"' % "|".join(ACTIONS).encode())
 
 
 class Hook(Payload):
@@ -34,20 +37,17 @@ class _Action(Payload):
     action: str = ""
 
 
-@dataclass(frozen=True)
-class DeliveryHeaders:
+class DeliveryHeaders(NamedTuple):
     """The headers of a delivery, checked for presence and form, not yet for truth."""
 
     event: str
     delivery: str
     content_type: str
     signature: str
-    hook_id: str = ""
-    hook_target: str = ""
 
     @classmethod
     def parse(cls, headers: Mapping[str, str]) -> "DeliveryHeaders":
-        """Read them from a request's headers (names in lower case).
+        """Read them from a request's headers, by names in lower case.
 
         Raises:
             DeliveryMalformed: `X-GitHub-Event` or `X-GitHub-Delivery` is missing or not plain text.
@@ -65,27 +65,7 @@ class DeliveryHeaders:
         signature = headers.get("x-hub-signature-256", "")
         if not signature:
             raise SignatureInvalid("the header X-Hub-Signature-256 is missing: give the webhook its secret")
-        return cls(
-            event,
-            delivery,
-            content_type,
-            signature,
-            headers.get("x-github-hook-id", ""),
-            headers.get("x-github-hook-installation-target-type", ""),
-        )
-
-    def webhook_of(self, event: WorkflowJobEvent) -> str | None:
-        """Return the REST path of the organization's or repository's hook that sent the event; None for an App's.
-
-        Source: GitHub docs, "Webhook events and payloads", delivery headers.
-        """
-        if not (self.hook_id.isascii() and self.hook_id.isdecimal()):
-            return None
-        if self.hook_target == "organization" and event.organization is not None:
-            return f"/orgs/{event.organization.login}/hooks/{self.hook_id}"
-        if self.hook_target == "repository":
-            return f"/repos/{event.repository.full_name}/hooks/{self.hook_id}"
-        return None
+        return cls(event, delivery, content_type, signature)
 
 
 def verify_signature(body: bytes, signature: str, secrets: Sequence[bytes]) -> None:
@@ -103,7 +83,7 @@ def verify_signature(body: bytes, signature: str, secrets: Sequence[bytes]) -> N
     # does not tell which one matched.
     given = signature.encode("utf-8", "surrogatepass")
     matches = [
-        hmac.compare_digest(given, b"sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest().encode())
+        hmac.compare_digest(given, b"sha256=" + hmac.digest(secret, body, "sha256").hex().encode())
         for secret in secrets
     ]
     if not any(matches):
@@ -114,7 +94,7 @@ def is_signed(headers: Mapping[str, str], body: bytes, secrets: Sequence[bytes])
     """Whether a request carries a signature that `verify_signature` accepts.
 
     Args:
-        headers: the request's headers, names in lower case.
+        headers: the request's headers; looked up by names in lower case.
         body: the body exactly as received.
         secrets: as for `verify_signature`.
     """
@@ -158,6 +138,40 @@ def workflow_job_event(payload: bytes) -> WorkflowJobEvent:
         DeliveryMalformed: The payload lacks what a job's runner needs; the message says which property.
     """
     return _validate(WorkflowJobEvent, payload)
+
+
+def event_about_a_runner(payload: bytes) -> WorkflowJobEvent | None:
+    """Return the validated `workflow_job` event; None, whatever else it holds, for an action that asks for nothing.
+
+    GitHub writes the action first, so most deliveries that ask for nothing need not be parsed.
+
+    Raises:
+        DeliveryMalformed: The payload is not a JSON object, or lacks what a job's runner needs.
+    """
+    if _ASKS_FOR_NOTHING.match(payload):
+        return None
+    try:
+        event = workflow_job_event(payload)
+    except DeliveryMalformed:
+        if action_of(payload) in ACTIONS:
+            raise
+        return None
+    return event if event.action in ACTIONS else None
+
+
+def webhook_of(headers: Mapping[str, str], event: WorkflowJobEvent) -> str | None:
+    """Return the REST path of the organization's or repository's hook that sent the event; None for an App's.
+
+    Source: GitHub docs, "Webhook events and payloads", delivery headers.
+    """
+    hook_id, target = headers.get("x-github-hook-id", ""), headers.get("x-github-hook-installation-target-type")
+    if not (hook_id.isascii() and hook_id.isdecimal()):
+        return None
+    if target == "organization" and event.organization is not None:
+        return f"/orgs/{event.organization.login}/hooks/{hook_id}"
+    if target == "repository":
+        return f"/repos/{event.repository.full_name}/hooks/{hook_id}"
+    return None
 
 
 def ping_event(payload: bytes) -> PingEvent:

@@ -48,6 +48,7 @@ class _Account:
         reset: when the hour ends.
         minute: when the minute began in which points are counted.
         spent: points of that minute.
+        promised: until when the points of the minutes to come are promised to calls that were told to wait.
     """
 
     silent_until: float = 0.0
@@ -56,6 +57,7 @@ class _Account:
     reset: float = 0.0
     minute: float = 0.0
     spent: int = 0
+    promised: float = 0.0
 
 
 class Budget:
@@ -88,6 +90,9 @@ class Budget:
             method: its HTTP method.
             background: whether no job waits for it.
 
+        A job's call that finds a minute's points spent is told to come when it is its turn, after those that were told
+        before it. If all came at the next minute's beginning, most of them would come in vain, minute after minute.
+
         Raises:
             TransientError: The call must wait; the error says how long.
         """
@@ -104,11 +109,13 @@ class Budget:
                     )
             if not 0 <= now - account.minute < POINTS_PERIOD:  # below 0 when the clock was set back
                 account.minute, account.spent = now, 0
-            if account.spent + points(method) > (self._background_points if background else self._points):
-                raise TransientError(
-                    "GitHub takes no more calls in this minute", retry_after=account.minute + POINTS_PERIOD - now
-                )
-            account.spent += points(method)
+            cost, turn = points(method), account.minute + POINTS_PERIOD
+            if account.spent + cost > (self._background_points if background else self._points):
+                if not background:
+                    turn = min(max(account.promised, turn), now + LONGEST_WAIT)
+                    account.promised = turn + cost / self._points * POINTS_PERIOD
+                raise TransientError("GitHub takes no more calls in this minute", retry_after=turn - now)
+            account.spent += cost
 
     def learn(self, credential: str, headers: Mapping[str, str], wait: float | None) -> None:
         """Take note of an answer.

@@ -15,6 +15,7 @@ import requests
 
 from orchestrator.bounded_http import bounded_session
 from orchestrator.clock import Clock, utc_now
+from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import GitHubRefused, TransientError, UpstreamRefused
 from orchestrator.github.budget import Budget
 
@@ -62,6 +63,7 @@ class GitHubClient:
         timeouts: seconds to connect, and seconds between bytes of the answer.
         total: seconds for one answer in all.
         lock: makes a lock.
+        egress: the way out.
 
     Attributes:
         clock: see above.
@@ -75,12 +77,13 @@ class GitHubClient:
         timeouts: tuple[float, float] = TIMEOUTS,
         total: float = TOTAL_TIMEOUT,
         lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        egress: Egress = DIRECT,
     ) -> None:
         self.clock = clock
         self._api_url = api_url
         self._timeouts = timeouts
         self._budget = Budget(clock, lock=lock)
-        self._session = bounded_session(total)
+        self._session = bounded_session(total, egress)
         self._session.headers.update(
             {
                 "Accept": "application/vnd.github+json",

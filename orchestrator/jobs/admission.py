@@ -80,7 +80,8 @@ def profile_of(labels: tuple[str, ...], repository: str, settings: Settings) -> 
 
 
 def _why_nobody_takes(labels: tuple[str, ...], settings: Settings) -> str:
-    named, others = ", ".join(labels), [profile.name for profile in settings.profiles if profile.takes(labels)]
+    named = ", ".join(labels)
+    others = [profile.name for profile in settings.profiles if profile.repositories and profile.takes(labels)]
     if others:
         return f"the profiles with all of the labels {named} serve other repositories only: {', '.join(others)}"
     nobody = f"no profile offers all of the labels {named}"

@@ -57,7 +57,13 @@ type Moment = Annotated[datetime | None, BeforeValidator(_moment)]
 class Payload(BaseModel):
     """A part of a webhook's body. GitHub adds properties without notice; those not named here are not looked at."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, regex_engine="python-re")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        regex_engine="python-re",
+        defer_build=True,  # a refused delivery needs none of them
+    )
 
 
 class WorkflowJob(Payload):
@@ -125,7 +131,7 @@ class WorkflowJobEvent(Payload):
 
     Attributes:
         enterprise: named by deliveries only; jobs that GitHub's API lists never name one.
-        webhook: The REST path of the hook that told, where the headers name it (`DeliveryHeaders.webhook_of`).
+        webhook: The REST path of the hook that told, where the headers name it (`delivery.webhook.webhook_of`).
     """
 
     action: str

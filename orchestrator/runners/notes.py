@@ -25,7 +25,9 @@ class Origin(BaseModel):
         profile: the profile's name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, regex_engine="python-re", defer_build=True
+    )
 
     event: WorkflowJobEvent
     profile: str

@@ -258,7 +258,7 @@ def _runner_task(
         run_options=profile.run_options,
         slots=profile.slots,
         max_hours=profile.max_hours,
-        environment=notes.environment(registration.secret),
+        environment={**profile.environment, **notes.environment(registration.secret)},
         launch=profile.launch,
         priority=profile.priority,
         queued_at=job.created_at,

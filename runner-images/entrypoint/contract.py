@@ -38,7 +38,8 @@ ALIASES = {
 # or a path.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+/@-]{0,99}")
-_GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .()+-]{0,99}")
+# A group is named by an organization's owner, in any language.
+_GROUP = re.compile(r"[^\x00-\x20\x7f-][^\x00-\x1f\x7f]{0,99}")
 _WORK = re.compile(r"[A-Za-z0-9_./\\][A-Za-z0-9_.:/\\ -]*")
 _URL = re.compile(r"https?://[A-Za-z0-9.:-]+/[A-Za-z0-9._/-]+")
 _SECRET = re.compile(r"[\x21-\x7e]+")
@@ -197,9 +198,11 @@ def job_environment(environment: Mapping[str, str], secret: str) -> Dict[str, st
 
 
 def jit_files(config: str) -> Dict[str, bytes]:
-    """Return the files that a JIT configuration holds, by their names.
+    """Return the files that a JIT configuration holds, by their names, with self-update switched off.
 
-    Source: actions/runner, Runner.cs: base64 of JSON, file name -> base64 of its content.
+    Source: actions/runner, Runner.cs: base64 of JSON, file name -> base64 of its content; ConfigurationStore.cs:
+    `DisableUpdate` in `.runner`. GitHub is asked for no such thing when it makes the configuration, and an update would
+    come with every job once a newer runner is out.
 
     Raises:
         Ended: 78, it is none.
@@ -209,8 +212,20 @@ def jit_files(config: str) -> Dict[str, bytes]:
             str(name): base64.b64decode(content, validate=True)
             for name, content in json.loads(base64.b64decode(config, validate=True).decode()).items()
         }
-    except (binascii.Error, ValueError, TypeError, AttributeError):
+        runner = {
+            name: value
+            for name, value in json.loads(files[".runner"].decode("utf-8-sig")).items()
+            if name.lower() != "disableupdate"
+        }
+    except (binascii.Error, ValueError, TypeError, AttributeError, KeyError):
         raise Ended(BAD_SETTINGS, "GHR_JITCONFIG is no JIT configuration") from None
-    if not files or not all(_JIT_FILE.fullmatch(name) for name in files):
+    if not all(_JIT_FILE.fullmatch(name) for name in files):
         raise Ended(BAD_SETTINGS, "GHR_JITCONFIG is no JIT configuration")
+    files[".runner"] = json.dumps(dict(runner, DisableUpdate="True")).encode()
     return files
+
+
+def jit_config(files: Mapping[str, bytes]) -> str:
+    """Return the JIT configuration that holds these files."""
+    content = {name: base64.b64encode(data).decode() for name, data in files.items()}
+    return base64.b64encode(json.dumps(content).encode()).decode()

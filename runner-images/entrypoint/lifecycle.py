@@ -14,6 +14,7 @@ import time
 from typing import BinaryIO, Dict, List, Mapping, NoReturn, Optional
 
 from contract import (
+    BAD_SETTINGS,
     BROKEN,
     JOB_BROKEN_OFF,
     JOB_RAN,
@@ -26,6 +27,8 @@ from contract import (
     Settings,
     say,
 )
+from runner_logs import VERSION_REFUSED as REFUSED_WORDS
+from runner_logs import RunnerLogs
 from systems import Linux
 
 # What the listener ends with (actions/runner, Constants.Runner.ReturnCode): the first three mean "start me again".
@@ -34,16 +37,26 @@ DEPRECATED = 7
 
 TICK = 0.1
 RETRY_PAUSE = 5.0
+# Logs are named by the second, so a program that is started in the same second may find its log's name taken.
+NAME_PAUSE = 1.0
 # Seconds for a call of the listener that must end by itself.
 REGISTRATION_LIMIT = 300.0
 REMOVAL_LIMIT = 30.0
-# Seconds more at the idle limit where GitHub will not remove the runner: a job may be on its way to it.
+# Seconds more where a job may be on its way: GitHub will not remove the runner, or took back the job that it gave it.
 LAST_CHANCE = 30.0
 
+# What became of a registration.
+REMOVED = "its registration was removed"
+GONE_ALREADY = "its registration was gone already"
 LEFT_BEHIND = "its registration stays until GitHub forgets it, within a day"
+NOT_OURS = "the orchestrator removes its registration"
 
-# How GitHub says that it takes this version no more; while registering there is no exit code for that.
-_REFUSED = re.compile(r"runner version .*(deprecated|no longer supported|not supported|minimum)", re.IGNORECASE)
+# What the runner says (actions/runner, RunnerDotcomServer.cs and ConfigurationManager.cs): GitHub knows the runner no
+# more, or the listener has heard that and deleted its files.
+_GONE = re.compile(r"NotFound from 'DELETE|config files are missing", re.IGNORECASE)
+# A removal that failed has said that it did; without that the program broke before.
+_REMOVING = re.compile(r"Failed: Removing runner", re.IGNORECASE)
+_NO_GROUP = re.compile(r"Could not find any self-hosted runner group named")
 
 
 class StopRequest:
@@ -81,10 +94,8 @@ class Runner:
         self._environment = dict(environment, ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE="1")
         self._system = system
         self._stop = stop
-        self._job = False
         self._kept_once = False
-        self._logs = os.path.join(settings.home, "_diag")
-        self._old_logs = self._worker_logs()
+        self._logs = RunnerLogs(settings.home)
 
     def run(self) -> NoReturn:
         """Register, wait for a job, let it run.
@@ -92,29 +103,39 @@ class Runner:
         Raises:
             Ended: always, with what happened.
         """
+        try:
+            self._run()
+        except Ended as ended:
+            if ended.code in (BROKEN, NOT_REGISTERED):
+                self._logs.show(self._secret.value)
+            raise
+
+    def _run(self) -> NoReturn:
         extra = self._register()
+        self._logs.skip()
         deadline = time.monotonic() + self._settings.idle_s
         while True:
             try:
                 code = self._listen(extra, deadline)
             except Ended as ended:
-                if ended.code != BROKEN or self._job_began():
+                if ended.code != BROKEN or self._logs.job_began():
                     raise
-                raise Ended(BROKEN, f"{ended}; {self._give_back()}") from None
-            if self._job_began():
+                raise Ended(BROKEN, f"{ended}; {self._deregister()}") from None
+            if self._logs.job_began():
                 raise self._after_job(code)
             if code not in (RETRYABLE, RUNNER_UPDATING, RUN_ONCE_UPDATING) or time.monotonic() > deadline:
                 break
             say(f"the runner ended with the passing error {code}; it starts again")
+            extra = {}  # its files are there; it could not write them once more
             self._pause(RETRY_PAUSE)
             if self._stop.number:
                 break
         if self._stop.number:  # on Windows the stop of a container reaches every process in it
-            raise self._stopped("before a job came; " + self._give_back())
+            raise self._stopped("before a job came; " + self._deregister())
         if code == 0:
-            raise Ended(NO_JOB, "no job came: the registration was removed from outside")
-        left = self._give_back()
-        if code == DEPRECATED:
+            raise Ended(NO_JOB, "no job was run: the registration was removed from outside, or the job was taken back")
+        left = self._deregister()
+        if code == DEPRECATED or self._logs.version_refused:
             raise Ended(VERSION_REFUSED, "GitHub refuses this version of the runner; " + left)
         raise Ended(NOT_REGISTERED, f"the runner could not wait for jobs (its code is {code}); {left}")
 
@@ -135,35 +156,44 @@ class Runner:
             if value:
                 arguments += ["--" + option, value]
         code, output = self._call(arguments, REGISTRATION_LIMIT)
+        # A call that failed in the end may have registered all the same.
+        configured = os.path.exists(os.path.join(own.home, ".runner"))
         if self._stop.number:
-            configured = os.path.exists(os.path.join(own.home, ".runner"))
-            raise self._stopped("while registering; " + (self._give_back() if configured else "nothing was registered"))
-        if code != 0 and _REFUSED.search(output):
-            raise Ended(VERSION_REFUSED, "GitHub refuses this version of the runner")
-        if code != 0:
-            raise Ended(NOT_REGISTERED, "the runner was not registered: the lines above say why")
-        return {}
+            raise self._stopped(
+                "while registering; " + (self._deregister() if configured else "nothing was registered")
+            )
+        if code == 0:
+            return {}
+        left = "; " + self._deregister() if configured else ""
+        if REFUSED_WORDS.search(output):
+            raise Ended(VERSION_REFUSED, "GitHub refuses this version of the runner" + left)
+        if _NO_GROUP.search(output):
+            raise Ended(
+                BAD_SETTINGS, "GHR_GROUP names a runner group that GitHub does not have for this address" + left
+            )
+        raise Ended(NOT_REGISTERED, "the runner was not registered: the lines above say why" + left)
 
-    def _deregister(self) -> Optional[bool]:
-        """Take the registration back; return whether that was done, None if it is not for this container to do.
+    def _deregister(self) -> str:
+        """Take the registration back, if that is for this container to do; return what became of it.
 
         A registration token removes as well as a token made for removing, while it lasts.
         """
-        if self._secret.jit or not self._secret.value:
-            return None
-        try:
-            return self._call(["remove"], REMOVAL_LIMIT)[0] == 0
-        except Ended:  # its program does not start
-            return False
-
-    def _give_back(self) -> str:
-        """Take the registration back; return what became of it."""
-        return self._told(self._deregister())
-
-    def _told(self, removed: Optional[bool]) -> str:
+        self._logs.look()
         if self._secret.jit:
-            return "the orchestrator removes its registration"
-        return "its registration was removed" if removed else LEFT_BEHIND
+            return NOT_OURS
+        if not self._secret.value:
+            return LEFT_BEHIND
+        try:
+            code, output = self._call(["remove"], REMOVAL_LIMIT)
+            if code != 0 and not _REMOVING.search(output):
+                time.sleep(NAME_PAUSE)
+                code, output = self._call(["remove"], REMOVAL_LIMIT)
+        except Ended:  # its program does not start
+            return LEFT_BEHIND
+        self._logs.skip()
+        if _GONE.search(output):
+            return GONE_ALREADY
+        return REMOVED if code == 0 else LEFT_BEHIND
 
     def _call(self, arguments: List[str], limit: float) -> "tuple[int, str]":
         """Let the listener do one thing with the token, which it gets by its environment while there is no job.
@@ -171,8 +201,8 @@ class Runner:
         A registration under way is not broken off by a signal: it could not be taken back.
         """
         environment = dict(self._environment, ACTIONS_RUNNER_INPUT_TOKEN=self._secret.value)
-        os.makedirs(self._logs, exist_ok=True)
-        with open(os.path.join(self._logs, arguments[0] + ".log"), "w+b") as said:
+        os.makedirs(self._logs.folder, exist_ok=True)
+        with open(os.path.join(self._logs.folder, arguments[0] + ".log"), "w+b") as said:
             process = self._start(arguments, environment, said)
             deadline = time.monotonic() + limit
             while self._system.poll(process) is None:
@@ -200,7 +230,7 @@ class Runner:
             code = self._system.poll(process)
             if code is not None:
                 return code
-            if self._job_began():
+            if self._logs.job_began():
                 self._secret.forget()
                 if self._stop.number:
                     self._system.interrupt(process)
@@ -209,11 +239,25 @@ class Runner:
                 left = self._leave(process)
                 if left is None:
                     deadline = time.monotonic() + LAST_CHANCE
-                elif self._stop.number:
-                    raise self._stopped("before a job came; " + left)
                 else:
-                    raise Ended(NO_JOB, f"no job came in {self._settings.idle_s / 60:g} minutes; {left}")
+                    raise self._unused(left)
+            elif self._logs.look():
+                deadline = min(deadline, time.monotonic() + LAST_CHANCE)
             time.sleep(TICK)
+
+    def _unused(self, left: str) -> Ended:
+        """Return why a listener that had no job was ended, with what became of its registration."""
+        if self._stop.number:
+            return self._stopped("before a job came; " + left)
+        if self._logs.lost_assignment:
+            return Ended(NO_JOB, "GitHub gave the runner a job and took it back; " + left)
+        if not self._logs.had_session:
+            return Ended(
+                NOT_REGISTERED,
+                "registered, but GitHub's job service was never reached: the lines above say why, "
+                "and the network must let *.actions.githubusercontent.com through; " + left,
+            )
+        return Ended(NO_JOB, f"no job came in {self._settings.idle_s / 60:g} minutes; {left}")
 
     def _leave(self, process: "subprocess.Popen[bytes]") -> Optional[str]:
         """End a listener without a job; return what became of its registration, None if it stays for a job after all.
@@ -223,23 +267,22 @@ class Runner:
         ended first has ended its worker before.
         """
         held = self._system.hold(process)
-        if held:
-            self._job = self._system.has_child(process) or self._job
-        else:
+        if not held:
             self._system.interrupt(process)
             self._await_end(process)
-        removed = None if self._job_began() else self._deregister()
-        may_stay = held and not self._stop.number and not self._kept_once
-        stays = self._job_began() or (removed is False and may_stay)
+        elif self._system.has_child(process):
+            self._logs.note_job()
+        left = None if self._logs.job_began() else self._deregister()
+        if left == LEFT_BEHIND and held and not self._stop.number and not self._kept_once:
+            left = None
         self._kept_once = True
-        if held and not stays:
-            self._system.interrupt(process)
         if held:
+            if left is not None:
+                self._system.interrupt(process)
             self._system.release(process)
-        if stays:
-            return None
-        self._await_end(process)
-        return self._told(removed)
+        if left is not None:
+            self._await_end(process)
+        return left
 
     def _await_end(self, process: "subprocess.Popen[bytes]") -> str:
         """Wait for a listener that was asked to end; return how it did."""
@@ -260,20 +303,6 @@ class Runner:
 
     def _stopped(self, when: str) -> Ended:
         return Ended(SIGNALLED + self._stop.number, "stopped " + when)
-
-    def _job_began(self) -> bool:
-        """Whether the runner was given a job: the job's worker has a log from its first moment on.
-
-        Source: GitHub docs, "Monitoring and troubleshooting self-hosted runners": `_diag/Worker_...`, one for each job.
-        """
-        self._job = self._job or bool(self._worker_logs() - self._old_logs)
-        return self._job
-
-    def _worker_logs(self) -> "frozenset[str]":
-        try:
-            return frozenset(name for name in os.listdir(self._logs) if name.startswith("Worker_"))
-        except OSError:
-            return frozenset()
 
     def _pause(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

@@ -7,7 +7,7 @@ import subprocess
 import threading
 from typing import Any, Dict, MutableMapping, Optional, Sequence
 
-from contract import BAD_SETTINGS, BROKEN, Ended, Secret, Settings, jit_files, say
+from contract import BAD_SETTINGS, BROKEN, Ended, Secret, Settings, jit_config, jit_files, say
 
 # man 2 prctl
 PR_SET_DUMPABLE = 4
@@ -99,7 +99,7 @@ class Linux:
         return process.returncode
 
     def interrupt(self, process: "subprocess.Popen[bytes]") -> None:
-        """Ask the listener to end: it cancels its job, if it has one, and reports that."""
+        """Ask the listener to end: it breaks off its job, if it has one, and reports it as failed."""
         process.send_signal(signal.SIGINT)
 
     def hold(self, process: "subprocess.Popen[bytes]") -> bool:
@@ -159,8 +159,7 @@ class Windows(Linux):
 
         Its key must be encrypted for Windows; that is better left to the runner.
         """
-        jit_files(secret.value)
-        return {"ACTIONS_RUNNER_INPUT_JITCONFIG": secret.value}
+        return {"ACTIONS_RUNNER_INPUT_JITCONFIG": jit_config(jit_files(secret.value))}
 
     def start(self, command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
         """Start a program in a process group of its own, which can get a Ctrl-Break alone."""

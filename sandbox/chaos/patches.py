@@ -68,5 +68,5 @@ def without(nets: Collection[str]) -> Iterator[None]:
         if "redelivery" in nets:
             stack.enter_context(mock.patch.object(Redelivery, "run"))
         if "queue" in nets:
-            stack.enter_context(mock.patch.object(RequestQueue, "retry_later", return_value=0.0))
+            stack.enter_context(mock.patch.object(RequestQueue, "retry_later", lambda _, retries: [0.0] * len(retries)))
         yield

@@ -100,7 +100,7 @@ class SimulatedContainers:
         if container.stage is Stage.IDLE:
             self._leave(container)
         elif container.stage is Stage.WORKING:
-            self._finish(container, "cancelled")
+            self._finish(container, "failure")
         self._over(container, "stopped")
 
     def close(self) -> None:

@@ -174,6 +174,7 @@ class Threads(Executor):
             lock=self.lock,
             start_timer=self.later,
             upstream_threads=self,
+            retry_threads=self,
             queue_threads=self,
             hook_range_threads=self,
         )

@@ -90,7 +90,8 @@ async def _serve(options: argparse.Namespace) -> None:
     front = Front(runtime.functions, call, keys, prefix=prefix, front_end=options.front_end, body_limit=limit, run=run)
     runner = web.AppRunner(front.application, access_log=None, shutdown_timeout=1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", options.port).start()
+    # App Service's front end makes its connections before a burst: none of them waits for a place here.
+    await web.TCPSite(runner, "127.0.0.1", options.port, backlog=4096).start()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)

@@ -51,9 +51,8 @@ class RunnerService:
 
     async def _register(self, _request: web.Request, body: Json) -> web.Response:
         version = body.get("version")
-        floor = self._core.runner_version_floor
-        if floor is not None and version is not None and _version(version) < _version(floor):
-            raise Refusal(403, "version")
+        if self._is_too_old(version):
+            raise Refusal(404, f"minimum {self._core.runner_version_floor}")
         scope = Scope.of_url(str(body.get("url", "")))
         name, labels = body.get("name"), body.get("labels", [])
         if not isinstance(name, str) or not isinstance(labels, list):
@@ -67,7 +66,13 @@ class RunnerService:
             runner = self._core.state.register(scope, registration, now)
         return web.json_response({"id": runner.id, "secret": runner.secret}, status=201)
 
+    def _is_too_old(self, version: object) -> bool:
+        floor = self._core.runner_version_floor
+        return floor is not None and version is not None and _version(str(version)) < _version(floor)
+
     async def _connect(self, request: web.Request, body: Json) -> web.Response:
+        if self._is_too_old(body.get("version")):
+            raise Refusal(403, "version")
         with self._core.changing() as now:
             config = body.get("jitconfig")
             runner = self._core.state.runner_of_jit(config) if isinstance(config, str) else self._runner(request)

@@ -223,9 +223,12 @@ class ActionsState:
     def jit_config(self, runner: Runner) -> str:
         """Return what `run.sh --jitconfig` takes: base64 of JSON that holds the runner's files."""
         files = {
-            ".runner": {"AgentId": runner.id, "AgentName": runner.name, "Ephemeral": True, "WorkFolder": "_work"},
+            ".runner": {
+                "AgentId": str(runner.id), "AgentName": runner.name, "DisableUpdate": "False", "Ephemeral": "True",
+                "WorkFolder": "_work",
+            },
             ".credentials": {"Scheme": "OAuth", "Data": {"clientId": runner.secret}},
-        }
+        }  # fmt: skip
         inner = {name: base64.b64encode(json.dumps(body).encode()).decode() for name, body in files.items()}
         config = base64.b64encode(json.dumps(inner).encode()).decode()
         self._jit[config] = runner.id

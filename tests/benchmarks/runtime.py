@@ -74,11 +74,11 @@ def _measure(
 ) -> tuple[float, float]:
     """Return the host's CPU milliseconds per delivery, and deliveries per second."""
     asyncio.run(_send(url, deliveries[:20], status))
-    cpu, started = _cpu_seconds(host.pid), time.perf_counter()
+    cpu, started = cpu_seconds(host.pid), time.perf_counter()
     asyncio.run(_send(url, deliveries[20:], status))
     took = time.perf_counter() - started
     count = len(deliveries) - 20
-    return (_cpu_seconds(host.pid) - cpu) * 1000 / count, count / took
+    return (cpu_seconds(host.pid) - cpu) * 1000 / count, count / took
 
 
 async def _send(url: str, deliveries: list[tuple[dict[str, str], bytes]], status: int) -> None:
@@ -99,7 +99,7 @@ def _as_sent(headers: Mapping[str, str]) -> dict[str, str]:
     return own | {CLIENT_ADDRESS: GITHUB_ADDRESS}
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Return what the kernel has counted for a process: user and system time (proc(5), fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -25,12 +25,15 @@ def show(title: str, rows: Iterable[Row]) -> None:
         print(f"  {row.what:44s} {row.figure:10.3f} {row.unit:10s} {ratio}  {row.note}".rstrip())
 
 
-def cpu_ms(action: Callable[[], object], *, times: int, rounds: int = 5) -> float:
-    """Return the CPU milliseconds of one call: the median over rounds of many calls each, after a round to warm up."""
-    figures = []
+def cpu_ms(actions: Mapping[str, Callable[[], object]], *, rounds: int = 15) -> dict[str, float]:
+    """Return the CPU milliseconds of each action: the median over rounds, after one to warm up.
+
+    Each round runs all of them, so that a machine that is slow for a while is slow for all.
+    """
+    figures: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(rounds + 1):
-        started = time.process_time()
-        for _ in range(times):
+        for name, action in actions.items():
+            started = time.process_time()
             action()
-        figures.append((time.process_time() - started) * 1000 / times)
-    return statistics.median(figures[1:])
+            figures[name].append((time.process_time() - started) * 1000)
+    return {name: statistics.median(of_rounds[1:]) for name, of_rounds in figures.items()}

@@ -160,6 +160,7 @@ def start(folder: Path, environment: Mapping[str, str], rules: Path = ENTRYPOINT
     (home / "bin").mkdir(parents=True)
     home.chmod(0o777)
     shutil.copy(podman.ROOT / "sandbox" / "runner.py", home / "bin" / "Runner.Listener")
+    shutil.copy(podman.ROOT / "sandbox" / "runner_texts.json", home / "bin")
     own = {"PATH": f"{Path(str(PYTHON)).parent}:/usr/bin:/bin", "HOME": str(home), "GHR_HOME": str(home), **environment}
     user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
     return {"args": [PYTHON, "-I", "-S", str(rules)], "env": own, "cwd": "/", **user}

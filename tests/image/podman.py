@@ -4,10 +4,12 @@ Base images come from `GHR_TEST_BASE_IMAGE`, or are made by debootstrap once and
 """
 
 import fcntl
+import gzip
 import hashlib
 import http.server
 import io
 import json
+import lzma
 import os
 import shutil
 import subprocess
@@ -39,16 +41,18 @@ default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
 type Ended = subprocess.CompletedProcess[str]
 
 
-def _image() -> str:
-    """Name the image after what it is made of, so that it is built only when that has changed."""
-    files = [*(SOURCES / "entrypoint").glob("*.py"), SOURCES / "linux" / "Dockerfile", SOURCES / "fetch.py"]
+def _image(kind: str, *folders: str) -> str:
+    """Name an image after what it is made of, so that it is built only when that has changed."""
+    files = [file for folder in folders for file in (SOURCES / folder).rglob("*") if file.suffix != ".pyc"]
     digest = hashlib.sha256(os.environ.get("GHR_TEST_BASE_IMAGE", BASE).encode())
-    for file in sorted([*files, ROOT / "sandbox" / "runner.py"]):
-        digest.update(file.read_bytes())
-    return f"localhost/githubactions-runner:sandbox-{digest.hexdigest()[:12]}"
+    for file in sorted([*files, SOURCES / "fetch.py", *(ROOT / "sandbox").glob("runner*")]):
+        if file.is_file():
+            digest.update(file.read_bytes())
+    return f"localhost/githubactions-runner:{kind}-{digest.hexdigest()[:12]}"
 
 
-IMAGE = _image()
+IMAGE = _image("sandbox", "entrypoint", "linux")
+FULL = _image("full", "entrypoint", "linux", "full")
 
 
 def available() -> str:
@@ -120,6 +124,7 @@ def distribution() -> bytes:
     """Return an archive like that of actions/runner, with the program that plays it."""
     files = {
         "bin/Runner.Listener": (ROOT / "sandbox" / "runner.py").read_bytes(),
+        "bin/runner_texts.json": (ROOT / "sandbox" / "runner_texts.json").read_bytes(),
         "bin/installdependencies.sh": b"#!/bin/sh\nexit 0\n",
     }
     buffer = io.BytesIO()
@@ -142,27 +147,105 @@ def build(
         sha256: the pinned checksum; the right one without.
         arguments: more for the build.
     """
-    context, served = folder / "context", folder / "served"
-    shutil.copytree(SOURCES, context)
-    served.mkdir()
-    archive = distribution()
-    (served / "runner.tar.gz").write_bytes(archive)
-    handler = partial(_Quiet, directory=str(served))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        package = {
-            "url": f"http://127.0.0.1:{server.server_port}/runner.tar.gz",
-            "sha256": sha256 or hashlib.sha256(archive).hexdigest(),
-        }
+    with _serving(folder / "served", {"runner.tar.gz": distribution()}) as pinned:
+        package = pinned["runner.tar.gz"] | ({"sha256": sha256} if sha256 else {})
         pins = {"runner": {"packages": {"linux-x64": package, "linux-arm64": package}}}
-        (context / "versions.json").write_text(json.dumps(pins), encoding="utf-8")
-        done = podman(
-            "build", "--format", "docker", "--network", "host", "--build-arg", f"BASE_IMAGE={base_image()}",
-            "--tag", tag, "--file", str(context / "linux" / "Dockerfile"), *arguments, str(context),
-            check=False, timeout=900,
-        )  # fmt: skip
+        return _build(folder / "context", "linux", tag, base_image(), pins, arguments)
+
+
+def build_full(
+    folder: Path, tag: str, base: str, *, without: str = "", arguments: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Build the larger image; what only vendors package are scripts here that say their name.
+
+    Args:
+        folder: an empty folder for the build's context.
+        tag: what to call the image.
+        base: the image that it is derived from.
+        without: a tool that is not pinned.
+        arguments: more for the build.
+    """
+    folder.mkdir(exist_ok=True)
+    files = vendors(folder)
+    with _serving(folder / "served", files) as pinned:
+        packages: dict[str, object] = {name.partition("_")[0]: package for name, package in pinned.items()}
+        if without:
+            packages[without] = {"url": None, "sha256": None}
+        pins = {"tools": {name: {"linux-x64": found, "linux-arm64": found} for name, found in packages.items()}}
+        return _build(folder / "context", "full", tag, base, pins, arguments)
+
+
+def vendors(folder: Path) -> dict[str, bytes]:
+    """Return files like those that the vendors of the tools offer, by name; each begins with the tool's."""
+    say = "#!/bin/sh\necho {}\n".format
+    plugin = '#!/bin/sh\n[ "$1" = buildx ] && exec /usr/local/lib/docker/cli-plugins/docker-buildx\necho docker\n'
+    return {
+        "az_1.deb": _package(folder / "az", "usr/bin/az", say("az")),
+        "buildx_1.linux": say("buildx").encode(),
+        "docker_1.deb": _package(folder / "docker", "usr/bin/docker", plugin),
+        "gh_1.tar.gz": gzip.compress(_archive({"gh_1_linux/bin/gh": say("gh"), "gh_1_linux/LICENSE": ""})),
+        "node_1.tar.xz": lzma.compress(_archive({"node-v1/bin/node": say("node"), "node-v1/bin/npm": say("npm")})),
+        "pwsh_1.tar.gz": gzip.compress(_archive({"pwsh": say("pwsh"), "pwsh.dll": ""})),
+    }
+
+
+def build_example(name: str, tag: str, base: str) -> subprocess.CompletedProcess[str]:
+    """Build one of the examples of `runner-images/examples`."""
+    folder = SOURCES / "examples" / name
+    return podman(
+        "build", "--format", "docker", "--network", "host", "--build-arg", f"BASE_IMAGE={base}", "--tag", tag,
+        str(folder), check=False, timeout=900,
+    )  # fmt: skip
+
+
+def _archive(files: Mapping[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(text), 0o755
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+def _package(folder: Path, program: str, text: str) -> bytes:
+    """Return a Debian package with one program."""
+    file = folder / program
+    file.parent.mkdir(parents=True)
+    file.write_text(text, encoding="utf-8")
+    file.chmod(0o755)
+    (folder / "DEBIAN").mkdir()
+    control = f"Package: {file.name}\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: stands in\n"
+    (folder / "DEBIAN" / "control").write_text(control, encoding="utf-8")
+    _must("dpkg-deb", "--root-owner-group", "--build", str(folder), f"{folder}.deb")
+    return Path(f"{folder}.deb").read_bytes()
+
+
+@contextmanager
+def _serving(folder: Path, files: Mapping[str, bytes]) -> Iterator[dict[str, dict[str, str]]]:
+    """Serve files; yield each one's pin by its name."""
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        yield {
+            name: {"url": f"{url}/{name}", "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in files.items()
+        }
         server.shutdown()
-    return done
+
+
+def _build(
+    context: Path, which: str, tag: str, base: str, pins: Mapping[str, object], arguments: Sequence[str]
+) -> subprocess.CompletedProcess[str]:
+    shutil.copytree(SOURCES, context)
+    (context / "versions.json").write_text(json.dumps(pins), encoding="utf-8")
+    return podman(
+        "build", "--format", "docker", "--network", "host", "--build-arg", f"BASE_IMAGE={base}", "--tag", tag,
+        "--file", str(context / which / "Dockerfile"), *arguments, str(context), check=False, timeout=900,
+    )  # fmt: skip
 
 
 def container(

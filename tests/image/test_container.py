@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+from sandbox.faults import Fault
 from sandbox.github import GitHub
 from tests.image import podman
 from tests.image.harness import queue, registration
@@ -76,13 +79,13 @@ def test_a_container_is_stopped(image: str, github: GitHub, github_url: str) -> 
 
 
 def test_a_container_is_stopped_during_its_job(image: str, github: GitHub, github_url: str) -> None:
-    """Stopped during a job, the runner reports the job as cancelled before the container ends."""
+    """Stopped during a job, the runner reports the job as failed before the container ends."""
     queue(github, "run: exec sleep 60")
     with running(image, registration(github, github_url)) as container:
         until(lambda: github.jobs[0].status == "in_progress")
         podman.podman("stop", "--time", "30", container)
         assert ended(container)[0] == 71
-    assert github.jobs[0].conclusion == "cancelled"
+    assert github.jobs[0].conclusion == "failure"
 
 
 def test_orphans_are_collected(image: str, github: GitHub, github_url: str) -> None:
@@ -110,6 +113,37 @@ def test_a_read_only_entrypoint_without_settings(image: str) -> None:
     """A container that is told nothing says what it misses."""
     done = podman.container(image, {})
     assert (done.returncode, done.stdout) == (78, "ghr: exit code 78: GHR_URL is missing\n")
+
+
+@pytest.mark.parametrize(
+    ("step", "changes", "code", "said"),
+    [
+        ("true", {}, 0, "a job ran"),
+        ("", {"SANDBOX_RUNNER_VERSION": "2.328.0"}, 7, "RUNNER UPDATE REQUIRED"),
+        ("", {"SANDBOX_RUNNER_VERSION": "2.328.0", "SANDBOX_RUNNER_REFUSAL": "out_of_date"}, 7,
+         "can no longer register with GitHub"),
+        ("", {}, 69, "The runner no longer exists on the server"),
+        ("", {"GHR_HOME": "/home/runner"}, 70, "the runner's program does not start"),
+        ("kill -9 $PPID", {}, 71, "the runner broke off during a job"),
+        ("", {"GHR_TOKEN": "wrong"}, 75, "the runner was not registered"),
+        ("", {"SANDBOX_BROKER_URL": "http://127.0.0.1:9/acme", "GHR_IDLE_MINUTES": "0.15"}, 75,
+         "Retrying until reconnected"),
+        ("", {"GHR_GROUP": "Nobody's"}, 78, "Could not find any self-hosted runner group named"),
+    ],
+)  # fmt: skip
+def test_each_exit_code(
+    image: str, step: str, changes: Mapping[str, str], code: int, said: str, github: GitHub, github_url: str
+) -> None:
+    """Each exit code, with what the real runner says where that happens."""
+    github.runner_version_floor = "2.329.0"
+    if step:
+        queue(github, f"run: {step}")
+    else:
+        github.faults.add(Fault("status", "GET /_runner/message", status=401, body='{"error": "deleted"}'))
+    done = podman.container(image, {**registration(github, github_url), **changes})
+    assert done.returncode == code, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith(f"ghr: exit code {code}: ")
+    assert said in done.stdout + done.stderr
 
 
 def test_the_demo_in_containers(image: str) -> None:

@@ -107,16 +107,34 @@ def test_kept_retried_given_up_and_revived(
     application.retry(base64.b64decode(message))
     assert [line["result"] for level, line in lines(caplog) if level == "CRITICAL"] == [Result.GIVEN_UP]
     assert len(queue.texts(POISON)) == 1
-    revived = asyncio.run(application.revive())
+    revived = asyncio.run(application.revive({}))
     assert (revived.status, revived.body) == (200, {"result": Result.REVIVED, "requests": 1, "left": 0})
     application.retry(base64.b64decode(queue.texts(REQUESTS)[-1]))
     assert TASK in batch.task_bodies()
 
 
+def test_operators_call_from_their_network(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """With `OperatorSources` an operator's call from elsewhere is refused, whatever key it has, and logged."""
+    application = make(OperatorSources="10.1.0.0/16, 192.0.2.7", TrustedProxies="10.0.0.4")
+    for forwarded, status in {
+        "10.1.2.3:5000": 200,
+        "192.0.2.7:1, 10.0.0.4:2": 200,
+        "10.1.2.3, 192.0.2.8:1": 403,
+        "10.0.0.4:2": 403,
+        "": 403,
+    }.items():
+        answer = asyncio.run(application.revive({"x-forwarded-for": forwarded}))
+        assert answer.status == status, forwarded
+    refused = [line for level, line in lines(caplog) if level == "WARNING"]
+    assert [line["forwarded_for"] for line in refused] == ["10.1.2.3, 192.0.2.8:1", "10.0.0.4:2", ""]
+    assert {line["reason"] for line in refused} == {"the caller's address is not among OperatorSources"}
+    assert asyncio.run(make(OperatorSources="0.0.0.0/0").revive({})).status == 200
+
+
 def test_nothing_can_be_revived_without_the_queue(make: Make, queue: QueueService) -> None:
     """While the queue does not answer, the operator is told so."""
     queue.faults.add(Fault("status", times=None, status=503))
-    answer = asyncio.run(make().revive())
+    answer = asyncio.run(make().revive({}))
     assert (answer.status, answer.body["result"]) == (503, Result.FAILED)
 
 

@@ -15,6 +15,7 @@ import pytest
 TEMPLATE = json.loads((Path(__file__).parents[2] / "arm" / "azuredeploy.json").read_text(encoding="utf-8"))
 PREFIX = f"ghr{os.getpid() % 10_000}"
 NODE, ONE, TWO, AZURE = (f"{PREFIX}-{name}" for name in ("node", "one", "two", "azure"))
+PEM = "-----BEGIN CERTIFICATE-----\nMAo=\n-----END CERTIFICATE-----"
 METADATA, WIRE, INTERNET = "169.254.169.254", "168.63.129.16", "203.0.113.5"
 
 SERVE = """
@@ -40,9 +41,8 @@ def at(namespace: str, *command: str, check: bool = True) -> subprocess.Complete
 
 def start_task(*environment: str) -> str:
     """Run the start task as Batch does: the template's command line, without a shell, with its variables and more."""
-    pool = next(r for r in TEMPLATE["resources"] if "create_UbuntuBatchPool" in r.get("condition", ""))
     script = base64.b64encode(TEMPLATE["variables"]["startTaskLinux"].encode()).decode()
-    command = shlex.split(pool["properties"]["startTask"]["commandLine"])
+    command = shlex.split(TEMPLATE["variables"]["commandLines"]["linux"])
     return at(NODE, "env", f"START_TASK={script}", *environment, *command).stdout
 
 
@@ -157,3 +157,34 @@ def test_running_it_again_never_opens_anything(tmp_path: Path) -> None:
         seen[state.partition(" ")[0]].add(state)
     assert len(states) >= len(seen) * 2
     assert [len(different) for different in seen.values()] == [1, 1]
+
+
+@pytest.mark.usefixtures("node")
+@pytest.mark.parametrize("given", [PEM, base64.b64encode(PEM.encode()).decode()], ids=["PEM", "base64"])
+def test_the_network_of_a_company(tmp_path: Path, given: str) -> None:
+    """The node trusts the given authorities, and Docker gets the proxy by one restart; a second run does nothing."""
+    calls = tmp_path / "calls"
+    for name in ("update-ca-certificates", "systemctl"):
+        stub = tmp_path / name
+        stub.write_text(f'#!/bin/sh\necho {name} "$@" >>{calls}\n')
+        stub.chmod(0o755)
+    script = tmp_path / "task"
+    script.write_text(TEMPLATE["variables"]["startTaskLinux"])
+    # It writes into copies of its folders, which no other process sees.
+    steps = f"""
+        cp -a /etc {tmp_path}/etc && mount --bind {tmp_path}/etc /etc && mount -t tmpfs tmpfs /usr/local/share
+        mkdir -p /etc/ssl/certs
+        echo all >/etc/ssl/certs/ca-certificates.crt
+        bash {script} && bash {script}
+        cat /usr/local/share/ca-certificates/runner-ca.crt /etc/systemd/system/docker.service.d/runner-proxy.conf
+        cat /etc/runner-ca/ca-bundle.pem
+    """
+    network = [f"CA_CERTIFICATES={given}", "HTTPS_PROXY=http://proxy.test:3128/a%20b", "NO_PROXY=localhost,.test"]
+    environment = [f"PATH={tmp_path}:{os.environ['PATH']}", *network]
+    told = at(NODE, "env", *environment, "unshare", "--mount", "bash", "-euc", steps).stdout
+    assert told.endswith(
+        f'{PEM}\n[Service]\nEnvironment="HTTPS_PROXY=http://proxy.test:3128/a%%20b" "NO_PROXY=localhost,.test"\nall\n'
+    )
+    assert calls.read_text(encoding="utf-8").splitlines() == [
+        "update-ca-certificates", "systemctl daemon-reload", "systemctl restart docker",
+    ]  # fmt: skip

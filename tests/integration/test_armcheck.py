@@ -1,5 +1,6 @@
 """The template as a checker of ARM templates evaluates it, where one is present."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,22 @@ EXISTING_NETWORK = [
     f"{name}SubnetId={NETWORK}/virtualNetworks/hub/subnets/{name}" for name in ("batch", "function", "endpoint")
 ]
 
+COMPANY = [
+    f"routeTableId={NETWORK}/routeTables/r",
+    'dnsServers=["10.0.0.4"]',
+    'operatorIpRanges=["198.51.100.0/24"]',
+    'deploymentSiteRanges=["198.51.100.0/24"]',
+    "functionPublicAccess=false",
+    "httpsProxy=http://proxy.example.com:3128",
+    "caCertificates=LS0tLS1CRUdJTg==",
+    "secretsValidDays=90",
+    'tags={"owner": "team"}',
+]
+MORE = [
+    {"name": "gpu", "vmSize": "Standard_NC4as_T4_v3", "spot": True, "profile": {"labels": ["gpu"], "image": "r:gpu"}},
+    {"name": "big", "os": "windows", "vmSize": "Standard_D8s_v5", "profile": {"labels": ["big"], "image": "r:win"}},
+]
+
 pytestmark = pytest.mark.skipif(not CHECKER.exists(), reason="the checker is not here")
 
 
@@ -24,6 +41,8 @@ pytestmark = pytest.mark.skipif(not CHECKER.exists(), reason="the checker is not
         pytest.param([part for value in EXISTING_NETWORK for part in ("--set", value)], id="existing network"),
         pytest.param(["--set", f"windowsImageId={GALLERY}/images/i/versions/1.0.0"], id="Gallery image"),
         pytest.param(["--set", f"privateDnsZonesResourceGroupId={NETWORK.partition('/providers')[0]}"], id="own zones"),
+        pytest.param([part for value in COMPANY for part in ("--set", value)], id="a company's network"),
+        pytest.param(["--set", f"morePools={json.dumps(MORE)}", "--set", "poolsMode=create"], id="more pools"),
     ],
 )
 def test_the_template_is_clean(arguments: list[str]) -> None:

@@ -1,6 +1,7 @@
 """The runner images' entrypoint as a process, over a program that plays the runner, against a GitHub over a socket."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.github.model import Job
-from tests.image.harness import ENTRYPOINT, queue, registration
+from tests.image.harness import ENTRYPOINT, Mutation, queue, registration
 from tests.waiting import until
 
 
@@ -21,7 +23,8 @@ from tests.waiting import until
 def started(
     folder: Path, github: GitHub, url: str, python: str = sys.executable, **changes: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start a runner on a Python; end it at the latest with the test."""
+    """Start a runner on a Python, from the entrypoint in the folder if there is one; end it with the test."""
+    entrypoint = folder / "entrypoint" if (folder / "entrypoint").exists() else ENTRYPOINT
     home = folder / "runner"
     (home / "bin").mkdir(parents=True)
     (home / "bin" / "Runner.Listener").symlink_to(ENTRYPOINT.parents[1] / "sandbox" / "runner.py")
@@ -34,7 +37,7 @@ def started(
         **registration(github, url),
         **changes,
     }
-    command = [python, "-I", "-S", str(ENTRYPOINT)]
+    command = [python, "-I", "-S", str(entrypoint)]
     with subprocess.Popen(  # noqa: S603 - our own program
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -43,6 +46,21 @@ def started(
         finally:
             if process.poll() is None:
                 process.terminate()
+
+
+def without(folder: Path, old: str, new: str) -> None:
+    """Give this test an entrypoint of its own, in which something of its life cycle is different."""
+    shutil.copytree(ENTRYPOINT, folder / "entrypoint", ignore=shutil.ignore_patterns("__pycache__"))
+    Mutation("lifecycle.py", old, new).apply(folder / "entrypoint")
+
+
+def leave_once_it_listens(folder: Path) -> None:
+    """Let the idle limit be the moment of the listener's session, however slow the machine is."""
+    without(
+        folder,
+        "self._stop.number or time.monotonic() > deadline:\n                left",
+        "self._logs.had_session:\n                left",
+    )
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -95,10 +113,11 @@ def test_a_job_that_fails(github: GitHub, github_url: str, tmp_path: Path) -> No
 def test_no_job(jit: bool, github: GitHub, github_url: str, tmp_path: Path) -> None:
     """A runner without a job leaves with 69; what it registered itself is removed, what the orchestrator did is not."""
     changes = {**registration(github, github_url, jit=True), "GHR_TOKEN": ""} if jit else {}
-    with started(tmp_path, github, github_url, GHR_IDLE_MINUTES="0.005", **changes) as process:
+    leave_once_it_listens(tmp_path)
+    with started(tmp_path, github, github_url, **changes) as process:
         code, reason = ended(process)
     left = "the orchestrator removes its registration" if jit else "its registration was removed"
-    assert (code, reason) == (69, f"no job came in 0.005 minutes; {left}")
+    assert (code, reason) == (69, f"no job came in 10 minutes; {left}")
     assert len(github.runners) == (1 if jit else 0)
 
 
@@ -108,7 +127,9 @@ def test_removed_from_outside(github: GitHub, github_url: str, tmp_path: Path) -
         until(lambda: [runner for runner in github.runners if runner.listening])
         with github.changing() as now:
             github.state.remove(github.runners[0].id, now)
-        assert ended(process) == (69, "no job came: the registration was removed from outside")
+        assert ended(process) == (
+            69, "no job was run: the registration was removed from outside, or the job was taken back",
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -118,7 +139,13 @@ def test_removed_from_outside(github: GitHub, github_url: str, tmp_path: Path) -
         ({"GHR_URL": "http://127.0.0.1:9/acme"}, 75, "the runner was not registered: the lines above say why"),
         ({"GHR_EXPIRES_AT": "2020-01-01T00:00:00Z"}, 75,
          "the registration expired while this task waited: nothing was tried"),
-        ({"SANDBOX_RUNNER_VERSION": "2.320.0"}, 7, "GitHub refuses this version of the runner"),
+        ({"SANDBOX_RUNNER_VERSION": "2.328.0"}, 7, "GitHub refuses this version of the runner"),
+        ({"SANDBOX_RUNNER_VERSION": "2.328.0", "SANDBOX_RUNNER_REFUSAL": "out_of_date"}, 7,
+         "GitHub refuses this version of the runner"),
+        ({"GHR_GROUP": "Gruppe für Länder & Bünde"}, 78,
+         "GHR_GROUP names a runner group that GitHub does not have for this address"),
+        ({"SANDBOX_RUNNER_BREAKS": "after-registering"}, 75,
+         "the runner was not registered: the lines above say why; its registration was removed"),
         ({"GHR_TOKEN": ""}, 78, "neither GHR_TOKEN nor GHR_JITCONFIG is set"),
         ({"GHR_URL": "github.com/acme"}, 78, "GHR_URL is malformed"),
     ],
@@ -133,6 +160,60 @@ def test_never_a_runner(
     assert github.runners == []
 
 
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_job_service_that_is_never_reached(jit: bool, github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """A runner without a session is no runner for which no job came: 75, with the end of the runner's own log."""
+    changes = {**registration(github, github_url, jit=True), "GHR_TOKEN": ""} if jit else {}
+    changes |= {"GHR_IDLE_MINUTES": "0.01", "SANDBOX_BROKER_URL": "http://127.0.0.1:9/acme"}
+    with started(tmp_path, github, github_url, **changes) as process:
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 75
+    last = output.splitlines()[-1]
+    assert "GitHub's job service was never reached" in last
+    assert "*.actions.githubusercontent.com" in last
+    assert re.search(r"^    \[.*Runner connect error: .*Retrying until reconnected\.$", output, re.MULTILINE)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_version_that_gets_no_jobs(at_once: bool, github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """A registered runner's version is refused for its session, where the log alone says why, or later, by a code."""
+    given = registration(github, github_url, jit=True)
+    if at_once:
+        github.runner_version_floor = "2.339.0"
+    else:
+        github.faults.add(Fault("status", "GET /_runner/message", status=403, body='{"error": "version"}'))
+    with started(tmp_path, github, github_url, **given, GHR_TOKEN="") as process:
+        assert ended(process) == (
+            7, "GitHub refuses this version of the runner; the orchestrator removes its registration",
+        )  # fmt: skip
+
+
+def test_a_job_that_was_taken_back(github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """A listener whose job GitHub took back says nothing and gets no other: it is ended, long before its limit."""
+    github.faults.add(Fault("status", "POST /_runner/jobs/*/started", status=409, body='{"error": "taken"}'))
+    queue(github)
+    without(tmp_path, "LAST_CHANCE = 30.0", "LAST_CHANCE = 0.2")
+    with started(tmp_path, github, github_url, GHR_IDLE_MINUTES="60") as process:
+        code, reason = ended(process)
+    assert (code, reason.split(";")[0]) == (69, "GitHub gave the runner a job and took it back")
+
+
+def test_no_runner_updates_itself(github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """GitHub makes a JIT configuration with updates on; the entrypoint switches them off, so the job is run."""
+    queue(github)
+    given = registration(github, github_url, jit=True)
+    with started(tmp_path, github, github_url, **given, GHR_TOKEN="", SANDBOX_RUNNER_UPDATE="1") as process:
+        assert ended(process) == (0, "a job ran")
+
+
+def test_a_registration_that_is_gone(github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """If GitHub knows the runner no more when it leaves, there is nothing to wait for."""
+    github.faults.add(Fault("status", "POST /_runner/remove", status=404, body='{"error": "Not Found"}'))
+    leave_once_it_listens(tmp_path)
+    with started(tmp_path, github, github_url) as process:
+        assert ended(process) == (69, "no job came in 10 minutes; its registration was gone already")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_stopped_while_idle(number: int, code: int, github: GitHub, github_url: str, tmp_path: Path) -> None:
     """A signal without a job: the registration is removed, and the runner leaves."""
@@ -144,13 +225,13 @@ def test_stopped_while_idle(number: int, code: int, github: GitHub, github_url: 
 
 
 def test_stopped_during_a_job(github: GitHub, github_url: str, tmp_path: Path) -> None:
-    """A signal during a job: the runner ends the job, reports it as cancelled, and GitHub removes the runner."""
+    """A signal during a job: the runner ends the job, reports it as failed, and GitHub removes the runner."""
     queue(github, f"run: touch {tmp_path}/began; exec sleep 60")
     with started(tmp_path, github, github_url) as process:
         until((tmp_path / "began").exists)
         process.terminate()
         assert ended(process) == (71, "stopped during a job, which the runner ended and reported")
-    assert (the_job(github).conclusion, github.runners) == ("cancelled", [])
+    assert (the_job(github).conclusion, github.runners) == ("failure", [])
 
 
 def test_a_runner_that_is_killed_during_its_job(github: GitHub, github_url: str, tmp_path: Path) -> None:
@@ -163,7 +244,7 @@ def test_a_runner_that_is_killed_during_its_job(github: GitHub, github_url: str,
 def test_a_job_comes_while_the_runner_leaves(github: GitHub, github_url: str, tmp_path: Path) -> None:
     """A job that GitHub assigns at the idle limit is done: the removal is refused, and the runner stays for it."""
     held: list[int] = []
-    with started(tmp_path, github, github_url, GHR_IDLE_MINUTES="0.02") as process:
+    with started(tmp_path, github, github_url, GHR_IDLE_MINUTES="0.05") as process:
         until(lambda: [runner for runner in github.runners if runner.listening])
         listener = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()[0])
 

@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from orchestrator.bounded_http import bounded_session
+from orchestrator.egress import Egress
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -72,13 +73,12 @@ def test_an_answer_without_end(beginning: bytes, again: bytes, pause: float | No
         bounded_session(0.2).get(url, timeout=(5, pause))
 
 
-def test_a_proxy_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_without_end() -> None:
     """A proxy whose answer never ends does not hold the caller either."""
-    with Trickle(b"HTTP/1.1 200 Connection established\r\n", b"A: b\r\n").served() as url:
-        monkeypatch.setenv("https_proxy", url)
-        monkeypatch.delenv("no_proxy", raising=False)
-        with pytest.raises(requests.RequestException):
-            bounded_session(0.2).get("https://github.invalid/", timeout=(5, 5))
+    endless = Trickle(b"HTTP/1.1 200 Connection established\r\n", b"A: b\r\n")
+    with endless.served() as url, pytest.raises(requests.RequestException):
+        bounded_session(0.2, Egress(proxy=url)).get("https://github.invalid/", timeout=(5, 5))
+    assert endless.request.startswith(b"CONNECT github.invalid:443 ")
 
 
 def test_no_time_left() -> None:
@@ -89,6 +89,15 @@ def test_no_time_left() -> None:
 
 def test_a_whole_answer() -> None:
     """An answer that comes in time is read as always."""
+    with Trickle(OK + b"Content-Length: 2\r\nConnection: close\r\n\r\nhi").served() as url:
+        assert bounded_session(5).get(url, timeout=(5, 5)).text == "hi"
+
+
+def test_nothing_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the process's environment says of proxies is left to the settings."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://proxy.invalid:3128")
+    monkeypatch.setenv("no_proxy", "")
     with Trickle(OK + b"Content-Length: 2\r\nConnection: close\r\n\r\nhi").served() as url:
         assert bounded_session(5).get(url, timeout=(5, 5)).text == "hi"
 

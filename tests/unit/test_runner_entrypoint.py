@@ -16,11 +16,21 @@ from typing import Any
 import contract
 import lifecycle
 import pytest
+import runner_logs
 import systems
+from pydantic import TypeAdapter, ValidationError
 
+from orchestrator.config.profiles import GroupName
 from tests.waiting import until
 
+ROOT = Path(__file__).parents[2]
 TOKEN = "AABBCCDDEEFF"
+TEXTS = {
+    name: found["text"]
+    for name, found in json.loads((ROOT / "sandbox" / "runner_texts.json").read_text(encoding="utf-8")).items()
+}
+SESSION = TEXTS["session"]
+REMOVING = TEXTS["removing_failed"]
 GIVEN: Mapping[str, str] = {"GHR_URL": "https://github.com/acme", "GHR_TOKEN": TOKEN, "GHR_NAME": "runner-1-1"}
 JIT = base64.b64encode(json.dumps({".runner": base64.b64encode(b"{}").decode()}).encode()).decode()
 
@@ -130,6 +140,9 @@ class TestSettings:
         ["", "no base64!", base64.b64encode(b"[]").decode(), base64.b64encode(b"{}").decode(),
          base64.b64encode(json.dumps({"../x": "e30="}).encode()).decode(),
          base64.b64encode(json.dumps({".runner": "?"}).encode()).decode(),
+         base64.b64encode(json.dumps({".credentials": "e30="}).encode()).decode(),
+         base64.b64encode(json.dumps({".runner": "W10="}).encode()).decode(),
+         base64.b64encode(json.dumps({".runner": "e30=", "../x": "e30="}).encode()).decode(),
          base64.b64encode(json.dumps({".runner": 1}).encode()).decode()],
     )  # fmt: skip
     def test_no_jit_configuration(self, content: str) -> None:
@@ -137,6 +150,36 @@ class TestSettings:
         with pytest.raises(contract.Ended, match="is no JIT configuration") as ended:
             contract.jit_files(content)
         assert ended.value.code == 78
+
+    @pytest.mark.parametrize(
+        "given", ["{}", '{"disableUpdate": false}', '\ufeff{"DisableUpdate": "False", "AgentName": "a"}']
+    )
+    def test_no_self_update(self, given: str) -> None:
+        """Whatever a JIT configuration says of updates, its runner makes none; the rest stays as GitHub wrote it."""
+        files = {".runner": given.encode(), ".credentials": b"\x00"}
+        found = contract.jit_files(contract.jit_config(files))
+        rest = {"AgentName": "a"} if "AgentName" in given else {}
+        assert json.loads(found[".runner"]) == {**rest, "DisableUpdate": "True"}
+        assert found[".credentials"] == b"\x00"
+
+    @pytest.mark.parametrize("name", ["Batch", "Länder & Bünde/Süd", "日本", "(a)"])
+    def test_groups(self, name: str) -> None:
+        """A group has any name that an organization can give it; entrypoint and orchestrator agree on that."""
+        assert settings(GHR_GROUP=name).group == name
+        assert default_group(name) == name
+
+    @pytest.mark.parametrize("name", ["-x", "a\tb", "a\nb", "\x7f"])
+    def test_no_group(self, name: str) -> None:
+        """What would be an option or has control characters is no name."""
+        with pytest.raises(contract.Ended, match="GHR_GROUP is malformed"):
+            settings(GHR_GROUP=name)
+        with pytest.raises(ValidationError, match="pattern"):
+            default_group(name)
+
+
+def default_group(name: str) -> object:
+    """Return a runner group as the orchestrator's settings read it."""
+    return TypeAdapter(GroupName).validate_python(name)
 
 
 class Script:
@@ -148,7 +191,7 @@ class Script:
         self.answers = {name: list(found) for name, found in answers.items()}
         self.asked: list[str] = []
         self.before_poll: Callable[[], None] = lambda: None
-        self.holds = True
+        self.holds = self.logs = True
 
     def start(self, command: Sequence[str], **options: Any) -> Any:
         """Note the call, with whether it has the token; play what is next for it."""
@@ -159,6 +202,8 @@ class Script:
         code, said = left.pop(0) if len(left) > 1 else left[0]
         if options["stdout"] is not None:
             options["stdout"].write(said.encode())
+        elif self.logs:
+            runner_log(Path(options["cwd"]), said)
         return Program(code, listens=command[1] == "run")
 
     def poll(self, process: "Program") -> int | None:
@@ -210,7 +255,7 @@ class TestLifecycle:
     @pytest.fixture(autouse=True)
     def hurry(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Wait for nothing."""
-        for name in ("TICK", "RETRY_PAUSE", "REMOVAL_LIMIT", "REGISTRATION_LIMIT", "LAST_CHANCE"):
+        for name in ("TICK", "RETRY_PAUSE", "NAME_PAUSE", "REMOVAL_LIMIT", "REGISTRATION_LIMIT", "LAST_CHANCE"):
             monkeypatch.setattr(lifecycle, name, 0.01)
 
     def run(
@@ -241,7 +286,7 @@ class TestLifecycle:
 
     def test_idle(self, tmp_path: Path) -> None:
         """The listener is held while the token is used to remove it, and only then ends."""
-        script = Script(configure=[(0, "")], run=[(-1, "")], remove=[(0, "")])
+        script = Script(configure=[(0, "")], run=[(-1, SESSION)], remove=[(0, "")])
         assert self.run(tmp_path, script) == (69, "no job came in 0.0005 minutes; its registration was removed")
         assert script.asked == [
             "configure with the token", "run", "hold", "remove with the token", "interrupt", "release",
@@ -249,7 +294,7 @@ class TestLifecycle:
 
     def test_idle_and_github_does_not_let_it_go(self, tmp_path: Path) -> None:
         """If the removal is refused, the runner listens once more before it leaves."""
-        script = Script(configure=[(0, "")], run=[(-1, "")], remove=[(1, "busy")])
+        script = Script(configure=[(0, "")], run=[(-1, SESSION)], remove=[(1, REMOVING)])
         code, reason = self.run(tmp_path, script)
         assert (code, lifecycle.LEFT_BEHIND in reason) == (69, True)
         held = ["hold", "remove with the token"]
@@ -257,14 +302,14 @@ class TestLifecycle:
 
     def test_idle_where_nothing_can_be_held(self, tmp_path: Path) -> None:
         """On Windows the listener ends first, so that no job runs beside the token."""
-        script = Script(configure=[(0, "")], run=[(-1, "")], remove=[(0, "")])
+        script = Script(configure=[(0, "")], run=[(-1, SESSION)], remove=[(0, "")])
         script.holds = False
         assert self.run(tmp_path, script) == (69, "no job came in 0.0005 minutes; its registration was removed")
         assert script.asked == ["configure with the token", "run", "hold", "interrupt", "remove with the token"]
 
     def test_a_job_at_the_last_moment(self, tmp_path: Path) -> None:
         """A job that came before the hold is left alone, and the token is not used beside it."""
-        script = Script(configure=[(0, "")], run=[(-1, "")], remove=[(0, "")])
+        script = Script(configure=[(0, "")], run=[(-1, SESSION)], remove=[(0, "")])
         runs = []
         original = script.hold
 
@@ -281,8 +326,9 @@ class TestLifecycle:
         assert self.run(tmp_path, script) == (0, "a job ran")
         assert script.asked == ["configure with the token", "run", "hold", "release"]
 
-    def test_a_worker_that_has_no_log_yet(self, tmp_path: Path) -> None:
+    def test_a_worker_that_has_no_log_yet(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A child of the listener is a job, before it has written anything: the token is not used beside it."""
+        monkeypatch.setattr(lifecycle, "REGISTRATION_LIMIT", 60.0)  # a real program, on a machine that may be slow
         (tmp_path / "bin").mkdir()
         listener = tmp_path / "bin" / "Runner.Listener"
         listener.write_text('#!/bin/sh\ntouch "$1"\nif [ "$1" = run ]; then sleep 2; exit 0; fi\n', encoding="utf-8")
@@ -292,7 +338,7 @@ class TestLifecycle:
 
     def test_a_jit_runner_removes_nothing(self, tmp_path: Path) -> None:
         """It is the orchestrator who removes it."""
-        script = Script(run=[(-1, "")])
+        script = Script(run=[(-1, SESSION)])
         code, reason = self.run(tmp_path, script, GHR_JITCONFIG=JIT)
         assert (code, reason) == (69, "no job came in 0.0005 minutes; the orchestrator removes its registration")
         assert script.asked == ["place the files", "run", "hold", "interrupt", "release"]
@@ -307,8 +353,11 @@ class TestLifecycle:
     @pytest.mark.parametrize(
         ("said", "code"),
         [
-            ("Runner version v2.300.0 is deprecated and cannot receive messages.", 7),
-            ("Http response code: NotFound from 'POST https://api.github.com/actions/runner-registration'", 75),
+            (TEXTS["update_required"].format(floor="2.329.0"), 7),
+            (TEXTS["out_of_date"], 7),
+            (TEXTS["deprecated"].format(version="2.300.0"), 7),
+            (TEXTS["no_group"].format(group="Batch"), 78),
+            (TEXTS["http"].format(status="NotFound", method="POST", url="https://api.github.com/x", request="1"), 75),
         ],
     )
     def test_not_registered(self, tmp_path: Path, said: str, code: int) -> None:
@@ -317,11 +366,64 @@ class TestLifecycle:
         assert self.run(tmp_path, script)[0] == code
         assert script.asked == ["configure with the token"]
 
-    def test_a_registration_that_hangs(self, tmp_path: Path) -> None:
-        """It is killed at its limit."""
-        script = Script(configure=[(-1, "")])
-        assert self.run(tmp_path, script)[0] == 75
-        assert script.asked == ["configure with the token", "kill"]
+    @pytest.mark.parametrize(("configured", "last"), [(False, "kill"), (True, "remove with the token")])
+    def test_a_registration_that_hangs(self, tmp_path: Path, configured: bool, last: str) -> None:
+        """It is killed at its limit; what it had registered by then is given back."""
+        script = Script(configure=[(-1, "")], remove=[(0, "")])
+        if configured:
+            (tmp_path / ".runner").touch()
+        code, reason = self.run(tmp_path, script)
+        assert (code, lifecycle.REMOVED in reason, script.asked[-1]) == (75, configured, last)
+
+    @pytest.mark.parametrize("said", [TEXTS["nothing_to_remove"], "NotFound from 'DELETE https://api.github.com/x'"])
+    def test_nothing_to_remove(self, tmp_path: Path, said: str) -> None:
+        """If GitHub knows the runner no more, its listener gets no last chance, and the end says so."""
+        script = Script(configure=[(0, "")], run=[(-1, SESSION)], remove=[(0, said)])
+        assert self.run(tmp_path, script) == (69, f"no job came in 0.0005 minutes; {lifecycle.GONE_ALREADY}")
+        assert script.asked.count("hold") == 1
+
+    def test_a_removal_that_broke_before_it_began(self, tmp_path: Path) -> None:
+        """A removal that says nothing of removing is tried once more, as its log's name may have been taken."""
+        script = Script(configure=[(0, "")], run=[(-1, SESSION)], remove=[(1, "in use"), (0, "")])
+        assert self.run(tmp_path, script) == (69, f"no job came in 0.0005 minutes; {lifecycle.REMOVED}")
+        assert script.asked.count("remove with the token") == 2
+
+    @pytest.mark.parametrize("logs", [True, False])
+    def test_never_a_session(self, tmp_path: Path, logs: bool, capsys: pytest.CaptureFixture[str]) -> None:
+        """A listener that never reached the job service ends with 75, and shows the end of its log, if it has one."""
+        said = TEXTS["connect_error"].format(now="now", reason="no route")
+        script = Script(configure=[(0, "")], run=[(-1, said)], remove=[(0, "")])
+        script.logs = logs
+        code, reason = self.run(tmp_path, script)
+        assert (code, "never reached" in reason, lifecycle.REMOVED in reason) == (75, True, True)
+        assert (f"    {said}" in capsys.readouterr().out) == logs
+
+    def test_a_job_that_was_taken_back(self, tmp_path: Path) -> None:
+        """A listener that lost its job is ended soon, and that is no lack of jobs."""
+        script = Script(configure=[(0, "")], run=[(-1, f"{SESSION}\n{TEXTS['skipping']}")], remove=[(0, "")])
+        found = self.run(tmp_path, script, GHR_IDLE_MINUTES="60")
+        assert found == (69, f"GitHub gave the runner a job and took it back; {lifecycle.REMOVED}")
+
+    def test_a_version_refused_in_the_log_alone(self, tmp_path: Path) -> None:
+        """The listener's 1 is a refused version if its log says so."""
+        text = TEXTS["deprecated"].format(version="2.330.0")
+        script = Script(configure=[(0, "")], run=[(1, text)], remove=[(0, "")])
+        assert self.run(tmp_path, script)[0] == 7
+
+    def test_a_listener_that_starts_again_has_its_files(self, tmp_path: Path) -> None:
+        """A JIT configuration is handed over once: the runner could not write its files a second time."""
+        script = Script(run=[(2, ""), (0, "")])
+        handed: list[bool] = []
+        original = script.start
+
+        def start(command: Sequence[str], **options: Any) -> Any:
+            handed.append("ACTIONS_RUNNER_INPUT_JITCONFIG" in options["env"])
+            return original(command, **options)
+
+        script.start = start  # type: ignore[method-assign]
+        script.take_jit = lambda *_: {"ACTIONS_RUNNER_INPUT_JITCONFIG": JIT}  # type: ignore[method-assign]
+        self.run(tmp_path, script, GHR_JITCONFIG=JIT, GHR_IDLE_MINUTES="1")
+        assert handed == [True, False]
 
     @pytest.mark.parametrize(("code", "ended"), [(7, 7), (1, 75), (5, 75)])
     def test_a_listener_that_cannot_listen(self, tmp_path: Path, code: int, ended: int) -> None:
@@ -335,7 +437,7 @@ class TestLifecycle:
         """A listener that asks for it starts again, until the idle limit."""
         script = Script(configure=[(0, "")], run=[(2, ""), (3, ""), (0, "")])
         found = self.run(tmp_path, script, GHR_IDLE_MINUTES="1")
-        assert found == (69, "no job came: the registration was removed from outside")
+        assert found == (69, "no job was run: the registration was removed from outside, or the job was taken back")
         assert script.asked == ["configure with the token", "run", "run", "run"]
         forever = Script(configure=[(0, "")], run=[(2, "")], remove=[(0, "")])
         assert self.run(tmp_path, forever)[0] == 75
@@ -354,7 +456,7 @@ class TestLifecycle:
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (21, 143)])
     def test_a_signal_while_idle(self, tmp_path: Path, number: int, code: int) -> None:
         """The runner leaves at once, removed or not; Windows' own signals count as SIGTERM."""
-        script = Script(configure=[(0, "")], run=[(-1, "")], remove=[(0, ""), (1, "")])
+        script = Script(configure=[(0, "")], run=[(-1, SESSION)], remove=[(0, ""), (1, REMOVING)])
         for left in ("its registration was removed", lifecycle.LEFT_BEHIND):
             found = self.run(tmp_path, script, signalled=number, listening=True, GHR_IDLE_MINUTES="1")
             assert found == (code, f"stopped before a job came; {left}")
@@ -391,7 +493,7 @@ class TestLifecycle:
 
     def test_a_signal_during_a_job(self, tmp_path: Path) -> None:
         """The runner ends the job and reports; the token is gone by then and nothing is removed."""
-        script = Script(run=[(-1, "")])
+        script = Script(run=[(-1, SESSION)])
         found = self.run(tmp_path, script, signalled=15, job=True, GHR_JITCONFIG=JIT)
         assert found == (71, "stopped during a job, which the runner ended and reported")
         assert script.asked == ["place the files", "run", "interrupt"]
@@ -399,7 +501,7 @@ class TestLifecycle:
 
     def test_a_runner_that_does_not_end(self, tmp_path: Path) -> None:
         """It is killed after its time."""
-        script = Script(run=[(-1, "")])
+        script = Script(run=[(-1, SESSION)])
         script.interrupt = lambda process: script.asked.append("interrupt")  # type: ignore[method-assign]  # noqa: ARG005
         found = self.run(tmp_path, script, signalled=15, job=True, GHR_JITCONFIG=JIT)
         assert found == (71, "stopped during a job, which the runner did not end in time: it was killed")
@@ -440,6 +542,72 @@ def worker_log(home: Path) -> None:
     (home / "_diag" / "Worker_20261125-120000-utc.log").touch()
 
 
+def runner_log(home: Path, text: str, name: str = "Runner_20261125-120000-utc.log") -> None:
+    """Let the listener log something."""
+    (home / "_diag").mkdir(exist_ok=True)
+    with (home / "_diag" / name).open("a", encoding="utf-8") as file:
+        file.write(f"{text}\n")
+
+
+class TestRunnerLogs:
+    """`RunnerLogs`."""
+
+    def test_what_was_there_before(self, tmp_path: Path) -> None:
+        """What another call has logged tells nothing of the listener, also in a file that the listener goes on with."""
+        runner_log(tmp_path, SESSION)
+        logs = runner_logs.RunnerLogs(str(tmp_path))
+        logs.skip()
+        logs.look()
+        assert not logs.had_session
+        runner_log(tmp_path, TEXTS["listening"])
+        logs.look()
+        assert logs.had_session
+
+    def test_a_line_in_two_parts(self, tmp_path: Path) -> None:
+        """A line counts when all of it is there."""
+        logs = runner_logs.RunnerLogs(str(tmp_path))
+        (tmp_path / "_diag").mkdir()
+        file = tmp_path / "_diag" / "Runner_1-utc.log"
+        for part, known in (("[now INFO] Session cre", False), ("ated.", False), ("\n", True)):
+            with file.open("a", encoding="utf-8") as stream:
+                stream.write(part)
+            logs.look()
+            assert logs.had_session == known
+
+    def test_a_log_that_cannot_be_read(self, tmp_path: Path) -> None:
+        """It tells nothing, and the others are read all the same."""
+        (tmp_path / "_diag" / "Runner_1-utc.log").mkdir(parents=True)
+        (tmp_path / "_diag" / "Runner_2-utc.log").symlink_to(tmp_path / "nowhere")
+        runner_log(tmp_path, SESSION, "Runner_3-utc.log")
+        logs = runner_logs.RunnerLogs(str(tmp_path))
+        logs.look()
+        assert logs.had_session
+
+    def test_what_is_shown(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """The end of the listener's log, not of a later call's; indented, cut, and without the secret."""
+        logs = runner_logs.RunnerLogs(str(tmp_path))
+        for number in range(runner_logs.TAIL + 1):
+            runner_log(tmp_path, f"line {number} {TOKEN} ü{'x' * runner_logs.WIDTH}")
+        logs.look()
+        runner_log(tmp_path, "removed", "Runner_20991125-120000-utc.log")
+        logs.show(TOKEN)
+        first, *lines = capsys.readouterr().out.splitlines()
+        assert first == "ghr: the end of the runner's own log, Runner_20261125-120000-utc.log:"
+        assert 0 < len(lines) <= runner_logs.TAIL
+        assert all(line.startswith("    ") and len(line) <= runner_logs.WIDTH + 4 for line in lines)
+        assert lines[-1].startswith(f"    line {runner_logs.TAIL} *** ü")
+        assert not any(TOKEN in line for line in lines)
+
+    def test_what_is_not_shown(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Nothing where there is no log, and nothing once a job may have written to it."""
+        logs = runner_logs.RunnerLogs(str(tmp_path))
+        logs.show(TOKEN)
+        runner_log(tmp_path, "text")
+        worker_log(tmp_path)
+        logs.show(TOKEN)
+        assert capsys.readouterr().out == ""
+
+
 class TestWindows:
     """The Windows branches, with the system's calls replaced."""
 
@@ -473,7 +641,8 @@ class TestWindows:
         """It is checked, and left to the runner, which encrypts the key in it; no file is placed."""
         windows = systems.Windows()
         taken = windows.take_jit(contract.Secret(JIT, jit=True), str(tmp_path))
-        assert taken == {"ACTIONS_RUNNER_INPUT_JITCONFIG": JIT}
+        files = contract.jit_files(taken["ACTIONS_RUNNER_INPUT_JITCONFIG"])
+        assert json.loads(files[".runner"]) == {"DisableUpdate": "True"}
         assert list(tmp_path.iterdir()) == []
         with pytest.raises(contract.Ended, match="no JIT"):
             windows.take_jit(contract.Secret("x", jit=True), str(tmp_path))
@@ -533,7 +702,7 @@ class TestLinux:
         """The files of a JIT configuration are the runner's alone, and never written through a link."""
         linux = systems.Linux()
         assert linux.take_jit(contract.Secret(JIT, jit=True), str(tmp_path)) == {}
-        assert (tmp_path / ".runner").read_bytes() == b"{}"
+        assert json.loads((tmp_path / ".runner").read_bytes()) == {"DisableUpdate": "True"}
         assert (tmp_path / ".runner").stat().st_mode & 0o777 == 0o600
         with pytest.raises(FileExistsError):
             linux.take_jit(contract.Secret(JIT, jit=True), str(tmp_path))

@@ -73,7 +73,8 @@ def _asks_function(url: str, job: str) -> Ask:
     key = os.environ.get(KEY, "").strip()
     if not key:
         raise SettingsError.of(KEY, "is missing in the environment: the function's key")
-    return lambda: explain_client.ask(url, key, job)
+    egress = explain_client.egress_of(os.environ)
+    return lambda: explain_client.ask(url, key, job, egress)
 
 
 def _asks_services(file: Path | None, job: str) -> Ask:

@@ -16,7 +16,7 @@ from azure.storage.queue import QueueClient
 from orchestrator.azure.request_queue import RequestQueue
 from orchestrator.config.settings import QueueStorage
 from orchestrator.delivery.webhook import workflow_job_event
-from orchestrator.jobs.request import RunnerRequest
+from orchestrator.jobs.request import Retry, RunnerRequest
 from sandbox.functions.process import FunctionsHost
 from tests.builders import queued_job
 from tests.npm import package
@@ -75,12 +75,12 @@ def test_the_hand_over(connection: str, tmp_path: Path) -> None:
     event = workflow_job_event(json.dumps(queued_job("self-hosted", "run-1")).encode())
     kept = RunnerRequest(delivery="d-1", event=event)
     queue = RequestQueue(QueueStorage.from_environment({"AzureWebJobsStorage": connection}))
-    assert queue.retry_later(kept, retry_after=1) <= 1.25
+    assert queue.retry_later([Retry(kept, retry_after=1)] * 2)[0] <= 1.25
     (tmp_path / "function_app.py").write_text(APP, encoding="utf-8")
     (tmp_path / "host.json").write_text(Path("host.json").read_text(encoding="utf-8"), encoding="utf-8")
     with FunctionsHost(tmp_path, {"AzureWebJobsStorage": connection}, max_polling_interval=0.2):
         content = _first_message(QueueClient.from_connection_string(connection, "seen"))
-    assert RunnerRequest.parse(base64.b64decode(content)) == kept
+    assert RunnerRequest.parse_all(base64.b64decode(content)) == [kept] * 2
 
 
 def _first_message(queue: QueueClient) -> str:

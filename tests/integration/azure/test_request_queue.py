@@ -21,7 +21,7 @@ from orchestrator.azure.request_queue import POISON, REQUESTS, RequestQueue
 from orchestrator.config.settings import QueueStorage
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import SettingsError, TransientError
-from orchestrator.jobs.request import RunnerRequest
+from orchestrator.jobs.request import MOST_TOGETHER, Retry, RunnerRequest
 from sandbox.faults import Fault
 from sandbox.server import Server
 from sandbox.storage_queue import QueueService
@@ -140,7 +140,7 @@ class TestRequestQueue:
     def test_kept_and_read_again(self, connection: str, service: QueueService, clock: ManualClock) -> None:
         """A request is kept in a queue that is made when it is missing, and comes back after its delay."""
         kept = request()
-        delay = queue_of(connection).retry_later(kept)
+        (delay,) = queue_of(connection).retry_later([Retry(kept)])
         assert 10 <= delay <= 12.5
         reader = QueueClient.from_connection_string(connection, REQUESTS)
         assert reader.receive_message() is None
@@ -153,25 +153,49 @@ class TestRequestQueue:
     def test_one_call_when_the_queue_is_there(self, connection: str, service: QueueService) -> None:
         """Keeping a request is one call; only the first time it is three."""
         queue = queue_of(connection)
-        queue.retry_later(request())
+        queue.retry_later([Retry(request())])
         service.recorder.clear()
-        queue.retry_later(request(attempt=2), 30)
+        queue.retry_later([Retry(request(attempt=2), 30)])
         assert len(service.recorder.calls) == 1
+
+    def test_together(self, connection: str, service: QueueService, clock: ManualClock) -> None:
+        """Requests that are due at the same time share messages; each is told when its message is due."""
+        kept = [Retry(request(delivery=str(number)), 5.0 + number % 2) for number in range(MOST_TOGETHER + 8)]
+        kept.append(Retry(request(delivery="late"), 600))
+        delays = queue_of(connection).retry_later(kept)
+        assert len(service.texts(REQUESTS)) == 3
+        assert all(retry.retry_after <= delay for retry, delay in zip(kept, delays, strict=True) if retry.retry_after)
+        clock.advance(timedelta(seconds=max(delays)))
+        reader = QueueClient.from_connection_string(connection, REQUESTS)
+        found = [
+            each.delivery
+            for message in reader.receive_messages()
+            for each in RunnerRequest.parse_all(base64.b64decode(message.content))
+        ]
+        assert sorted(found) == sorted(retry.request.delivery for retry in kept)
+
+    def test_not_all_are_taken(self, connection: str, service: QueueService) -> None:
+        """If one of several messages is not taken, the caller is told so."""
+        queue = queue_of(connection)
+        queue.retry_later([Retry(request())])
+        service.faults.add(Fault("status", status=503, skip=1))
+        with pytest.raises(TransientError, match="does not do its part"):
+            queue.retry_later([Retry(request(), 5), Retry(request(), 600)])
 
     def test_another_worker_creates_the_queue(self, connection: str, service: QueueService) -> None:
         """If the queue appears between the look and the creation, that is fine."""
         service.faults.add(Fault("status", "PUT *", status=409, headers={"x-ms-error-code": "QueueAlreadyExists"}))
         with pytest.raises(TransientError, match="404"):
-            queue_of(connection).retry_later(request())
+            queue_of(connection).retry_later([Retry(request())])
 
     @pytest.mark.parametrize("fault", [Fault("status", status=503), Fault("drop"), Fault("status", status=403)])
     def test_trouble(self, connection: str, service: QueueService, fault: Fault) -> None:
         """A queue that takes no message says so once, without repeating the message."""
         queue = queue_of(connection)
-        queue.retry_later(request())
+        queue.retry_later([Retry(request())])
         service.faults.add(fault)
         with pytest.raises(TransientError, match="does not do its part") as caught:
-            queue.retry_later(request())
+            queue.retry_later([Retry(request())])
         assert "acme" not in str(caught.value)
 
     @pytest.mark.parametrize(
@@ -188,10 +212,10 @@ class TestRequestQueue:
     def test_an_odd_answer(self, connection: str, service: QueueService, fault: Fault) -> None:
         """An answer that is not the queue's own is transient trouble."""
         queue = queue_of(connection)
-        queue.retry_later(request())
+        queue.retry_later([Retry(request())])
         service.faults.add(replace(fault))
         with pytest.raises(TransientError, match=REQUESTS):
-            queue.retry_later(request())
+            queue.retry_later([Retry(request())])
 
     def test_an_answer_without_end(
         self, connection: str, service: QueueService, monkeypatch: pytest.MonkeyPatch
@@ -200,7 +224,7 @@ class TestRequestQueue:
         monkeypatch.setattr("orchestrator.azure.request_queue.TOTAL_TIMEOUT", 0.2)
         service.faults.add(Fault("trickle", seconds=0.02))
         with pytest.raises(TransientError, match="does not do its part"):
-            queue_of(connection).retry_later(request())
+            queue_of(connection).retry_later([Retry(request())])
 
     @pytest.mark.parametrize(
         "error", [ClientAuthenticationError("no identity"), CredentialUnavailableError(message="no identity")]
@@ -212,27 +236,27 @@ class TestRequestQueue:
             def get_token(self, *_scopes: str, **_options: object) -> AccessToken:
                 raise error
 
-        monkeypatch.setattr("orchestrator.azure.request_queue.identity", lambda _client_id: NoToken())
+        monkeypatch.setattr("orchestrator.azure.request_queue.identity", lambda *_: NoToken())
         queue = RequestQueue(QueueStorage.from_environment({"AzureWebJobsStorage__accountName": "acct"}))
         with pytest.raises(TransientError, match="the queue runner-requests does not do its part"):
-            queue.retry_later(request())
+            queue.retry_later([Retry(request())])
 
     def test_given_up_and_revived(self, connection: str, service: QueueService, clock: ManualClock) -> None:
         """What was given up stays until it is revived; it then starts anew at once, and foreign messages stay."""
         queue = queue_of(connection)
         assert queue.revive() == (0, 0)
         given_up = request(attempt=20)
-        queue.dead_letter(given_up.model_dump_json().encode(), "Batch refused")
+        queue.dead_letter(b"\n".join([given_up.model_dump_json().encode()] * 2), "Batch refused")
         queue.dead_letter(b"\xff none of ours", "it is no request")
         QueueClient.from_connection_string(connection, POISON).send_message("not base64!")
         clock.advance(timedelta(days=30))
         queue.dead_letter(given_up.model_dump_json().encode(), "Batch refused")
         assert len(service.texts(POISON)) == 3
-        assert queue.revive() == (2, 1)
+        assert queue.revive() == (3, 1)
         clock.advance(timedelta(seconds=2))
         reader = QueueClient.from_connection_string(connection, REQUESTS)
-        found = [RunnerRequest.parse(base64.b64decode(m.content)) for m in reader.receive_messages()]
-        assert found == [given_up.reset()] * 2
+        found = [RunnerRequest.parse_all(base64.b64decode(m.content)) for m in reader.receive_messages()]
+        assert found == [[given_up.reset()] * 2, [given_up.reset()]]
         assert len(service.texts(POISON)) == 1
 
     def test_a_revival_has_an_end(self, connection: str, monkeypatch: pytest.MonkeyPatch) -> None:

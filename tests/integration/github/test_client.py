@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.clock import utc_now
+from orchestrator.egress import Egress
 from orchestrator.errors import GitHubRefused, RunnerNameTaken, SettingsError, TransientError, UpstreamRefused
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import INSTALLATION_REMEMBERED_FOR, AppCredential, PersonalToken
@@ -444,7 +445,7 @@ class TestTrouble:
         with pytest.raises(TransientError, match="not reachable"):
             with_token(url).registration_token(ORGANIZATION)
 
-    def test_proxy_that_closes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_proxy_that_closes(self) -> None:
         """A connection that a proxy closes without an answer is made once more."""
         asked: list[bytes] = []
         with socket.create_server(("127.0.0.1", 0)) as proxy:
@@ -456,12 +457,12 @@ class TestTrouble:
                     asked.append(connection.recv(7))
                     connection.close()
 
-            monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.getsockname()[1]}")
-            monkeypatch.delenv("no_proxy", raising=False)
+            egress = Egress(proxy=f"http://127.0.0.1:{proxy.getsockname()[1]}")
+            client = GitHubClient("https://github.invalid", egress=egress)
             thread = threading.Thread(target=close_twice)
             thread.start()
             with pytest.raises(TransientError, match="not reachable"):
-                with_token("https://github.invalid").registration_token(ORGANIZATION)
+                Runners(GitHubSession(client, PersonalToken("ghp_sandbox"))).registration_token(ORGANIZATION)
             thread.join()
         assert asked == [b"CONNECT", b"CONNECT"]
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from arm.build import FORMULAS, HERE, PLACEHOLDERS, START_TASKS, TEMPLATE, built, formula
+from arm.expressions import resources
 
 TEXT = TEMPLATE.read_text(encoding="utf-8")
 CONTENT: dict[str, Any] = json.loads(TEXT)
@@ -68,9 +69,20 @@ def test_every_parameter_reaches_its_formula(pool: str) -> None:
     """All that a pool's owner may choose is in the formula, and put there when the template is deployed."""
     source = (HERE / "autoscale" / FORMULAS[pool]).read_text(encoding="utf-8")
     _, expression = formula(source, pool, PARAMETERS)
+    changed = {}
+    for number, parameter in enumerate(PLACEHOLDERS.values(), start=2):
+        name = parameter[pool]
+        changed[name] = PARAMETERS[name]["type"] == "bool" or number
+    given = {"appName": "runners", "githubWebhookSecret": "s" * 16} | changed
+    text = next(
+        resource["properties"]["scaleSettings"]["autoScale"]["formula"]
+        for resource in resources(CONTENT, given)
+        if resource["type"].endswith("/pools")
+        and f"slots = {changed[PLACEHOLDERS['slots'][pool]]};"
+        in resource["properties"]["scaleSettings"]["autoScale"]["formula"]
+    )
     for name, parameter in PLACEHOLDERS.items():
-        assert f"'{name} = " in expression
-        assert f"parameters('{parameter[pool]}')" in expression
+        assert f"\n{name} = {int(changed[parameter[pool]])};\n" in text
     assert expression in TEXT
 
 
@@ -87,9 +99,9 @@ def test_values_are_put_where_the_defaults_stand() -> None:
     text, expression = formula("maxNodes = {{maxNodes}};\nspot = {{spot}};\n", "ubuntu", parameters)
     assert text == "maxNodes = 4;\nspot = 0;\n"
     assert expression == (
-        "[replace(replace(variables('autoscale').ubuntu.autoScale.formula, "
-        "'maxNodes = 4;', concat('maxNodes = ', string(parameters('ubuntuMaxNodes')), ';')), "
-        "'spot = 0;', concat('spot = ', if(parameters('ubuntuUseSpot'), '1', '0'), ';'))]"
+        "replace(replace(parameters('formula'), "
+        "'maxNodes = 4;', concat('maxNodes = ', string(parameters('pool').maxNodes), ';')), "
+        "'spot = 0;', concat('spot = ', if(parameters('pool').spot, '1', '0'), ';'))"
     )
 
 

@@ -1,14 +1,16 @@
-"""What the template promises: a private platform, without keys, with the least roles."""
+"""What the template promises: a private platform without keys, with the least roles, in a company's network."""
 
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from arm.expressions import Refused, resources
+from orchestrator.config.profiles import default_profiles
 from orchestrator.config.settings import Settings
 
 ARM = Path(__file__).parents[3] / "arm"
@@ -16,26 +18,70 @@ CONTRACT = ARM.parent / "runner-images" / "entrypoint" / "contract.py"
 TEMPLATE: dict[str, Any] = json.loads((ARM / "azuredeploy.json").read_text(encoding="utf-8"))
 PARAMETERS, VARIABLES = TEMPLATE["parameters"], TEMPLATE["variables"]
 PARAMETERS_FILE = json.loads((ARM / "azuredeploy.parameters.json").read_text(encoding="utf-8"))["parameters"]
-UI = json.loads((ARM / "createUiDefinition.json").read_text(encoding="utf-8"))["parameters"]
-SECRETS = {"githubWebhookSecret", "githubToken", "githubAppPrivateKey"}
-KNOWN_SETTINGS = {field.alias for field in Settings.model_fields.values()}
+SECRETS = {"githubWebhookSecret", "githubWebhookSecretPrevious", "githubToken", "githubAppPrivateKey"}
+SETTINGS = {field.alias for field in Settings.model_fields.values()}
 HOST_SETTINGS = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "PYTHON_THREADPOOL_THREAD_COUNT",
+    "HTTPS_PROXY",
+    "NO_PROXY",
 }
+IDS = "/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/shared/providers"
+GALLERY = f"{IDS}/Microsoft.Compute/galleries/g/images/i/versions/1.0.0"
+OWN_NETWORK = {
+    f"{name}SubnetId": f"{IDS}/Microsoft.Network/virtualNetworks/hub/subnets/{name}"
+    for name in ("batch", "function", "endpoint")
+}
+GPU: dict[str, Any] = {
+    "name": "gpu", "vmSize": "Standard_NC4as_T4_v3", "maxNodes": 2, "spot": True,
+    "profile": {"labels": ["gpu"], "image": "runner:gpu", "runOptions": "--gpus all", "maxRunners": 3},
+}  # fmt: skip
 
 
-def of_type(kind: str) -> list[dict[str, Any]]:
+def deployed(**given: Any) -> list[dict[str, Any]]:
+    """Return what is deployed with these parameters."""
+    return list(resources(TEMPLATE, {"appName": "runners", "githubWebhookSecret": "s" * 16} | given))
+
+
+def of(kind: str, within: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the resources of a type."""
-    return [resource for resource in TEMPLATE["resources"] if resource["type"] == f"Microsoft.{kind}"]
+    return [resource for resource in within if resource["type"] == f"Microsoft.{kind}"]
 
 
-def only(kind: str) -> dict[str, Any]:
+def only(kind: str, **given: Any) -> dict[str, Any]:
     """Return the properties of the one resource of a type."""
-    (resource,) = of_type(kind)
+    (resource,) = of(kind, deployed(**given))
     properties: dict[str, Any] = resource["properties"]
     return properties
+
+
+def app_settings(**given: Any) -> dict[str, str]:
+    """Return the app settings."""
+    return only("Web/sites/config", **given)
+
+
+def pools(**given: Any) -> dict[str, dict[str, Any]]:
+    """Return the properties of the pools, by their ids."""
+    found = of("Batch/batchAccounts/pools", deployed(**given))
+    return {pool["name"].rpartition("/")[2]: pool["properties"] for pool in found}
+
+
+def machine(pool: dict[str, Any]) -> dict[str, Any]:
+    """Return what a pool's nodes are made of."""
+    configuration: dict[str, Any] = pool["deploymentConfiguration"]["virtualMachineConfiguration"]
+    return configuration
+
+
+def environment(pool: dict[str, Any]) -> dict[str, str]:
+    """Return the variables of a pool's start task."""
+    return {entry["name"]: entry["value"] for entry in pool["startTask"]["environmentSettings"]}
+
+
+def profiles(**given: Any) -> list[dict[str, Any]]:
+    """Return the runner profiles that the template writes."""
+    written: list[dict[str, Any]] = json.loads(app_settings(**given)["RunnerProfiles"])
+    return written
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -51,22 +97,8 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(part)
 
 
-def app_settings() -> dict[str, str]:
-    """Return the app settings that the template may set, with their values or expressions."""
-    (config,) = of_type("Web/sites/config")
-    fixed = {
-        name: value
-        for variable in re.findall(r"variables\('(\w+Settings)'\)", config["properties"])
-        for name, value in VARIABLES[variable].items()
-    }
-    created = re.search(r"union\(variables\('requiredSettings'\), createObject\((.*?)\), if\(", config["properties"])
-    assert created is not None
-    names = re.findall(r"'([A-Za-z_]+)', (?:concat|reference|variables)\(", created[1])
-    return fixed | dict.fromkeys(names, "[runtime]")
-
-
 class TestPrivate:
-    """Only the function can be called, by GitHub alone."""
+    """Only the function can be called, by GitHub alone, unless a parameter says otherwise."""
 
     @pytest.mark.parametrize(
         "kind", ["Storage/storageAccounts", "ContainerRegistry/registries", "KeyVault/vaults", "Batch/batchAccounts"]
@@ -76,66 +108,178 @@ class TestPrivate:
         assert only(kind)["publicNetworkAccess"] == "Disabled"
 
     def test_private_endpoints(self) -> None:
-        """Each of them, and the nodes' management, has a private endpoint with its DNS zone."""
-        assert {endpoint["groupId"] for endpoint in VARIABLES["endpoints"]} == {
-            "batchAccount", "nodeManagement", "registry", "vault", "blob", "queue", "table",
-        }  # fmt: skip
-        for kind in ("privateEndpoints", "privateEndpoints/privateDnsZoneGroups"):
-            (resource,) = of_type(f"Network/{kind}")
-            assert resource["copy"]["count"] == "[length(variables('endpoints'))]"
-        zones = {endpoint["zone"] for endpoint in VARIABLES["endpoints"]}
-        assert zones == set(VARIABLES["zoneNames"]) == {f"[variables('zones').{name}]" for name in VARIABLES["zones"]}
+        """Each of them, and the nodes' management, has a private endpoint, with a zone linked to the network."""
+        found = deployed()
+        groups = {
+            endpoint["properties"]["privateLinkServiceConnections"][0]["properties"]["groupIds"][0]
+            for endpoint in of("Network/privateEndpoints", found)
+        }
+        assert groups == {"batchAccount", "nodeManagement", "registry", "vault", "blob", "queue", "table"}
+        zones = {zone["name"] for zone in of("Network/privateDnsZones", found)}
+        named = [
+            group["properties"]["privateDnsZoneConfigs"][0]["properties"]["privateDnsZoneId"].rpartition("/")[2]
+            for group in of("Network/privateEndpoints/privateDnsZoneGroups", found)
+        ]
+        assert len(named) == len(groups)
+        assert set(named) == zones
+        links = of("Network/privateDnsZones/virtualNetworkLinks", found)
+        assert {link["name"].partition("/")[0] for link in links} == zones
+
+    def test_zones_of_a_hub(self) -> None:
+        """Zones may stand in another resource group, each by its id too; then none is made or linked."""
+        group = "/subscriptions/s/resourceGroups/dns"
+        vault = {"privatelink.vaultcore.azure.net": f"{IDS}/Microsoft.Network/privateDnsZones/vault"}
+        found = deployed(privateDnsZonesResourceGroupId=group, privateDnsZoneIds=vault)
+        assert not of("Network/privateDnsZones", found)
+        ids = [
+            group["properties"]["privateDnsZoneConfigs"][0]["properties"]["privateDnsZoneId"]
+            for group in of("Network/privateEndpoints/privateDnsZoneGroups", found)
+        ]
+        assert ids[0] == vault["privatelink.vaultcore.azure.net"]
+        assert all(zone.startswith(group) for zone in ids[1:])
+        with pytest.raises(Refused, match=r"privateDnsZoneIds lacks privatelink\.blob\.core\.windows\.net"):
+            deployed(privateDnsZoneIds=vault)
+
+    def test_dns_by_policy(self) -> None:
+        """Where a policy writes the DNS records the template writes none, so that the two do not collide."""
+        found = deployed(privateDns="policy", functionPrivateEndpoint=True)
+        assert len(of("Network/privateEndpoints", found)) == 8
+        for kind in ("privateDnsZones", "privateDnsZones/virtualNetworkLinks", "privateEndpoints/privateDnsZoneGroups"):
+            assert not of(f"Network/{kind}", found)
 
     def test_the_function_lets_in_the_given_ranges_only(self) -> None:
-        """The function denies whoever is not in the parameter, and its deployment site everybody."""
-        config = only("Web/sites")["siteConfig"]
-        assert config["ipSecurityRestrictionsDefaultAction"] == "Deny"
-        (rules,) = config["copy"]
-        assert rules["count"] == "[length(parameters('githubHookIpRanges'))]"
-        assert rules["input"]["action"] == "Allow"
-        assert config["scmIpSecurityRestrictionsDefaultAction"] == "Deny"
+        """The function denies whoever is not named, and its deployment site everybody."""
+        site = only("Web/sites")
+        config = site["siteConfig"]
+        assert site["publicNetworkAccess"] == "Enabled"
+        assert (
+            config["ipSecurityRestrictionsDefaultAction"] == config["scmIpSecurityRestrictionsDefaultAction"] == "Deny"
+        )
+        ranges = [rule["ipAddress"] for rule in config["ipSecurityRestrictions"]]
+        assert ranges == PARAMETERS["githubHookIpRanges"]["defaultValue"]
+        assert {rule["action"] for rule in config["ipSecurityRestrictions"]} == {"Allow"}
         assert config["scmIpSecurityRestrictions"] == []
         assert config["scmIpSecurityRestrictionsUseMain"] is False
-        assert "0.0.0.0/0" not in PARAMETERS["githubHookIpRanges"]["defaultValue"]
+        assert "0.0.0.0/0" not in ranges
+
+    def test_a_function_without_public_access(self) -> None:
+        """Then it has a private endpoint of its own, whose name resolves."""
+        found = deployed(functionPublicAccess=False)
+        assert of("Web/sites", found)[0]["properties"]["publicNetworkAccess"] == "Disabled"
+        assert "runners-prd-function-pep" in {endpoint["name"] for endpoint in of("Network/privateEndpoints", found)}
+        zone = of("Network/privateEndpoints/privateDnsZoneGroups", found)[-1]["properties"]["privateDnsZoneConfigs"][0]
+        assert zone["properties"]["privateDnsZoneId"].endswith("/privatelink.azurewebsites.net")
+        assert "privatelink.azurewebsites.net" in {zone["name"] for zone in of("Network/privateDnsZones", found)}
+
+    def test_operators(self) -> None:
+        """Operators reach the function, its operators' routes, and the Batch account, which answers nobody else."""
+        operators = ["198.51.100.0/24", "203.0.113.9/32"]
+        given: dict[str, Any] = {"operatorIpRanges": operators, "deploymentSiteRanges": ["192.0.2.0/24"]}
+        batch = only("Batch/batchAccounts", **given)
+        assert batch["publicNetworkAccess"] == "Enabled"
+        access = batch["networkProfile"]["accountAccess"]
+        assert access["defaultAction"] == batch["networkProfile"]["nodeManagementAccess"]["defaultAction"] == "Deny"
+        assert access["ipRules"] == [{"action": "Allow", "value": value} for value in operators]
+        config = only("Web/sites", **given)["siteConfig"]
+        assert [rule["ipAddress"] for rule in config["ipSecurityRestrictions"]][-2:] == operators
+        assert [rule["ipAddress"] for rule in config["scmIpSecurityRestrictions"]] == ["192.0.2.0/24"]
+        assert app_settings(**given)["OperatorSources"] == ",".join(operators)
+        assert "OperatorSources" not in app_settings()
 
     def test_no_passwords_at_the_function(self) -> None:
-        """Nobody publishes code with a user name and a password."""
-        policies = of_type("Web/sites/basicPublishingCredentialsPolicies")
-        assert [policy["properties"]["allow"] for policy in policies] == [False, False]
+        """Nobody publishes code with a user name and a password; of FTP, which Flex does not have, nothing is said."""
+        (policy,) = of("Web/sites/basicPublishingCredentialsPolicies", deployed())
+        assert policy["name"].endswith("/scm")
+        assert policy["properties"]["allow"] is False
 
     def test_pools_have_no_public_addresses(self) -> None:
         """Nodes call out through the NAT gateway, and nobody calls them."""
-        for pool in of_type("Batch/batchAccounts/pools"):
-            network = pool["properties"]["networkConfiguration"]
+        for pool in pools(morePools=[GPU]).values():
+            network = pool["networkConfiguration"]
             assert network["publicIPAddressConfiguration"] == {"provision": "NoPublicIPAddresses"}
             assert "endpointConfiguration" not in network
-            assert network["subnetId"] == "[variables('batchSubnetId')]"
-        (rule,) = only("Network/networkSecurityGroups")["securityRules"]
+            assert network["subnetId"].endswith("/subnets/batchpool")
+
+
+class TestNetwork:
+    """The template's own network, and one that was there before."""
+
+    def test_subnets(self) -> None:
+        """Each subnet is a resource of its own, private, with a security group; two have the way out."""
+        found = deployed()
+        subnets = {subnet["name"]: subnet["properties"] for subnet in of("Network/virtualNetworks/subnets", found)}
+        assert set(subnets) == {f"runners-prd-net/{name}" for name in ("batchpool", "function", "endpoints")}
+        assert {subnet["defaultOutboundAccess"] for subnet in subnets.values()} == {False}
+        groups = {
+            group["name"]: group["properties"]["securityRules"] for group in of("Network/networkSecurityGroups", found)
+        }
+        for name, subnet in subnets.items():
+            assert subnet["networkSecurityGroup"]["id"].rpartition("/")[2] in groups
+            assert (subnet["natGateway"] is None) == name.endswith("endpoints")
+        (rule,) = groups["runners-prd-batchpool-nsg"]
         assert (rule["properties"]["access"], rule["properties"]["direction"]) == ("Deny", "Inbound")
-        subnets = {subnet["name"]: subnet["properties"] for subnet in only("Network/virtualNetworks")["subnets"]}
-        assert not any(subnet["defaultOutboundAccess"] for subnet in subnets.values())
-        assert "natGateway" in subnets["batchpool"]
-        assert "natGateway" in subnets["function"]
 
     def test_the_most_nodes_that_the_new_network_holds(self) -> None:
-        """Both pools' descriptions say how many addresses the nodes' subnet has, less the five that Azure keeps."""
-        (prefix,) = (
-            s["properties"]["addressPrefix"]
-            for s in only("Network/virtualNetworks")["subnets"]
-            if s["name"] == "batchpool"
-        )
-        size = re.search(r"cidrSubnet\(parameters\('vnetAddressPrefix'\), (\d+), 0\)", prefix)
-        assert size is not None
-        nodes = 2 ** (32 - int(size[1])) - 5
+        """The pools' descriptions say how many addresses the nodes' subnet has, less the five that Azure keeps."""
+        subnet = of("Network/virtualNetworks/subnets", deployed())[0]["properties"]["addressPrefix"]
+        nodes = 2 ** (32 - int(subnet.partition("/")[2])) - 5
         for name in ("ubuntuMaxNodes", "windowsMaxNodes"):
-            assert f" holds {nodes} of both pools together." in PARAMETERS[name]["metadata"]["description"]
+            assert f" holds {nodes} of all pools together." in PARAMETERS[name]["metadata"]["description"]
 
-    def test_an_existing_network_is_left_alone(self) -> None:
-        """With subnets of one's own nothing of a network is created."""
-        kinds = ("publicIPAddresses", "natGateways", "networkSecurityGroups", "virtualNetworks")
-        conditions = [of_type(f"Network/{kind}")[0]["condition"] for kind in kinds]
-        assert conditions == ["[variables('newVnet')]"] * 4
-        assert VARIABLES["newVnet"] == "[empty(parameters('batchSubnetId'))]"
+    def test_a_route_table_is_the_way_out(self) -> None:
+        """With a route table there is no NAT gateway, and the subnets of nodes and function use the table."""
+        table = f"{IDS}/Microsoft.Network/routeTables/hub"
+        found = deployed(routeTableId=table, dnsServers=["10.0.0.4"])
+        assert not of("Network/natGateways", found) + of("Network/publicIPAddresses", found)
+        tables = [subnet["properties"]["routeTable"] for subnet in of("Network/virtualNetworks/subnets", found)]
+        assert tables == [{"id": table}, {"id": table}, None]
+        assert of("Network/virtualNetworks", found)[0]["properties"]["dhcpOptions"] == {"dnsServers": ["10.0.0.4"]}
+
+    @pytest.mark.parametrize("given", [OWN_NETWORK, {"networkMode": "keep"}], ids=["existing", "keep"])
+    def test_a_network_is_left_alone(self, given: dict[str, Any]) -> None:
+        """With subnets of one's own, or with networkMode=keep, nothing of a network is written."""
+        found = deployed(**given)
+        kinds = {resource["type"].removeprefix("Microsoft.") for resource in found}
+        assert not kinds & {
+            "Network/publicIPAddresses", "Network/natGateways", "Network/networkSecurityGroups",
+            "Network/virtualNetworks", "Network/virtualNetworks/subnets",
+        }  # fmt: skip
+        assert of("Web/sites", found)[0]["properties"]["virtualNetworkSubnetId"].endswith("/subnets/function")
+
+    @pytest.mark.parametrize("missing", OWN_NETWORK)
+    def test_half_a_network_is_refused(self, missing: str) -> None:
+        """Two subnets of three are told as such, before anything is deployed."""
+        with pytest.raises(Refused, match="all three subnets, or none"):
+            deployed(**{name: value for name, value in OWN_NETWORK.items() if name != missing})
+
+
+class TestExisting:
+    """A Batch account, a registry and a workspace that were there before."""
+
+    GIVEN: dict[str, Any] = {  # noqa: RUF012
+        "batchAccountId": f"{IDS}/Microsoft.Batch/batchAccounts/b",
+        "containerRegistryId": f"{IDS}/Microsoft.ContainerRegistry/registries/r",
+        "logAnalyticsWorkspaceId": f"{IDS}/Microsoft.OperationalInsights/workspaces/w",
+    }
+
+    def test_they_are_used_and_not_changed(self) -> None:
+        """None of them is written; they get no endpoints, no logs, and only the roles that the identities need."""
+        found = deployed(**self.GIVEN)
+        for kind in ("Batch/batchAccounts", "ContainerRegistry/registries", "OperationalInsights/workspaces"):
+            assert not of(kind, found)
+        assert of("Insights/components", found)[0]["properties"]["WorkspaceResourceId"].endswith("/workspaces/w")
+        assert len(of("Network/privateEndpoints", found)) == 4
+        assert not any("/Microsoft.Batch/" in each["scope"] for each in of("Insights/diagnosticSettings", found))
+        scopes = {role["scope"] for role in of("Authorization/roleAssignments", found)}
+        assert {self.GIVEN["batchAccountId"], self.GIVEN["containerRegistryId"]} <= scopes
+        assert app_settings(**self.GIVEN)["BatchAccountName"] == "b"
+
+    def test_what_is_deployed_into_their_groups(self) -> None:
+        """Roles and pools are deployed where the resource is, in its group and subscription."""
+        found = of("Resources/deployments", deployed(**self.GIVEN))
+        places = {each["name"].split("-")[2:4][-1]: each["resourceGroup"] for each in found}
+        assert {places[name] for name in ("batch", "registry", "batchLinux", "batchWindows")} == {"shared"}
+        assert {places[name] for name in ("blob", "vault", "log")} == {"runners"}
 
 
 class TestNoKeys:
@@ -155,119 +299,290 @@ class TestNoKeys:
         assert [text for text in strings(TEMPLATE) if re.search(r"\blist[A-Z]\w*\(", text)] == []
 
     def test_secrets_are_secure_parameters(self) -> None:
-        """Secrets have no default, except none at all, and nothing else is called one."""
+        """Secrets have no default, except none at all; beside them only the app settings are secure."""
         secure = {name for name, parameter in PARAMETERS.items() if parameter["type"].startswith("secure")}
-        assert secure == SECRETS
+        assert secure == SECRETS | {"appSettings"}
         assert "defaultValue" not in PARAMETERS["githubWebhookSecret"]
         assert all(PARAMETERS[name].get("defaultValue", "") == "" for name in SECRETS)
 
     def test_secrets_go_into_the_vault_and_nowhere_else(self) -> None:
-        """A secret parameter is the value of a vault's secret; elsewhere it is asked only whether it is empty."""
-        stored = {
-            resource["properties"].pop("value")
-            for resource in json.loads(json.dumps(of_type("KeyVault/vaults/secrets")))
-        }
-        assert stored == {f"[parameters('{name}')]" for name in SECRETS}
-        rest = [r for r in TEMPLATE["resources"] if r["type"] != "Microsoft.KeyVault/vaults/secrets"]
-        for text in strings([rest, VARIABLES, TEMPLATE["outputs"]]):
-            for name in SECRETS:
-                assert f"parameters('{name}')" not in text.replace(f"empty(parameters('{name}'))", "")
+        """Given secrets stand in the vault's secrets, and in no other resource that is deployed."""
+        given = {name: f"{name}-{'s' * 16}" for name in SECRETS} | {"githubAppId": "1"}
+        found = deployed(**given)
+        vault = of("KeyVault/vaults/secrets", found)
+        assert {secret["properties"]["value"] for secret in vault} == {given[name] for name in SECRETS}
+        rest = [text for each in found if each not in vault for text in strings(each)]
+        assert not [name for name in SECRETS if any(given[name] in text for text in rest)]
 
-    def test_secret_settings_are_vault_references(self) -> None:
-        """What the orchestrator holds as a secret is a Key Vault reference, read with the function's identity."""
-        settings = app_settings()
-        secret = {name for name in settings if re.search("Secret|Token|Key$", name)}
-        assert secret == {"GithubWebhookSecret", "GithubToken", "GithubAppPrivateKey"}
-        assert all("@Microsoft.KeyVault(" in settings[name] for name in secret)
-        assert only("Web/sites")["keyVaultReferenceIdentity"] == "[variables('functionIdentityId')]"
+    def test_secret_settings_name_their_version(self) -> None:
+        """What is secret is a reference to one version in the vault, so that a new secret is a new setting."""
+        settings = app_settings(**dict.fromkeys(SECRETS, "s" * 16), githubAppId="1")
+        secret = {name for name in settings if re.search("Secret|Token|Key$|Previous", name)}
+        assert secret == {"GithubWebhookSecret", "GithubWebhookSecretPrevious", "GithubToken", "GithubAppPrivateKey"}
+        for name in secret:
+            assert settings[name].startswith("@Microsoft.KeyVault(SecretUri=reference(")
+            assert settings[name].endswith(".secretUriWithVersion)")
+        assert only("Web/sites")["keyVaultReferenceIdentity"].endswith("/runners-prd-fun-id")
+        assert not {"GithubWebhookSecretPrevious", "GithubToken", "GithubAppId"} & set(app_settings())
+
+    def test_secrets_expire_if_asked(self) -> None:
+        """Only with secretsValidDays has a secret a date, which the deployment's time is the start of."""
+        (secret,) = of("KeyVault/vaults/secrets", deployed())
+        assert secret["properties"]["attributes"] == {}
+        (secret,) = of("KeyVault/vaults/secrets", deployed(secretsValidDays=90))
+        assert secret["properties"]["attributes"]["exp"] == "dateTimeToEpoch(dateTimeAdd(20260101T000000Z, P90D))"
+
+    def test_the_vaults_name_and_protection(self) -> None:
+        """A deleted vault is kept; a suffix of one's own makes names that differ from those it holds."""
+        assert only("KeyVault/vaults")["enablePurgeProtection"] is True
+        assert only("KeyVault/vaults", keyVaultPurgeProtection=False)["enablePurgeProtection"] is None
+        (vault,) = of("KeyVault/vaults", deployed(appName="abcdefgh", nameSuffix="z" * 8))
+        assert vault["name"] == "abcdefgh-prd-kv-zzzzzzzz"
+        assert len(vault["name"]) <= 24
+        (storage,) = of("Storage/storageAccounts", deployed(appName="abcdefgh", nameSuffix="z" * 8))
+        assert len(storage["name"]) <= 24
 
     def test_pools_pull_with_their_identity(self) -> None:
         """The registry's login on a node is the pool's identity."""
-        for pool in of_type("Batch/batchAccounts/pools"):
-            assert list(pool["identity"]["userAssignedIdentities"]) == ["[variables('poolIdentityId')]"]
-            text = json.dumps(pool)
-            assert "identityReference" in text
-            assert "password" not in text.lower()
+        for pool in of("Batch/batchAccounts/pools", deployed(windowsImageId=GALLERY)):
+            (identity,) = pool["identity"]["userAssignedIdentities"]
+            assert identity.endswith("/runners-prd-pool-id")
+            (registry,) = machine(pool["properties"])["containerConfiguration"]["containerRegistries"]
+            assert registry["identityReference"] == {"resourceId": identity}
+            assert set(registry) == {"registryServer", "identityReference"}
 
 
 def test_least_roles() -> None:
     """Each identity has the roles it needs, on the one resource where it needs them."""
-    found = {
-        (
-            role["scope"].removeprefix("[variables('").removesuffix("Id')]"),
-            role["properties"]["principalId"].partition("IdentityId")[0].rpartition("'")[2],
-            re.sub(r".*roleDefinitions', (.*)\)\]", r"\1", role["properties"]["roleDefinitionId"]),
-        )
-        for role in of_type("Authorization/roleAssignments")
+    roles = {
+        "7f951dda-4ed3-4680-a7ca-43fe172d538d": "AcrPull",
+        "48e5e92e-a480-4e71-aa9c-2778f4c13781": "Azure Batch Job Submitter",
+        "6aaa78f1-f7de-44ca-8722-c64a23943cae": "Azure Batch Data Contributor",
+        "4633458b-17de-408a-b874-0445c86b69e6": "Key Vault Secrets User",
+        "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
+        "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
+        "974c5e8b-45b9-4653-ba55-5f855dd0fb88": "Storage Queue Data Contributor",
+        "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Storage Table Data Contributor",
     }
-    assert found == {
-        ("storage", "function", "variables('storageRoles')[copyIndex()]"),
-        ("vault", "function", "variables('roles').keyVaultSecretsUser"),
-        ("insights", "function", "variables('roles').monitoringMetricsPublisher"),
-        ("batch", "function", "variables('batchRole')"),
-        ("registry", "pool", "variables('roles').acrPull"),
+
+    def assigned(**given: Any) -> set[tuple[str, str, str]]:
+        found = of("Authorization/roleAssignments", deployed(**given))
+        assert {role["properties"]["principalType"] for role in found} == {"ServicePrincipal"}
+        return {
+            (
+                role["scope"].split("/")[-2],
+                "pool" if "-pool-id" in role["properties"]["principalId"] else "function",
+                roles[role["properties"]["roleDefinitionId"].rpartition("/")[2]],
+            )
+            for role in found
+        }
+
+    submitter = ("batchAccounts", "function", "Azure Batch Job Submitter")
+    assert assigned() == {
+        ("storageAccounts", "function", "Storage Blob Data Owner"),
+        ("storageAccounts", "function", "Storage Queue Data Contributor"),
+        ("storageAccounts", "function", "Storage Table Data Contributor"),
+        ("vaults", "function", "Key Vault Secrets User"),
+        ("components", "function", "Monitoring Metrics Publisher"),
+        ("registries", "pool", "AcrPull"),
+        submitter,
     }
-    assert all(
-        role["properties"]["principalType"] == "ServicePrincipal" for role in of_type("Authorization/roleAssignments")
-    )
-    assert PARAMETERS["allowPoolBoost"]["defaultValue"] is False
-    assert VARIABLES["requiredSettings"]["PoolBoost"] == "[if(parameters('allowPoolBoost'), 'resize', 'off')]"
-    assert VARIABLES["batchRole"].endswith(
-        "variables('roles').batchDataContributor, variables('roles').batchJobSubmitter)]"
-    )
-    assert VARIABLES["roles"] == {
-        "acrPull": "7f951dda-4ed3-4680-a7ca-43fe172d538d",
-        "batchJobSubmitter": "48e5e92e-a480-4e71-aa9c-2778f4c13781",
-        "batchDataContributor": "6aaa78f1-f7de-44ca-8722-c64a23943cae",
-        "keyVaultSecretsUser": "4633458b-17de-408a-b874-0445c86b69e6",
-        "monitoringMetricsPublisher": "3913510d-42f4-4e42-8a64-420c390055eb",
-        "storageBlobDataOwner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
-        "storageQueueDataContributor": "974c5e8b-45b9-4653-ba55-5f855dd0fb88",
-        "storageTableDataContributor": "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
-    }
+    contributor = ("batchAccounts", "function", "Azure Batch Data Contributor")
+    assert assigned(allowPoolBoost=True) == assigned() - {submitter} | {contributor}
+    assert app_settings()["PoolBoost"] == "off"
+    assert app_settings(allowPoolBoost=True)["PoolBoost"] == "resize"
+
+
+def test_a_role_survives_an_identity_that_was_made_anew() -> None:
+    """The name of an assignment is made from the principal, which a new identity of the same name has anew."""
+    for role in of("Authorization/roleAssignments", deployed()):
+        assert role["properties"]["principalId"] in role["name"]
 
 
 class TestPools:
-    """The pools `batchLinux` and `batchWindows`."""
+    """The pools `batchLinux` and `batchWindows`, and more of them."""
+
+    def test_what_a_deployment_does_to_them(self) -> None:
+        """They are written, left as Batch has them but for formula and start task, or not touched at all."""
+        assert list(pools()) == ["batchLinux", "batchWindows"]
+        assert pools(poolsMode="keep") == {}
+        for name, pool in pools(poolsMode="update").items():
+            kept = {key for key, value in pool.items() if f"/pools/{name}, " in str(value) and key != "startTask"}
+            assert kept == {
+                "vmSize",
+                "taskSlotsPerNode",
+                "deploymentConfiguration",
+                "networkConfiguration",
+                "scaleSettings",
+            }
+            assert (
+                f"slots = reference({pool['vmSize'].partition('reference(')[2].rpartition('.')[0]}"
+                in (pool["scaleSettings"]["autoScale"]["formula"])
+            )
+            assert "maxNodes = " in pool["scaleSettings"]["autoScale"]["formula"]
 
     def test_each_can_be_left_alone(self) -> None:
-        """A pool is created or updated only if its parameter says so, Linux first."""
-        pools = of_type("Batch/batchAccounts/pools")
-        assert [(pool["condition"], pool["name"]) for pool in pools] == [
-            ("[parameters('create_UbuntuBatchPool')]", "[concat(variables('batchName'), '/batchLinux')]"),
-            ("[parameters('create_WindowsBatchPool')]", "[concat(variables('batchName'), '/batchWindows')]"),
-        ]
+        """A pool is written only if its parameter says so; another name is another pool."""
+        assert list(pools(create_WindowsBatchPool=False)) == ["batchLinux"]
+        assert list(pools(create_UbuntuBatchPool=False)) == ["batchWindows"]
+        assert list(pools(UbuntuPool="mine")) == ["mine", "batchWindows"]
+        assert pools(create_UbuntuBatchPool=False, create_WindowsBatchPool=False, WindowsPool="mine") == {}
 
     def test_autoscale_from_zero(self) -> None:
         """Pools follow their formulas as often as Batch allows, and fill one node before the next."""
-        for pool in of_type("Batch/batchAccounts/pools"):
-            properties = pool["properties"]
-            assert properties["scaleSettings"]["autoScale"]["evaluationInterval"] == "PT5M"
-            assert properties["taskSchedulingPolicy"] == {"nodeFillType": "Pack"}
-        assert [PARAMETERS[name]["defaultValue"] for name in ("ubuntuWarmNodes", "windowsWarmNodes")] == [0, 0]
+        for pool in pools(morePools=[GPU]).values():
+            assert pool["scaleSettings"]["autoScale"]["evaluationInterval"] == "PT5M"
+            assert pool["taskSchedulingPolicy"] == {"nodeFillType": "Pack"}
+            assert "\nwarmNodes = 0;\n" in pool["scaleSettings"]["autoScale"]["formula"]
 
     @pytest.mark.parametrize(
-        ("number", "shell", "variable"), [(0, "/bin/bash", "startTaskLinux"), (1, "powershell", "startTaskWindows")]
+        ("name", "shell", "variable"),
+        [("batchLinux", "/bin/bash", "startTaskLinux"), ("batchWindows", "powershell", "startTaskWindows")],
     )
-    def test_the_start_task_comes_before_any_runner(self, number: int, shell: str, variable: str) -> None:
+    def test_the_start_task_comes_before_any_runner(self, name: str, shell: str, variable: str) -> None:
         """No runner starts on a node whose start task has not done its work as administrator."""
-        task = of_type("Batch/batchAccounts/pools")[number]["properties"]["startTask"]
+        task = pools()[name]["startTask"]
         assert shlex.split(task["commandLine"])[0] == shell
         assert task["waitForSuccess"] is True
         assert task["userIdentity"] == {"autoUser": {"scope": "Pool", "elevationLevel": "Admin"}}
-        environment = {entry["name"]: entry["value"] for entry in task["environmentSettings"]}
-        assert environment["START_TASK"] == f"[base64(variables('{variable}'))]"
         # Windows takes 32,767 characters in a variable; base64 makes four of three.
         assert len(VARIABLES[variable].encode()) * 4 / 3 < 32_000
 
-    def test_windows_tasks_and_pool_agree(self) -> None:
+    def test_disks_and_security(self) -> None:
+        """Nodes have a disk that images and checkouts fit on; trusted launch and encryption come when asked for."""
+        plain = machine(pools()["batchLinux"])
+        assert plain["osDisk"] == {"diskSizeGB": 256, "managedDisk": {"storageAccountType": "StandardSSD_LRS"}}
+        assert plain["securityProfile"] is None
+        safe = machine(
+            pools(trustedLaunch=True, encryptionAtHost=True, osDiskGB=512, zoneRedundant=True)["batchWindows"]
+        )
+        assert safe["osDisk"]["diskSizeGB"] == 512
+        assert safe["nodePlacementConfiguration"] == {"policy": "Zonal"}
+        assert safe["securityProfile"] == {
+            "securityType": "trustedLaunch", "uefiSettings": {"secureBootEnabled": True, "vTpmEnabled": True},
+            "encryptionAtHost": True,
+        }  # fmt: skip
+
+    def test_more_pools(self) -> None:
+        """A pool of the list has its own size, caps and disk, and the rest as the others have it."""
+        pool = pools(morePools=[GPU | {"osDiskGB": 1024}])["gpu"]
+        assert (pool["vmSize"], pool["taskSlotsPerNode"]) == ("Standard_NC4as_T4_v3", 1)
+        assert machine(pool)["osDisk"]["diskSizeGB"] == 1024
+        assert machine(pool)["imageReference"]["offer"] == "ubuntu-hpc"
+        formula = pool["scaleSettings"]["autoScale"]["formula"]
+        assert all(f"\n{line};\n" in formula for line in ("maxNodes = 2", "spot = 1", "slots = 1"))
+
+    def test_an_arm64_pool_brings_its_image(self) -> None:
+        """There is no image that Batch lists for arm64, so none is taken for granted."""
+        pool = GPU | {"name": "arm", "arch": "arm64", "vmSize": "Standard_D4ps_v6"}
+        with pytest.raises(Refused, match="linux-arm64"):
+            deployed(morePools=[pool])
+        own = pool | {"image": {"id": GALLERY}, "nodeAgentSkuId": "batch.node.ubuntu 24.04"}
+        assert machine(pools(morePools=[own])["arm"])["imageReference"] == {"id": GALLERY}
+        assert profiles(morePools=[own])[0]["arch"] == "arm64"
+
+    @pytest.mark.parametrize(("image", "launch"), [("", "docker"), (GALLERY, "batch")], ids=["plain", "Gallery"])
+    def test_windows_tasks_and_pool_agree(self, image: str, launch: str) -> None:
         """On a plain image Docker is installed and called by the task; on a Gallery image Batch starts containers."""
-        pool = of_type("Batch/batchAccounts/pools")[1]["properties"]
-        configuration = pool["deploymentConfiguration"]["virtualMachineConfiguration"]["containerConfiguration"]
-        environment = {entry["name"]: entry["value"] for entry in pool["startTask"]["environmentSettings"]}
-        assert configuration.startswith("[if(variables('plainWindows'), null(), ")
-        assert environment["INSTALL_DOCKER"] == "[if(variables('plainWindows'), 'true', 'false')]"
-        assert app_settings()["WindowsLaunch"] == "[if(variables('plainWindows'), 'docker', 'batch')]"
+        pool = pools(windowsImageId=image)["batchWindows"]
+        assert (machine(pool)["containerConfiguration"] is None) == (launch == "docker")
+        assert environment(pool)["INSTALL_DOCKER"] == ("true" if launch == "docker" else "false")
+        assert app_settings(windowsImageId=image)["WindowsLaunch"] == launch
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {"poolsMode": "keep"},
+            {"poolsMode": "update"},
+            {"create_WindowsBatchPool": False, "WindowsPool": "batchWindows"},
+        ],
+    )
+    def test_the_launch_follows_a_pool_that_is_there(self, given: dict[str, Any]) -> None:
+        """For a pool that is not written anew today's image decides nothing: the pool itself is asked."""
+        assert app_settings(**given) == app_settings(**given, windowsImageId=GALLERY)
+        config = next(r for r in TEMPLATE["resources"] if r["type"] == "Microsoft.Web/sites/config")["properties"]
+        assert "contains(string(reference(concat(variables('batchId'), '/pools/', parameters('WindowsPool'))" in config
+
+
+class TestProfiles:
+    """The runner profiles that the template writes."""
+
+    def test_the_defaults_are_those_of_the_code(self) -> None:
+        """They say what the code's defaults say, less the Windows that the pool's nodes cannot run."""
+        written = [profile.model_dump() for profile in Settings.from_environment(complete()).runner_profiles or ()]
+        known = [profile.model_dump() for profile in default_profiles("batchLinux", "batchWindows")]
+        assert written == [profile for profile in known if "windows-2019" not in profile["labels"]]
+
+    @pytest.mark.parametrize(
+        ("sku", "labels"),
+        [
+            ("2022-datacenter-core-g2", ["windows-latest", "windows-2022"]),
+            ("2025-datacenter-core-g2", ["windows-latest", "windows-2025"]),
+            ("2019-datacenter-core-g2", ["windows-2019"]),
+            ("mine", ["windows-latest", "windows-2022"]),
+        ],
+    )
+    def test_windows_is_that_of_the_nodes(self, sku: str, labels: list[str]) -> None:
+        """A pool serves the release of Windows that its nodes have; of an unknown one it is taken to be 2022."""
+        (profile,) = profiles(create_UbuntuBatchPool=False, windowsImageSku=sku)
+        assert profile == {
+            "name": labels[0], "labels": labels, "pool": "batchWindows", "os": "windows",
+            "image": f"githubactions-runner:windows-core-ltsc{labels[-1][-4:]}-actionsrunner",
+        }  # fmt: skip
+
+    def test_more_pools_come_first(self) -> None:
+        """A profile of the list comes before the defaults, and has whatever option its pool's entry gives it."""
+        windows = {
+            "name": "big",
+            "os": "windows",
+            "vmSize": "Standard_D8s_v5",
+            "profile": {"labels": ["big"], "image": "w"},
+        }
+        first, second, *rest = profiles(morePools=[GPU, windows])
+        assert first == GPU["profile"] | {"name": "gpu", "pool": "gpu", "os": "linux", "arch": "x64"}
+        assert (second["pool"], second["launch"]) == ("big", "docker")
+        assert profiles(morePools=[windows | {"image": {"id": GALLERY}}])[0]["launch"] == "batch"
+        assert rest == profiles()
+
+    def test_without_pools_there_are_none(self) -> None:
+        """Then the setting is left out, so that the function names the settings that are missing."""
+        assert "RunnerProfiles" not in app_settings(create_UbuntuBatchPool=False, create_WindowsBatchPool=False)
+
+
+class TestCompanyNetwork:
+    """A proxy, and certificate authorities."""
+
+    GIVEN: dict[str, Any] = {  # noqa: RUF012
+        "httpsProxy": "http://proxy.test:3128", "noProxy": ".corp.test", "caCertificates": "LS0tLS1CRUdJTg==",
+    }  # fmt: skip
+
+    def test_they_reach_code_nodes_and_runners(self) -> None:
+        """The function, the nodes' Docker and the runners get both; without them nobody is told anything."""
+        settings = app_settings(**self.GIVEN)
+        assert (settings["HTTPS_PROXY"], settings["CaCertificates"]) == ("http://proxy.test:3128", "LS0tLS1CRUdJTg==")
+        assert settings["MountCaCertificates"] == "true"
+        runners = json.loads(settings["RunnerEnvironment"])
+        assert runners["HTTPS_PROXY"] == runners["https_proxy"] == "http://proxy.test:3128"
+        assert runners["NO_PROXY"] == runners["no_proxy"] == settings["NO_PROXY"]
+        for pool in pools(**self.GIVEN).values():
+            assert environment(pool)["HTTPS_PROXY"] == "http://proxy.test:3128"
+            assert environment(pool)["CA_CERTIFICATES"] == "LS0tLS1CRUdJTg=="
+            assert environment(pool)["NO_PROXY"] == settings["NO_PROXY"]
+        without = {"HTTPS_PROXY", "NO_PROXY", "CaCertificates", "MountCaCertificates", "RunnerEnvironment"}
+        assert not without & set(app_settings())
+
+    def test_what_is_private_is_called_without_the_proxy(self) -> None:
+        """What is made here, the node's own addresses, what the company adds; not the storage of GitHub."""
+        hosts = app_settings(**self.GIVEN)["NO_PROXY"].split(",")
+        made = {f"runnersprdstouniqu.{kind}.core.windows.net" for kind in ("blob", "queue", "table")}
+        made |= {"runners-prd-kv-uniqu.vault.azure.net", "runnersprdacruniqu.azurecr.io"}
+        made |= {"runnersprdacruniqu.westeurope.data.azurecr.io", ".batch.azure.com"}
+        assert set(hosts) == {"localhost", "127.0.0.1", "169.254.169.254", "168.63.129.16", ".corp.test"} | made
+
+    def test_a_password_is_refused(self) -> None:
+        """Whoever may read the Batch account could read it."""
+        with pytest.raises(Refused, match="no user and password"):
+            deployed(httpsProxy="http://user:password@proxy.test:3128")
 
 
 class TestWindowsStartTask:
@@ -295,46 +610,107 @@ class TestWindowsStartTask:
         assert "if (-not $wanted.ContainsKey($name)) { Remove-NetFirewallRule -Name $name }" in guard
         assert "if ($there -notcontains $name) { New-NetFirewallRule" in guard
 
+    def test_what_it_did_before_the_restart_is_kept(self) -> None:
+        """It logs into the node's own folder from the start, appending, since the restart cuts the other output."""
+        assert -1 < self.SCRIPT.find("Start-Transcript -Append") < self.SCRIPT.find("Restart-Computer")
+        assert "AZ_BATCH_NODE_ROOT_DIR" in self.SCRIPT
+
+    def test_docker_is_checked(self) -> None:
+        """The archive that is downloaded by default has a checksum by default."""
+        assert re.fullmatch("[0-9a-f]{64}", PARAMETERS["windowsDockerSha256"]["defaultValue"])
+        assert "DOCKER_SHA256" in self.SCRIPT
+
+
+def complete() -> dict[str, str]:
+    """Return the app settings of a default deployment, with values where only Azure knows them."""
+    values = {
+        "BatchAccountUrl": "https://a.westeurope.batch.azure.com", "ContainerRegistryServer": "a.azurecr.io",
+        "GithubWebhookSecret": "secret", "GithubToken": "token",
+    }  # fmt: skip
+    return app_settings(githubToken="t") | values
+
 
 class TestFunction:
     """The function and its settings."""
 
     def test_the_plan(self) -> None:
         """It runs on Flex Consumption with the Python it was tested on, and its code comes from a package."""
-        assert of_type("Web/serverfarms")[0]["sku"] == {"name": "FC1", "tier": "FlexConsumption"}
-        runtime = only("Web/sites")["functionAppConfig"]["runtime"]
+        found = deployed()
+        assert of("Web/serverfarms", found)[0]["sku"] == {"name": "FC1", "tier": "FlexConsumption"}
+        runtime = of("Web/sites", found)[0]["properties"]["functionAppConfig"]["runtime"]
         assert runtime == {"name": "python", "version": (ARM.parent / ".python-version").read_text().strip()}
-        (deploy,) = of_type("Web/sites/extensions")
-        assert deploy["name"] == "[concat(variables('functionName'), '/onedeploy')]"
-        assert deploy["properties"]["packageUri"] == "[parameters('packageUri')]"
+        (deploy,) = of("Web/sites/extensions", found)
+        assert deploy["name"].endswith("/onedeploy")
+        assert deploy["properties"]["packageUri"] == PARAMETERS["packageUri"]["defaultValue"]
+        assert not of("Web/sites/extensions", deployed(packageUri=""))
+
+    def test_the_package_is_that_of_a_tag(self) -> None:
+        """The default package stays the same until somebody names another."""
+        version = re.search(
+            r'^version = "(.+)"', (ARM.parent / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE
+        )
+        assert version is not None
+        assert f"/releases/download/v{version[1]}/" in PARAMETERS["packageUri"]["defaultValue"]
 
     def test_every_setting_is_known(self) -> None:
         """Each app setting means something to the orchestrator or the Functions host."""
-        names = {name.partition("__")[0] for name in app_settings()}
-        assert names - HOST_SETTINGS <= KNOWN_SETTINGS
-        assert "AzureWebJobsStorage" not in app_settings()
+        given: dict[str, Any] = {"operatorIpRanges": ["192.0.2.0/24"], "alwaysReadyInstances": 1}
+        settings = app_settings(
+            **dict.fromkeys(SECRETS, "s" * 16), githubAppId="1", **given, **TestCompanyNetwork.GIVEN
+        )
+        names = {name.partition("__")[0] for name in settings}
+        assert names - HOST_SETTINGS <= SETTINGS
+        assert "AzureWebJobsStorage" not in settings
 
     def test_the_settings_are_enough(self) -> None:
         """With what the template sets, with either credential, the orchestrator finds nothing missing."""
-        values = {
-            "BatchAccountUrl": "https://a.westeurope.batch.azure.com", "ContainerRegistryServer": "a.azurecr.io",
-            "BatchAccountName": "a", "WindowsLaunch": "docker", "PoolBoost": "off",
-            "UbuntuPool": "batchLinux", "WindowsPool": "batchWindows",
-            "AzureWebJobsStorage__accountName": "a", "AzureWebJobsStorage__clientId": "id",
-        }  # fmt: skip
-        settings = {name: values.get(name, "value") for name in app_settings()}
-        token = {name: value for name, value in settings.items() if not name.startswith("GithubApp")}
         pem = "-----BEGIN RSA PRIVATE KEY-----\nMAYCAQACAQA=\n-----END RSA PRIVATE KEY-----"
-        app = {name: value for name, value in settings.items() if name != "GithubToken"} | {"GithubAppPrivateKey": pem}
-        for environment in (token, app):
+        token = complete()
+        app = {name: value for name, value in token.items() if name != "GithubToken"}
+        for environment in (token, app | {"GithubAppId": "1", "GithubAppPrivateKey": pem}):
             loaded = Settings.from_environment(environment)
             assert loaded.batch_account_key is None
             windows = {(profile.launch, profile.registration) for profile in loaded.profiles if profile.os == "windows"}
             assert windows == {("docker", "jit")}  # a Windows job could read a token
 
     def test_own_settings_win(self) -> None:
-        """The parameter `appSettings` comes last in the union."""
-        assert of_type("Web/sites/config")[0]["properties"].endswith(", parameters('appSettings'))]")
+        """The parameter `appSettings` wins over what the template sets."""
+        assert app_settings(appSettings={"PoolBoost": "mine", "RunnerScope": "repository"})["PoolBoost"] == "mine"
+
+    def test_an_instance_that_is_kept_ready_is_warm(self) -> None:
+        """With instances that are always ready the function is told to warm up."""
+        assert app_settings(alwaysReadyInstances=1)["WarmUp"] == "true"
+        scale = only("Web/sites", alwaysReadyInstances=1)["functionAppConfig"]["scaleAndConcurrency"]
+        assert scale["alwaysReady"] == [{"name": "http", "instanceCount": 1}]
+        assert "WarmUp" not in app_settings()
+
+
+class TestGovernance:
+    """What a platform team asks for."""
+
+    def test_logs(self) -> None:
+        """What Batch does, who reads the vault and who writes the package is logged, unless told not to."""
+        logged = {
+            each["scope"].split("/")[8]: [log["category"] for log in each["properties"]["logs"]]
+            for each in of("Insights/diagnosticSettings", deployed())
+        }
+        assert len(logged) == 3
+        categories = sorted(category for each in logged.values() for category in each)
+        assert categories == ["AuditEvent", "AuditLog", "ServiceLog", "StorageDelete", "StorageWrite"]
+        assert not of("Insights/diagnosticSettings", deployed(diagnosticLogs=False))
+
+    def test_zones(self) -> None:
+        """With zoneRedundant all that can be is spread over the zones."""
+        found = deployed(zoneRedundant=True)
+        assert of("Storage/storageAccounts", found)[0]["sku"] == {"name": "Standard_ZRS"}
+        assert of("ContainerRegistry/registries", found)[0]["properties"]["zoneRedundancy"] == "Enabled"
+        assert of("Web/serverfarms", found)[0]["properties"]["zoneRedundant"] is True
+        assert of("Network/publicIPAddresses", found)[0]["zones"] == ["1", "2", "3"]
+
+    def test_a_lock(self) -> None:
+        """A lock against deletion is there when asked for."""
+        assert only("Authorization/locks", resourceLock=True)["level"] == "CanNotDelete"
+        assert not of("Authorization/locks", deployed())
 
 
 def test_names_of_parameters() -> None:
@@ -361,130 +737,3 @@ def test_the_parameters_file() -> None:
     assert required <= set(PARAMETERS_FILE) <= set(PARAMETERS)
     for name in SECRETS & set(PARAMETERS_FILE):
         assert len(PARAMETERS_FILE[name]["value"]) < PARAMETERS[name].get("minLength", 0)
-
-
-def elements(within: Any) -> Iterator[dict[str, Any]]:
-    """Return every element of the portal's form."""
-    for element in within:
-        yield element
-        yield from elements(element.get("elements", ()))
-
-
-def evaluate(expression: str, form: dict[str, Any]) -> Any:
-    """Evaluate an expression of the portal's form, with the few functions that ours uses."""
-    functions: dict[str, Callable[..., Any]] = {
-        "and": lambda *all_of: all(all_of),
-        "basics": lambda name: form["basics"][name],
-        "bool": lambda text: text == "true",
-        "coalesce": lambda *values: next((value for value in values if value is not None), None),
-        "equals": lambda one, other: one == other,
-        "if": lambda condition, then, otherwise: then if condition else otherwise,
-        "int": int,
-        "location": lambda: "westeurope",
-        "not": lambda value: not value,
-        "split": str.split,
-        "steps": lambda name: form["steps"][name],
-    }
-    tokens = re.findall(r"'[^']*'|-?\d+|\w+|[(),.]", expression)
-
-    def value() -> Any:
-        token = tokens.pop(0)
-        if token[0] == "'":
-            return token[1:-1]
-        if token.lstrip("-").isdigit():
-            return int(token)
-        arguments = []
-        while tokens.pop(0) != ")":
-            if tokens[0] != ")":
-                arguments.append(value())
-        result = functions[token](*arguments)
-        while tokens and tokens[0] == ".":
-            result = result[tokens[1]]
-            del tokens[:2]
-        return result
-
-    return value()
-
-
-def outputs(entered: dict[str, Any]) -> dict[str, Any]:
-    """Return what the form gives the template when somebody enters this; a control that is hidden has no value."""
-    form: dict[str, Any] = {"basics": {}, "steps": {step["name"]: {} for step in UI["steps"]}}
-
-    def fill(controls: list[dict[str, Any]], values: dict[str, Any], path: str) -> None:
-        for control in controls:
-            name, visible = control["name"], control.get("visible", True)
-            if control["type"] == "Microsoft.Common.Section":
-                fill(control["elements"], values.setdefault(name, {}), f"{path}{name}.")
-                continue
-            choices = {
-                choice["label"]: choice["value"] for choice in control.get("constraints", {}).get("allowedValues", ())
-            }
-            default = control.get("defaultValue")
-            shown = visible if isinstance(visible, bool) else evaluate(visible[1:-1], form)
-            values[name] = entered.get(f"{path}{name}", choices.get(default, default)) if shown else None
-
-    fill(UI["basics"], form["basics"], "")
-    for step in UI["steps"]:
-        fill(step["elements"], form["steps"][step["name"]], "")
-    return {name: evaluate(expression[1:-1], form) for name, expression in UI["outputs"].items()}
-
-
-CREDENTIAL = {"webhookSecret": "s" * 16, "appId": "1", "appPrivateKey": "key"}
-KINDS = {"string": str, "securestring": str, "int": int, "bool": bool, "array": list}
-
-
-class TestPortal:
-    """The portal's form."""
-
-    @pytest.mark.parametrize(
-        ("section", "parameter", "created"),
-        [("ubuntu", "UbuntuPool", "batchLinux"), ("windows", "WindowsPool", "batchWindows")],
-    )
-    def test_a_pool_that_is_left_alone_is_still_served(self, section: str, parameter: str, created: str) -> None:
-        """With its creation off, a pool's id goes from the form to the function; without an id there is no pool."""
-        off = {**CREDENTIAL, f"{section}.create": False}
-        assert outputs({**off, f"{section}.existingPool": "mine"})[parameter] == "mine"
-        assert outputs(off)[parameter] == ""
-        assert outputs({**CREDENTIAL, f"{section}.existingPool": "hidden"})[parameter] == created
-        assert PARAMETERS[parameter]["defaultValue"].endswith(f", '{created}', '')]")
-
-    def test_hidden_controls_give_the_templates_defaults(self) -> None:
-        """Every output has its parameter's type, and what asks nothing on the screen is as the template has it."""
-        nothing_created = outputs({**CREDENTIAL, "ubuntu.create": False, "windows.create": False})
-        everything_created = outputs({**CREDENTIAL, "ubuntu.spot": True, "vnet": "existing", "batchSubnetId": "id",
-                                      "functionSubnetId": "id", "endpointSubnetId": "id"})  # fmt: skip
-        for given in (nothing_created, everything_created):
-            for name, value in given.items():
-                assert type(value) is KINDS[PARAMETERS[name]["type"]], name
-        own = {"create_UbuntuBatchPool", "create_WindowsBatchPool", "UbuntuPool", "WindowsPool", "githubAppId"}
-        for name in nothing_created.keys() - own - {"location"} - SECRETS:
-            assert nothing_created[name] == PARAMETERS[name].get("defaultValue", nothing_created[name]), name
-
-    def test_outputs_are_parameters(self) -> None:
-        """The form fills in parameters of the template, and each one that has no default."""
-        required = {name for name, parameter in PARAMETERS.items() if "defaultValue" not in parameter}
-        assert required <= set(UI["outputs"]) <= set(PARAMETERS)
-
-    def test_secrets_are_hidden(self) -> None:
-        """Every secret comes from a password box."""
-        boxes = {
-            e["name"]
-            for e in elements([*UI["basics"], *UI["steps"]])
-            if e.get("type") == "Microsoft.Common.PasswordBox"
-        }
-        for name in SECRETS:
-            assert any(f".{box}" in UI["outputs"][name] for box in boxes)
-
-    def test_defaults_are_the_templates(self) -> None:
-        """Who changes nothing in the form gets what the template does by itself."""
-        defaults = {e["name"]: str(e.get("defaultValue")) for e in elements(UI["steps"])}
-        assert defaults["hookRanges"].split(",") == PARAMETERS["githubHookIpRanges"]["defaultValue"]
-        assert defaults["packageUri"] == PARAMETERS["packageUri"]["defaultValue"]
-        assert defaults["addressPrefix"] == PARAMETERS["vnetAddressPrefix"]["defaultValue"]
-        pools = {step["name"]: step for step in UI["steps"]}["pools"]["elements"]
-        for section, names in (
-            ("ubuntu", ("TaskSlotsPerNode", "ubuntuMaxNodes")),
-            ("windows", ("windowsTaskSlotsPerNode", "windowsMaxNodes")),
-        ):
-            form = {e["name"]: e.get("defaultValue") for e in elements([s for s in pools if s["name"] == section])}
-            assert [form["slots"], form["maxNodes"]] == [PARAMETERS[name]["defaultValue"] for name in names]

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from orchestrator.azure.identity import batch_credential, identity
 from orchestrator.azure.transport import bounded
+from orchestrator.egress import DIRECT
 from sandbox.server import Server
 
 
@@ -63,7 +64,7 @@ def test_an_identity_endpoint_without_end(monkeypatch: pytest.MonkeyPatch) -> No
     with Server(application) as server:
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{server.url}/token")
         monkeypatch.setenv("IDENTITY_HEADER", "secret")
-        credential = ManagedIdentityCredential(**bounded(1, 1, 0.2))
+        credential = ManagedIdentityCredential(**bounded(1, 1, 0.2, DIRECT))
         with pytest.raises(AzureError):
             credential.get_token("https://batch.core.windows.net/.default")
     assert asked == ["/token"]

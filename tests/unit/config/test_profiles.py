@@ -47,7 +47,6 @@ def profile(*labels: str, **changes: Any) -> Profile:
         (("self-hosted", "windows"), "windows-pool", "windows-core-ltsc2022"),
         (("self-hosted", "windows-latest"), "windows-pool", "windows-core-ltsc2022"),
         (("windows-2022", "self-hosted"), "windows-pool", "windows-core-ltsc2022"),
-        (("self-hosted", "windows-2019"), "windows-pool", "windows-core-ltsc2019"),
     ],
 )
 def test_default_profiles(labels: tuple[str, ...], pool: str, tag: str) -> None:

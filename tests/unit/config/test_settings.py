@@ -29,8 +29,9 @@ def test_defaults() -> None:
     assert found.allowed_sources.github
     assert not found.allowed_sources.networks
     assert not found.allow_public_repositories
+    assert not found.warm_up
     assert found.max_request_bytes == 1024 * 1024
-    assert found.trusted_proxy_count == 0
+    assert (found.trusted_proxies, found.operator_sources) == ((), ())
     assert found.github_api_url == "https://api.github.com"
 
 
@@ -231,8 +232,14 @@ def test_malformed_profiles(text: str, where: str) -> None:
         ({"ReconcileRepositories": "acme/.."}, "ReconcileRepositories"),
         ({"ReconcileMinutes": "0"}, "ReconcileMinutes"),
         ({"AllowPublicRepositories": "perhaps"}, "AllowPublicRepositories"),
+        ({"WarmUp": "perhaps"}, "WarmUp"),
         ({"MaxRequestBytes": "-1"}, "MaxRequestBytes"),
-        ({"TrustedProxyCount": "many"}, "TrustedProxyCount"),
+        ({"TrustedProxies": "10.0.0.1/8"}, "TrustedProxies"),
+        ({"TrustedProxies": "10.0.0.0/8, github"}, "TrustedProxies"),
+        ({"TrustedProxies": "10.0.0.4, 0.0.0.0/0"}, "TrustedProxies"),
+        ({"TrustedProxies": ","}, "TrustedProxies"),
+        ({"TrustedProxyCount": "1"}, "TrustedProxyCount"),
+        ({"OperatorSources": "github"}, "OperatorSources"),
         ({"JobMaxHours": "0"}, "JobMaxHours"),
         ({"GithubApiUrl": "api.github.com"}, "GithubApiUrl"),
     ],
@@ -257,6 +264,13 @@ def test_unresolved_key_vault_reference(setting: str) -> None:
     found = problems(**{setting: "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/s)"})
     assert list(found) == [setting]
     assert "vault.azure.net" not in str(found)
+
+
+def test_the_number_of_proxies_is_refused_with_advice() -> None:
+    """The setting that counted proxies is refused, beside whatever else is wrong, and the new one is named."""
+    found = problems(TrustedProxyCount="0", BatchAccountName="")
+    assert list(found) == ["BatchAccountName", "TrustedProxyCount"]
+    assert "TrustedProxies" in found["TrustedProxyCount"]
 
 
 def test_everything_wrong_is_said_at_once() -> None:

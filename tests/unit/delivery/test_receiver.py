@@ -6,7 +6,7 @@ import ipaddress
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -18,10 +18,10 @@ from orchestrator.delivery.receiver import START_DEADLINE, DeliveryReceiver
 from orchestrator.delivery.source_check import REFRESH_DEADLINE, SourceCheck
 from orchestrator.errors import SettingsError, TransientError, UpstreamRefused
 from orchestrator.jobs.event import WorkflowJobEvent
-from orchestrator.jobs.request import RunnerRequest
+from orchestrator.jobs.request import Retry
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
-from orchestrator.runtime import Runtime
+from orchestrator.runtime import UPSTREAM_THREADS, Runtime
 from tests.builders import delivery, queued_job, settings
 from tests.logs import lines
 
@@ -62,12 +62,13 @@ class Received:
         self.provisioned.append((event.workflow_job.id, profile.name))
         return self.outcome("runner-1-1", profile)
 
-    def retry_later(self, request: RunnerRequest, retry_after: float | None) -> float:
-        """Keep a request."""
+    def retry_later(self, retries: Sequence[Retry]) -> list[float]:
+        """Keep requests."""
         if self.queue_trouble:
             raise self.queue_trouble
-        self.kept.append((request.event.workflow_job.id, request.delivery, retry_after))
-        return 11.6
+        for request, retry_after in retries:
+            self.kept.append((request.event.workflow_job.id, request.delivery, retry_after))
+        return [11.6] * len(retries)
 
     def meta(self, _etag: str | None) -> PublishedRanges:
         """Answer as GitHub's /meta."""
@@ -224,11 +225,12 @@ def test_the_checks_have_an_order(received: Received) -> None:
 
 
 def test_trusted_proxies() -> None:
-    """Behind a proxy of one's own, the entry that the proxy wrote counts."""
-    received = Received(AllowedSources="140.82.112.0/20", TrustedProxyCount="1")
+    """Behind a proxy of one's own its word counts, and nobody who calls past it can forge an address."""
+    received = Received(AllowedSources="140.82.112.0/20", TrustedProxies="10.0.0.0/24")
     assert received.receive(x_forwarded_for="6.6.6.6, 140.82.115.10:1, 10.0.0.4:2").status == 201
     assert received.receive(x_forwarded_for="140.82.115.10, 6.6.6.6:1, 10.0.0.4:2").status == 403
-    assert received.receive(x_forwarded_for="140.82.115.10:1").status == 403
+    assert received.receive(x_forwarded_for="140.82.115.10:1, 6.6.6.6:2").status == 403
+    assert received.receive(x_forwarded_for="10.0.0.4:2").status == 403
 
 
 def test_anywhere() -> None:
@@ -380,6 +382,28 @@ def test_deadline(stuck: threading.Event) -> None:
     assert answer.status == 202
     assert str(answer.body["reason"]).startswith("not done within ")
     assert len(received.kept) == 1
+
+
+def test_too_many_at_once(stuck: threading.Event) -> None:
+    """A delivery that would not get its turn in time is kept at once, though every thread hangs, and so in time."""
+    received = Received(AllowedSources="140.82.112.0/20")
+    received.stuck = stuck
+    received.receiver._workers._usual = 2 * START_DEADLINE  # as after many slow answers
+
+    async def burst() -> list[Answer]:
+        job = queued_job()["workflow_job"]
+        sent = [delivery(queued_job(workflow_job=job | {"id": number})) for number in range(1, UPSTREAM_THREADS + 4)]
+        begun = [asyncio.create_task(received.receiver.receive(*each)) for each in sent]
+        kept = await asyncio.gather(*begun[UPSTREAM_THREADS:])
+        stuck.set()
+        assert {answer.status for answer in await asyncio.gather(*begun[:UPSTREAM_THREADS])} == {201}
+        return kept
+
+    answers = asyncio.run(burst())
+    assert [(answer.status, answer.body["reason"]) for answer in answers] == [
+        (202, "too many jobs are queued at once")
+    ] * 3
+    assert sorted(job for job, _, _ in received.kept) == [UPSTREAM_THREADS + number for number in (1, 2, 3)]
 
 
 @pytest.mark.parametrize(

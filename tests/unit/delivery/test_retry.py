@@ -3,6 +3,8 @@
 import json
 import logging
 import threading
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -13,13 +15,13 @@ from orchestrator.delivery.retry import TRY_DEADLINE, RetryHandler
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import OrchestratorError, SettingsError, TransientError, UpstreamRefused
 from orchestrator.jobs.event import WorkflowJobEvent
-from orchestrator.jobs.request import MAX_ATTEMPTS, RunnerRequest
+from orchestrator.jobs.request import MAX_ATTEMPTS, Retry, RunnerRequest
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runtime import Runtime
 from tests.builders import queued_job, settings
 from tests.fakes import ManualClock
-from tests.logs import line
+from tests.logs import line, lines
 
 KEPT_SINCE = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -27,23 +29,32 @@ KEPT_SINCE = datetime(2026, 11, 25, 12, tzinfo=UTC)
 class Retried:
     """A handler, and what lies around it: it does as told, and remembers."""
 
-    def __init__(self, *, deadline: float = TRY_DEADLINE) -> None:
+    def __init__(self, *, deadline: float = TRY_DEADLINE, threads: Executor | None = None) -> None:
         self.trouble: Exception | None = None
         self.queue_trouble: Exception | None = None
         self.stuck: threading.Event | None = None
         self.result: Literal[Result.CREATED, Result.EXISTS, Result.REFUSED] = Result.CREATED
         self.reason: str | None = None
         self.clock = ManualClock(KEPT_SINCE + timedelta(seconds=30))
-        self.kept: list[tuple[RunnerRequest, float | None]] = []
+        self.calls = 0
+        self.tried: list[int] = []
+        self.kept: list[Retry] = []
+        self.of_job: dict[int, Exception] = {}
+        self.meeting: threading.Barrier | None = None
         self.given_up: list[bytes] = []
         self.reasons: list[str] = []
         self.handler = RetryHandler(
             settings(), self.handle, self.retry_later, self.dead_letter,
-            clock=self.clock, threads=Runtime().upstream_threads, deadline=deadline,
+            clock=self.clock, threads=threads or Runtime().retry_threads, deadline=deadline,
         )  # fmt: skip
 
     def handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
         """Start a runner."""
+        self.tried.append(event.workflow_job.id)
+        if self.meeting:
+            self.meeting.wait(60)
+        if event.workflow_job.id in self.of_job:
+            raise self.of_job[event.workflow_job.id]
         if self.stuck:
             self.stuck.wait(60)
         if self.trouble:
@@ -57,12 +68,13 @@ class Retried:
         self.given_up.append(message)
         self.reasons.append(reason)
 
-    def retry_later(self, request: RunnerRequest, retry_after: float | None) -> float:
-        """Keep a request."""
+    def retry_later(self, retries: Sequence[Retry]) -> list[float]:
+        """Keep requests."""
         if self.queue_trouble:
             raise self.queue_trouble
-        self.kept.append((request, retry_after))
-        return 20.4
+        self.calls += 1
+        self.kept.extend(retries)
+        return [20.4] * len(retries)
 
 
 @pytest.fixture
@@ -72,10 +84,12 @@ def retried(caplog: pytest.LogCaptureFixture) -> Retried:
     return Retried()
 
 
-def message(*labels: str, private: bool = True, attempt: int = 1) -> bytes:
+def message(*labels: str, private: bool = True, attempt: int = 1, job: int = 29679449526) -> bytes:
     """Return a message of the queue."""
     repository = {"name": "app", "full_name": "acme/app", "owner": {"login": "acme"}, "private": private}
-    event = workflow_job_event(json.dumps(queued_job(*labels, repository=repository)).encode())
+    payload = queued_job(*labels, repository=repository)
+    payload["workflow_job"]["id"] = job
+    event = workflow_job_event(json.dumps(payload).encode())
     return RunnerRequest(delivery="d-1", event=event, attempt=attempt, kept_since=KEPT_SINCE).model_dump_json().encode()
 
 
@@ -184,6 +198,34 @@ def test_what_takes_too_long(caplog: pytest.LogCaptureFixture) -> None:
     retried.stuck.set()
     assert len(retried.kept) == 1
     assert line(caplog)[1]["reason"] == "not done within 0.05 s"
+
+
+def test_several(retried: Retried, caplog: pytest.LogCaptureFixture) -> None:
+    """The requests of a message are tried at the same time, each ends in its own way, and those to keep go together."""
+    retried.meeting = threading.Barrier(4)
+    retried.of_job = {
+        2: TransientError("Batch does not answer", retry_after=7), 3: UpstreamRefused("no"), 4: KeyError("oops")
+    }  # fmt: skip
+    gone = message("self-hosted", "gone", job=5)
+    retried.handler.retry(b"\n".join([*(message(job=job) for job in (1, 2, 3, 4)), gone]))
+    assert sorted(retried.tried) == [1, 2, 3, 4]
+    kept = [(request.event.workflow_job.id, request.attempt, wait) for request, wait in retried.kept]
+    assert kept == [(2, 2, 7), (4, 2, None)]
+    assert retried.calls == 1
+    assert [RunnerRequest.parse(given).event.workflow_job.id for given in retried.given_up] == [3]
+    results = sorted((fields["job"], fields["result"]) for _, fields in lines(caplog) if "result" in fields)
+    assert results == [(1, "created"), (2, "kept"), (3, "given up"), (4, "kept"), (5, "ignored")]
+
+
+def test_what_waits_for_a_thread_too_long() -> None:
+    """A request that got no thread in time is kept, and is not tried when a thread becomes free after all."""
+    with ThreadPoolExecutor(1) as threads:
+        retried = Retried(deadline=0.05, threads=threads)
+        retried.stuck = threading.Event()
+        retried.handler.retry(b"\n".join(message(job=job) for job in (1, 2)))
+        retried.stuck.set()
+    assert [request.event.workflow_job.id for request, _ in retried.kept] == [1, 2]
+    assert retried.tried == [1]
 
 
 def test_a_time_out_of_the_work(retried: Retried, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,10 +3,10 @@
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from orchestrator.config.allowed_sources import SHIPPED_HOOK_RANGES, Address, AllowedSources
+from orchestrator.config.allowed_sources import SHIPPED_HOOK_RANGES, Address, AllowedSources, networks
 from orchestrator.delivery.source_address import caller_address, is_within
 
 ADDRESSES = st.ip_addresses().filter(lambda a: a.version == 4 or (a.ipv4_mapped is None and a.scope_id is None))
@@ -27,7 +27,7 @@ ADDRESSES = st.ip_addresses().filter(lambda a: a.version == 4 or (a.ipv4_mapped 
 )
 def test_the_forms_of_an_address(header: str, expected: str) -> None:
     """Every form in which a proxy writes an address is read."""
-    assert str(caller_address(header, 0)) == expected
+    assert str(caller_address(header, ())) == expected
 
 
 @pytest.mark.parametrize(
@@ -49,32 +49,60 @@ def test_the_forms_of_an_address(header: str, expected: str) -> None:
 )
 def test_what_is_no_address(header: str | None) -> None:
     """A header that does not end in an address proves nothing."""
-    assert caller_address(header, 0) is None
+    assert caller_address(header, ()) is None
 
 
 @given(address=ADDRESSES, forged=st.text(max_size=60), port=st.integers(0, 65535))
 def test_a_forged_left_hand_entry_does_not_help(address: Address, forged: str, port: int) -> None:
     """Whatever the caller wrote to the left, the right-most entry decides."""
     seen = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
-    assert caller_address(f"{forged},{seen}", 0) == address
+    assert caller_address(f"{forged},{seen}", ()) == address
 
 
 @given(address=ADDRESSES, proxies=st.lists(ADDRESSES, min_size=1, max_size=4), forged=st.text(max_size=60))
-def test_each_trusted_proxy_moves_one_to_the_left(address: Address, proxies: list[Address], forged: str) -> None:
-    """With N proxies of one's own the (N+1)-th entry from the right is the caller."""
+def test_trusted_proxies_are_skipped(address: Address, proxies: list[Address], forged: str) -> None:
+    """The right-most entry that is no proxy of one's own is the caller, whatever stands to its left."""
+    assume(address not in proxies)
     header = ",".join([forged, str(address), *map(str, proxies)])
-    assert caller_address(header, len(proxies)) == address
+    assert caller_address(header, map(ipaddress.ip_network, proxies)) == address
 
 
-@given(st.text(max_size=200), st.integers(0, 3))
-def test_no_header_raises(header: str, proxies: int) -> None:
+@given(address=ADDRESSES, forged=st.lists(ADDRESSES, max_size=4), proxy=ADDRESSES)
+def test_nobody_forges_an_address_past_the_proxy(address: Address, forged: list[Address], proxy: Address) -> None:
+    """Who reaches the site directly is known by the address that App Service saw, even with a proxy's among his own."""
+    assume(address != proxy)
+    header = ",".join(map(str, [*forged, proxy, address]))
+    assert caller_address(header, [ipaddress.ip_network(proxy)]) == address
+
+
+@given(st.text(max_size=200))
+def test_no_header_raises(header: str) -> None:
     """Nothing that a caller can send makes the parser fail."""
-    caller_address(header, proxies)
+    caller_address(header, ())
+    caller_address(header, [ipaddress.ip_network("10.0.0.0/8")])
 
 
-def test_fewer_hops_than_proxies() -> None:
-    """A call that did not come through one's own proxies has no proven address."""
-    assert caller_address("140.82.115.10", 1) is None
+@pytest.mark.parametrize(
+    "header",
+    [
+        "10.0.0.4:80",
+        "10.0.0.5, 10.0.0.4",
+        "140.82.115.10, unknown, 10.0.0.4",
+        "140.82.115.10, , 10.0.0.4",
+        "140.82.115.10, 10.0.0.4:port",
+        "140.82.115.10, [::ffff:10.0.0.4",
+    ],
+)
+def test_proxies_that_prove_no_caller(header: str) -> None:
+    """Proxies alone, and entries that are no address, prove nobody's address."""
+    assert caller_address(header, [ipaddress.ip_network("10.0.0.0/8")]) is None
+
+
+@pytest.mark.parametrize("proxy", ["10.0.0.4:8080", "::ffff:10.0.0.4", "[::ffff:10.0.0.4]:1", "[2001:db8::7]:443"])
+def test_the_forms_of_a_proxys_address(proxy: str) -> None:
+    """A trusted proxy is known in every form in which its address is written."""
+    trusted = networks("10.0.0.4, 2001:db8::/64")
+    assert str(caller_address(f"6.6.6.6, 140.82.115.10:1, {proxy}", trusted)) == "140.82.115.10"
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,11 @@ from orchestrator.delivery.webhook import (
     JSON,
     DeliveryHeaders,
     action_of,
+    event_about_a_runner,
     json_payload,
     ping_event,
     verify_signature,
+    webhook_of,
     workflow_job_event,
 )
 from orchestrator.errors import ContentTypeUnknown, DeliveryMalformed, SignatureInvalid
@@ -106,7 +108,7 @@ class TestHeaders:
 
 
 class TestWebhookOf:
-    """`DeliveryHeaders.webhook_of`."""
+    """`webhook_of`."""
 
     @pytest.mark.parametrize(
         ("target", "hook_id", "organization", "path"),
@@ -122,9 +124,9 @@ class TestWebhookOf:
     )
     def test_path(self, target: str, hook_id: str, organization: Any, path: str | None) -> None:
         """The hook is known by its REST path where the headers name an organization's or a repository's."""
-        headers = DeliveryHeaders("workflow_job", "d-1", "application/json", "sha256=", hook_id, target)
+        headers = {"x-github-hook-id": hook_id, "x-github-hook-installation-target-type": target}
         event = workflow_job_event(json.dumps(queued_job(organization=organization)).encode())
-        assert headers.webhook_of(event) == path
+        assert webhook_of(headers, event) == path
 
 
 class TestCreatedAt:
@@ -174,6 +176,30 @@ class TestPayload:
         """The action is read from a payload that has nothing else of what a job needs."""
         assert action_of(b'{"action": "completed"}') == "completed"
         assert action_of(b"{}") == ""
+
+    @pytest.mark.parametrize("action", ["in_progress", "waiting", "", "something-new"])
+    @pytest.mark.parametrize("payload", [{}, {"workflow_job": {}}, queued_job()])
+    def test_other_actions(self, action: str, payload: dict[str, Any]) -> None:
+        """Of an action that asks for nothing, no more is asked than that it is one."""
+        assert event_about_a_runner(json.dumps({**payload, "action": action}).encode()) is None
+
+    @pytest.mark.parametrize("action", ["queued", "completed"])
+    def test_an_action_about_a_runner(self, action: str) -> None:
+        """An action that asks for a runner, or for its end, is refused without a job, and else becomes an event."""
+        event = event_about_a_runner(json.dumps(queued_job(action=action)).encode())
+        assert event == workflow_job_event(json.dumps(queued_job(action=action)).encode())
+        with pytest.raises(DeliveryMalformed, match="workflow_job"):
+            event_about_a_runner(json.dumps({"action": action}).encode())
+
+    @pytest.mark.parametrize(("action", "read"), [("in_progress", False), ("waiting", False), ("queued", True)])
+    def test_as_github_writes_it(self, action: str, *, read: bool) -> None:
+        """GitHub writes the action first and without blanks; a body that asks for nothing is then not parsed."""
+        body = b'{"action":"%s","workflow_job":' % action.encode()
+        if read:
+            with pytest.raises(DeliveryMalformed):
+                event_about_a_runner(body)
+        else:
+            assert event_about_a_runner(body) is None
 
     def test_workflow_job(self) -> None:
         """A queued job's payload becomes an event; what is not needed is not looked at."""
@@ -268,7 +294,6 @@ class TestPayload:
                 payload = json_payload(
                     b"payload=" + quote_plus(body).encode() if content_type == FORM else body, content_type
                 )
-                action_of(payload)
-                workflow_job_event(payload)
+                event_about_a_runner(payload)
             except DeliveryMalformed:
                 pass

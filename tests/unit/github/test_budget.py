@@ -1,5 +1,6 @@
 """How many calls GitHub takes, and who goes first."""
 
+import heapq
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -160,6 +161,25 @@ class TestPoints:
             assert wait_of(budget, method="POST") == POINTS_PERIOD
         assert wait_of(budget) is None
 
+    def test_a_burst_takes_turns(self, budget: Budget, clock: Clock) -> None:
+        """Calls that found a minute's points spent are told to come when they can be made, and hardly one in vain."""
+        start, due = clock.now, [(0.0, number) for number in range(2000)]
+        tries = [0] * 2000
+        while due:
+            seconds, number = heapq.heappop(due)
+            clock.now = max(clock.now, start + timedelta(seconds=seconds))
+            tries[number] += 1
+            wait = wait_of(budget, method="POST", background=False)
+            if wait is not None:
+                heapq.heappush(due, (seconds + wait, number))
+        assert clock.now - start <= timedelta(seconds=(2000 / 180 + 1) * POINTS_PERIOD)
+        assert sum(tries) <= 180 + 2 * 1820 + 20
+
+    def test_no_promise_beyond_an_hour(self, budget: Budget) -> None:
+        """However many calls wait, none is told to wait for longer than any limit lasts."""
+        waits = [wait_of(budget, method="POST", background=False) for _ in range(20_000)]
+        assert max(wait for wait in waits if wait) == LONGEST_WAIT
+
     def test_clock_set_back(self, budget: Budget, clock: Clock) -> None:
         """A clock that is set back by a day holds nobody up for a day."""
         for _ in range(BACKGROUND_POINTS):
@@ -180,7 +200,7 @@ class TestPoints:
             wait = wait_of(budget, method=method, background=background)
             fits = spent + points(method) <= (10 if background else 20)
             assert (wait is None) == fits
-            assert wait is None or 0 < wait <= POINTS_PERIOD
+            assert wait is None or 0 < wait <= (POINTS_PERIOD if background else LONGEST_WAIT)
             spent += points(method) if fits else 0
 
 

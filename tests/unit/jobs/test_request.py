@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import RequestMalformed
-from orchestrator.jobs.request import RunnerRequest, delay_before_retry
+from orchestrator.jobs.request import (
+    MOST_TOGETHER,
+    SAME_TIME,
+    Retry,
+    RunnerRequest,
+    dead_letter,
+    dead_letter_reason,
+    delay_before_retry,
+    messages,
+)
 from tests.builders import queued_job
 
 
@@ -57,6 +66,7 @@ def test_a_message_that_is_none_of_ours(message: bytes) -> None:
     [
         (1, None, 0, 10),
         (1, None, 1, 12.5),
+        (7, None, 1, 660),
         (2, None, 0, 20),
         (6, None, 0, 320),
         (7, None, 0, 600),
@@ -79,3 +89,43 @@ def test_delay(attempt: int, retry_after: float | None, jitter: float, seconds: 
 def test_the_first_retry_is_soon(jitter: float) -> None:
     """Unless a service asks for more, the first retry comes within half a minute."""
     assert 10 <= delay_before_retry(1, None, jitter) <= 30
+
+
+@given(st.lists(st.tuples(st.integers(1, 20), st.none() | st.floats(0, 4000), st.integers(0, 3)), max_size=100))
+def test_requests_that_share_a_message(given_: list[tuple[int, float | None, int]]) -> None:
+    """Each request is in one message, which fits into the queue and is due not before and not long after its time."""
+    large = ["x" * 1000] * 10
+    retries = [
+        Retry(request().model_copy(update={"attempt": attempt, "delivery": "".join(large[: 3 * size])}), retry_after)
+        for attempt, retry_after, size in given_
+    ]
+    found = list(messages(retries, lambda: 0))
+    assert sorted(place for message in found for place in message.places) == list(range(len(retries)))
+    for message in found:
+        kept = RunnerRequest.parse_all(message.text.encode())
+        assert kept == [retries[place].request for place in message.places]
+        assert len(kept) <= MOST_TOGETHER
+        assert len(dead_letter(message.text.encode(), "the function failed each time").encode()) < 48 * 1024
+        for place in message.places:
+            own = delay_before_retry(retries[place].request.attempt, retries[place].retry_after, 0)
+            assert own <= message.delay <= own + SAME_TIME
+
+
+def test_a_burst_takes_few_messages() -> None:
+    """Requests that are due at the same time fill their messages."""
+    found = list(messages([Retry(request())] * (2 * MOST_TOGETHER + 1), lambda: 0.5))
+    assert [len(message.places) for message in found] == [MOST_TOGETHER, MOST_TOGETHER, 1]
+
+
+def test_a_dead_letter_of_several() -> None:
+    """A message of several requests that the host put aside gets its reason, and can be read again."""
+    (message,) = messages([Retry(request())] * 2, lambda: 0)
+    assert dead_letter_reason(message.text.encode()) is None
+    dead = dead_letter(message.text.encode(), "because").encode()
+    assert dead_letter_reason(dead) == "because"
+    assert [each.reset() for each in RunnerRequest.parse_all(dead)] == [request_of(message.text)] * 2
+
+
+def request_of(text: str) -> RunnerRequest:
+    """Return the first request of a message."""
+    return RunnerRequest.parse_all(text.encode())[0]

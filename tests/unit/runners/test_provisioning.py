@@ -60,6 +60,14 @@ def test_a_task_with_all_that_the_image_reads() -> None:
     ]
 
 
+def test_the_profiles_variables() -> None:
+    """The container gets the profile's variables beside the runner's own."""
+    tasks = TaskList()
+    provision(Registry(), tasks, configured=settings(RunnerEnvironment='{"https_proxy": "http://proxy.corp:3128"}'))
+    assert tasks.added[0].environment["https_proxy"] == "http://proxy.corp:3128"
+    assert tasks.added[0].environment["GHR_TOKEN"] == "s3cret"
+
+
 def test_whose_turn_it_is() -> None:
     """The task says which account it is for, how its profile ranks, and since when the job waits."""
     written = [{"name": "p", "pool": "batchLinux", "image": "image:x", "priority": "high"}]
