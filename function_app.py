@@ -58,6 +58,13 @@ async def explain(request: func.HttpRequest) -> func.HttpResponse:
     return _rendered(await application.explain(request.headers, request.params.get("job", "")))
 
 
+@app.function_name("Health")
+@app.route("health", trigger_arg_name="request", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def health(request: func.HttpRequest) -> func.HttpResponse:
+    """Tell an operator, or a monitor, what is wrong with the set-up."""
+    return _rendered(await application.health(request.headers, full=bool(request.params.get("full"))))
+
+
 if application.boosts_pools:
 
     @app.function_name("TendPools")

@@ -203,6 +203,30 @@ class Application:
         log(logging.INFO, message="explained to an operator", job=reference.job_id, verdict=report["verdict"])
         return _explained(report, as_json=as_json)
 
+    async def health(self, headers: Mapping[str, str], *, full: bool) -> Answer:
+        """Look at the set-up, and tell an operator what is wrong with it. Wrong settings are told like all the rest.
+
+        Args:
+            headers: the request's headers; looked up by names in lower case.
+            full: whether the lines are shown that are ok.
+        """
+        from orchestrator.health.conclusions import misconfigured as misconfigured_lines
+        from orchestrator.health.finding import document
+
+        as_json = "application/json" in headers.get("accept", "")
+        if isinstance(self._configured, SettingsError):
+            return _found(document(misconfigured_lines(self._configured)), as_json=as_json)
+        try:
+            require_operator(headers, self._configured)
+            report = await within(
+                EXPLAIN_DEADLINE, self._runtime.explain_threads, lambda: self._upstream().checkup.report(full=full)
+            )
+        except SourceNotAllowed as error:
+            return _not_allowed(error, headers)
+        except TransientError as error:
+            return _refused(503, Result.FAILED, str(error), as_json=as_json)
+        return _found(report, as_json=as_json)
+
     @property
     def boosts_pools(self) -> bool:
         """Whether `PoolBoost` is on, so that `tend_pools` must be called about once a minute."""
@@ -241,7 +265,12 @@ class Application:
     def _connect(self) -> "Upstream":
         from orchestrator.upstream import connect
 
-        return connect(self._settings, self._runtime, unexplained=lambda: self._queue().unexplained())
+        return connect(
+            self._settings,
+            self._runtime,
+            unexplained=lambda: self._queue().unexplained(),
+            queue=lambda: self._queue().look(),
+        )
 
     def _make_queue(self) -> "RequestQueue":
         from orchestrator.azure.request_queue import RequestQueue
@@ -259,6 +288,13 @@ def _explained(report: Mapping[str, object], *, as_json: bool) -> Answer:
     from orchestrator.explain.report import text
 
     return Answer(200, report, None if as_json else text(report))
+
+
+def _found(report: Mapping[str, object], *, as_json: bool) -> Answer:
+    """Return a report on the set-up; a failure is one to whoever looks at the status alone."""
+    from orchestrator.health.finding import State, text
+
+    return Answer(503 if report["state"] == State.FAIL else 200, report, None if as_json else text(report))
 
 
 def _refused(status: int, result: Result, reason: str, *, as_json: bool) -> Answer:

@@ -11,6 +11,7 @@
       · RequestMalformed          a message in the queue is not a runner request
       · UpstreamError             GitHub, Batch or the queue did not do what was asked
           · TransientError        it may later: try again (after `retry_after` seconds, if it said so)
+              · CredentialRejected    GitHub answered with 401
           · UpstreamRefused       it will not until somebody changes something (500)
               · GitHubRefused     GitHub answered with a 4xx; carries it
               · RunnerNameTaken   GitHub knows a runner of this name already
@@ -102,6 +103,10 @@ class TransientError(UpstreamError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class CredentialRejected(TransientError):
+    """GitHub does not believe the credential (401). That is not final: in an outage it rejects good ones as well."""
 
 
 class UpstreamRefused(UpstreamError):

@@ -81,9 +81,10 @@ class Runtime:
         queue_threads: for keeping requests. They are threads of their own, so that a request can be kept although every
             other thread hangs upstream.
         hook_range_threads: for asking GitHub where its webhooks come from, and for nothing else.
-        explain_threads: for explaining jobs to operators, so that these hold up no delivery.
-        question_threads: for the calls that an explanation is made of. Whoever explains waits for them, so these are
-            others.
+        explain_threads: for explaining jobs to operators and for looking at the set-up, so that these hold up no
+            delivery.
+        question_threads: for the calls that an explanation or a look at the set-up is made of. Whoever explains waits
+            for them, so these are others.
     """
 
     clock: Clock = utc_now
@@ -94,4 +95,4 @@ class Runtime:
     queue_threads: Threads = field(default_factory=lambda: DaemonThreads(8, "queue"))
     hook_range_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "hook-ranges"))
     explain_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(4, "explain"))
-    question_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(16, "question"))
+    question_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(32, "question"))

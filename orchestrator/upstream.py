@@ -1,9 +1,9 @@
 """The wiring of everything that talks to GitHub and Batch. It is imported, and built, when a job first needs it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
+from itertools import chain, islice
 
 from orchestrator.azure.identity import batch_credential
 from orchestrator.azure.job_tasks import JobTasks
@@ -26,25 +26,38 @@ from orchestrator.github.job_status import JobStatus
 from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
 from orchestrator.github.runner_groups import RunnerGroups
+from orchestrator.github.runner_versions import RunnerVersions
 from orchestrator.github.runners import Runners
 from orchestrator.github.session import GitHubSession
+from orchestrator.github.setup import GitHubSetup
 from orchestrator.github.workflow_jobs import WorkflowJobs
+from orchestrator.health.checkup import CheckUp, Ports
+from orchestrator.health.facts import QueueFacts
+from orchestrator.health.questions import Questions
+from orchestrator.health.targets import EGRESS, targets
+from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.pool_boost import PoolBoost
 from orchestrator.quotas.control import QuotaControl
 from orchestrator.quotas.held_jobs import HeldJobs, HeldPlaces
 from orchestrator.quotas.occupancy import Occupancy
 from orchestrator.quotas.registration_share import RegistrationShare
 from orchestrator.quotas.rule import limited_pools
+from orchestrator.reachability import Reachability
 from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
 from orchestrator.reconcile.reconciler import Reconciler
 from orchestrator.reconcile.redelivery import Redelivery
+from orchestrator.reconcile.version_watch import VersionWatch
 from orchestrator.runners.boundary import Boundary
+from orchestrator.runners.installed import Installed
 from orchestrator.runners.provisioning import HandleJob, Provisioner
+from orchestrator.runners.task import TaskState
 from orchestrator.runtime import Runtime
 
 # How old the count of a quota's runners may be that an explanation rests on.
 SLOTS_KNOWN_FOR = timedelta(minutes=5)
+# Tasks that a look at the set-up reads.
+LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,7 @@ class Upstream:
         tend_pools: goes on with every boost of a pool that was begun.
         hook_ranges: asks GitHub where its webhooks come from, given the ETag of its last answer.
         explainer: tells why a job waits.
+        checkup: looks at the set-up, given what the queues hold.
     """
 
     handle: HandleJob
@@ -64,15 +78,23 @@ class Upstream:
     tend_pools: Callable[[], None]
     hook_ranges: Callable[[str | None], PublishedRanges]
     explainer: Explainer
+    checkup: CheckUp
 
 
-def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iterable[bytes]]) -> Upstream:
+def connect(
+    settings: Settings,
+    runtime: Runtime,
+    *,
+    unexplained: Callable[[], Iterable[bytes]],
+    queue: Callable[[], QueueFacts],
+) -> Upstream:
     """Return the clients and the use cases that need them. Nothing is called yet.
 
     Args:
         settings: the app settings.
         runtime: the process's clock, threads and locks.
         unexplained: yields given-up requests that nobody has told of yet (`RequestQueue.unexplained`).
+        queue: tells what the queues hold (`RequestQueue.look`).
     """
     pools = sorted({profile.pool for profile in settings.profiles})
     egress = settings.egress
@@ -129,6 +151,7 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         lock=runtime.lock,
     )
     app = GitHubApp(background)
+    installations: Callable[[], Sequence[Installed]] = app.installations if is_app else list
     reconciler = Reconciler(
         settings,
         tasks=tasks,
@@ -147,17 +170,21 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         pools,
         redeliver=Redelivery(HookDeliveries(background), app=is_app).run,
         reconcile=reconciler.run,
-        watch_boundary=BoundaryWatch(settings, boundary, app.installations if is_app else list).run,
+        watches=[
+            BoundaryWatch(settings, boundary, installations).run,
+            VersionWatch(settings, RunnerVersions(background).dates, installations).run,
+        ],
         given_up=unexplained,
         clock=runtime.clock,
     )
     explained = GitHubSession(client, credential, lock=runtime.lock)
+    pool_status = PoolStatus(settings.batch_account_url, account, egress=egress)
     gatherer = Gatherer(
         settings,
         github=JobStatus(explained),
         find_delivery=JobDelivery(explained, app=is_app).search,
         tasks=JobTasks(settings.batch_account_url, account, egress=egress),
-        pool=PoolStatus(settings.batch_account_url, account, egress=egress).look,
+        pool=pool_status.look,
         rules=boundary,
         slots=lambda: occupancy.known(SLOTS_KNOWN_FOR),
         next_pass=lambda _: NextPass(None, timedelta(minutes=settings.reconcile_minutes)),
@@ -166,12 +193,34 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
     )
     token = settings.github_token
     authorization = f"Bearer {token.get_secret_value()}" if token else None
+
+    def hook_ranges(etag: str | None) -> PublishedRanges:
+        return published_hook_ranges(client, authorization, etag)
+
+    ports = Ports(
+        GitHubSetup(explained),
+        version=RunnerVersions(explained).dates,
+        hook_ranges=lambda: hook_ranges(None).networks or (),
+        account_rule=boundary.account_rule,
+        recent=lambda: _recent_jobs(tasks.listed(pools, runtime.clock())),
+        pool=pool_status.look,
+        queue=queue,
+        trouble=Reachability(egress).trouble,
+    )
     return Upstream(
         held_jobs.handle,
         control_loop,
         tend_pools=lambda: boost.step_all(pools),
-        hook_ranges=lambda etag: published_hook_ranges(client, authorization, etag),
+        hook_ranges=hook_ranges,
         explainer=Explainer(gatherer.gather, settings.profiles, runtime.clock, lock=runtime.lock),
+        checkup=CheckUp(
+            settings,
+            ports,
+            targets(settings, EGRESS),
+            questions=Questions(runtime.clock, runtime.question_threads),
+            clock=runtime.clock,
+            lock=runtime.lock,
+        ),
     )
 
 
@@ -180,6 +229,11 @@ def _github_credential(settings: Settings, client: GitHubClient, runtime: Runtim
     if settings.github_credential == "app" and settings.github_app_id is not None and key is not None:
         return AppCredential(client, settings.github_app_id, key.get_secret_value(), lock=runtime.lock)
     return PersonalToken(token.get_secret_value() if token is not None else "")
+
+
+def _recent_jobs(tasks: Iterable[TaskState]) -> Sequence[WorkflowJobEvent]:
+    """Return the jobs of some tasks: enough to know where runners register."""
+    return [task.notes.origin.event for task in islice(tasks, LOOKED_AT) if task.notes.origin is not None]
 
 
 def _do_nothing(_pool: str) -> None:

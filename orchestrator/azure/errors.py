@@ -89,6 +89,18 @@ def queue_error(error: AzureError, queue: str) -> UpstreamError:
     return TransientError(f"the queue {queue} does not do its part: {status or type(error).__name__}")
 
 
+def look_error(error: AzureError, queue: str) -> UpstreamError:
+    """Return what an error of a storage queue means to somebody who only looks: a refusal is told as one.
+
+    Args:
+        error: of the storage SDK.
+        queue: the queue's name.
+    """
+    if isinstance(error, HttpResponseError) and error.status_code in _FORBIDDEN:
+        return UpstreamRefused(f"the queue {queue} refuses: {error.status_code} {error_code(error)}".rstrip())
+    return queue_error(error, queue)
+
+
 @contextmanager
 def translating(what: str, meaning: Callable[[AzureError, str], UpstreamError] = task_error) -> Iterator[None]:
     """Raise what an SDK's error in the block means instead of that error; none is swallowed.

@@ -28,6 +28,7 @@ TOTAL_TIMEOUT = 5
 _POOL = [
     "id", "allocationState", "currentDedicatedNodes", "currentLowPriorityNodes", "targetDedicatedNodes",
     "targetLowPriorityNodes", "taskSlotsPerNode", "resizeErrors", "enableAutoScale", "autoScaleFormula", "autoScaleRun",
+    "virtualMachineConfiguration",
 ]  # fmt: skip
 _NODE = ["id", "state", "errors", "startTaskInfo"]
 # Nodes that are looked at: one page of the list.
@@ -79,6 +80,7 @@ def _facts(pool: str, found: BatchPool) -> PoolFacts:
     run = found.auto_scale_run
     limits = Limits.of(found.auto_scale_formula) if found.enable_auto_scale and found.auto_scale_formula else None
     evaluated_at = run.timestamp if run else None
+    machines = found.virtual_machine_configuration
     target = (found.target_dedicated_nodes or 0) + (found.target_low_priority_nodes or 0)
     return PoolFacts(
         pool=pool,
@@ -91,6 +93,7 @@ def _facts(pool: str, found: BatchPool) -> PoolFacts:
         resize_errors=tuple(ServiceError(e.code or "", e.message or "") for e in found.resize_errors or ()),
         formula_error=ServiceError(run.error.code or "", run.error.message or "") if run and run.error else None,
         evaluated_at=evaluated_at.replace(tzinfo=evaluated_at.tzinfo or UTC) if evaluated_at else None,
+        containers=machines is not None and machines.container_configuration is not None,
     )
 
 

@@ -47,6 +47,26 @@ def ask(site: str, key: str, job: str, egress: Egress = DIRECT) -> Mapping[str, 
         SettingsError: The address is none, or the function does not understand which job is meant.
         UpstreamError: The function does not answer, or refuses.
     """
+    answer, host = asked(site, "explain", {"job": job}, key, egress)
+    return _report(answer, host)
+
+
+def asked(
+    site: str, route: str, query: Mapping[str, str], key: str, egress: Egress = DIRECT
+) -> tuple[requests.Response, str]:
+    """Return what a route for operators answers, and the host that it is at.
+
+    Args:
+        site: the function's address, `https://NAME.azurewebsites.net`.
+        route: the route's name.
+        query: the request's parameters.
+        key: opens it.
+        egress: the way out.
+
+    Raises:
+        SettingsError: The address is none.
+        TransientError: The function does not answer.
+    """
     try:
         address = urlsplit(site)
     except ValueError:
@@ -54,16 +74,16 @@ def ask(site: str, key: str, job: str, egress: Egress = DIRECT) -> Mapping[str, 
     local = address.scheme == "http" and address.hostname in ("127.0.0.1", "localhost")
     if not address.hostname or address.username or not (address.scheme == "https" or local):
         raise SettingsError.of("--url", "is not an https:// address")
-    url = f"{address.scheme}://{address.netloc}/api/explain"
+    url = f"{address.scheme}://{address.netloc}/api/{route}"
     headers = {"Accept": "application/json", "x-functions-key": key}
     try:
         # A redirect would be handed the key.
         answer = bounded_session(TOTAL_TIMEOUT, egress).get(
-            url, params={"job": job}, headers=headers, timeout=TIMEOUTS, allow_redirects=False
+            url, params=query, headers=headers, timeout=TIMEOUTS, allow_redirects=False
         )
     except requests.RequestException as error:
         raise TransientError(f"{address.netloc} does not answer ({type(error).__name__})") from None
-    return _report(answer, address.netloc)
+    return answer, address.netloc
 
 
 def _report(answer: requests.Response, host: str) -> Mapping[str, object]:

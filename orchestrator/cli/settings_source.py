@@ -54,6 +54,19 @@ def settings_with_secrets(file: Path | None, environment: Mapping[str, str]) -> 
     return Settings.from_environment({**values, **unused})
 
 
+def complete_settings(file: Path | None, environment: Mapping[str, str]) -> Settings:
+    """Return the settings as the function itself would read them.
+
+    Args:
+        file: as for `settings_without_secrets`.
+        environment: where the settings are without a file.
+
+    Raises:
+        SettingsError: The file is of another form, or a setting is missing or wrong.
+    """
+    return Settings.from_environment(environment if file is None else _values(file))
+
+
 def _values(file: Path) -> dict[str, str]:
     try:
         content: Any = json.loads(file.read_text(encoding="utf-8-sig"))

@@ -210,6 +210,7 @@ class Settings(BaseModel):
 
     allowed_sources: Annotated[AllowedSources, BeforeValidator(AllowedSources.parse)] = AllowedSources(github=True)
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(proxy_networks)] = ()
+    site_hook_ranges: Annotated[tuple[Network, ...], BeforeValidator(networks)] = ()
     operator_sources: Annotated[tuple[Network, ...], BeforeValidator(networks)] = ()
     allowed_organizations: Annotated[tuple[str, ...], BeforeValidator(_logins)] = ()
     allowed_repositories: Annotated[tuple[str, ...], BeforeValidator(_globs)] = ()

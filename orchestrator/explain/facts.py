@@ -79,6 +79,7 @@ class PoolFacts:
         nodes_by_state: how many nodes are in which state, in Batch's words; empty where it was not told.
         node_error: what is wrong with a node that cannot be used.
         nodes_unknown: why the nodes could not be read, if they could not.
+        containers: whether the pool was made for containers.
     """
 
     pool: str
@@ -93,6 +94,7 @@ class PoolFacts:
     nodes_by_state: Mapping[str, int] = field(default_factory=dict)
     node_error: ServiceError | None = None
     nodes_unknown: str | None = None
+    containers: bool = True
 
 
 @dataclass(frozen=True)

@@ -41,10 +41,7 @@ class GitHubApp:
         """
         response = self._session.call("GET", "/app", None)
         with expecting("GitHub's answer to GET /app names no owner"):
-            owner = response.json["owner"]
-            if "login" in owner:
-                return AppOwner("account", str(owner["login"]))
-            return AppOwner("enterprise", str(owner["slug"]))
+            return owner_of(response.json)
 
     def installations(self) -> list[Installed]:
         """Return where the App is installed; suspended installations and those on an enterprise are left out.
@@ -84,6 +81,14 @@ class GitHubApp:
     def _installations(self) -> Iterator[Installed]:
         for page in self._session.pages("/app/installations", None, _installation):
             yield from (installation for installation in page if installation is not None)
+
+
+def owner_of(app: Any) -> AppOwner:
+    """Return who owns an App, from GitHub's answer about it."""
+    owner = app["owner"]
+    if "login" in owner:
+        return AppOwner("account", str(owner["login"]))
+    return AppOwner("enterprise", str(owner["slug"]))
 
 
 def _installation(entry: Any) -> Installed | None:

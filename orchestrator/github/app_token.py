@@ -13,7 +13,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from orchestrator.errors import GitHubRefused, SettingsError, TransientError
+from orchestrator.errors import CredentialRejected, GitHubRefused, SettingsError
 from orchestrator.github.client import GitHubClient, Response
 from orchestrator.log import Log
 
@@ -96,8 +96,7 @@ class AppToken:
         except GitHubRefused as error:
             if last_try or not self.corrected(authorization, error):
                 if error.status == HTTPStatus.UNAUTHORIZED:
-                    # In an outage GitHub answers 401 to good tokens as well.
-                    raise TransientError(f"{error}: {what_to_look_at(error)}") from None
+                    raise CredentialRejected(f"{error}: {what_to_look_at(error)}") from None
                 raise
         return self.call(method, path, last_try=True)
 

@@ -1,7 +1,7 @@
 """The use case behind the timer: a pass finds and corrects what deliveries and the queue have missed.
 
     list the tasks on Batch -> redeliver failed deliveries -> compare demand with supply -> look at the boundary
-        -> report given-up requests
+        -> look at the runner's version -> report given-up requests
 
 No step depends on another: if one fails, the log says why, and the others go on.
 """
@@ -9,6 +9,7 @@ No step depends on another: if one fails, the log says why, and the others go on
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 
 from orchestrator.clock import Clock
 from orchestrator.errors import UpstreamError
@@ -35,7 +36,8 @@ class ControlLoop:
         pools: the pools where they run.
         redeliver: has failed deliveries sent again; see `Redelivery`.
         reconcile: compares demand with supply; see `Reconciler`.
-        watch_boundary: reports who could use the runners against the settings; see `BoundaryWatch`.
+        watches: report who could use the runners against the settings, and runners that GitHub will soon refuse; see
+            `BoundaryWatch` and `VersionWatch`.
         given_up: yields given-up requests that were not reported yet.
         clock: tells the time.
     """
@@ -47,7 +49,7 @@ class ControlLoop:
         *,
         redeliver: Step,
         reconcile: Step,
-        watch_boundary: Step,
+        watches: Sequence[Step],
         given_up: Callable[[], Iterable[bytes]],
         clock: Clock,
     ) -> None:
@@ -55,7 +57,7 @@ class ControlLoop:
         self._pools = pools
         self._redeliver = redeliver
         self._reconcile = reconcile
-        self._watch_boundary = watch_boundary
+        self._watches = watches
         self._given_up = given_up
         self._clock = clock
 
@@ -72,7 +74,7 @@ class ControlLoop:
             steps: list[Callable[[], None]] = [lambda: self._redeliver(tasks or (), now)]
             if tasks is not None:
                 steps.append(lambda: self._reconcile(tasks, now))
-            steps += [lambda: self._watch_boundary(tasks or (), now), self._report_given_up]
+            steps += [*(partial(watch, tasks or (), now) for watch in self._watches), self._report_given_up]
             for step in steps:
                 try:
                     step()

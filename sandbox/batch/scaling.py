@@ -81,6 +81,20 @@ def size_fields(pool: Pool, nodes: Iterable[Node], now: float) -> Json:
     return fields
 
 
+def machines(pool: Pool) -> Json:
+    """Return what a pool's nodes are made of."""
+    windows = pool.os == "windows"
+    image = {
+        "publisher": "microsoft-dsvm" if not windows else "microsoftwindowsserver",
+        "offer": "ubuntu-hpc" if not windows else "windowsserver", "sku": "2204" if not windows else "2022-datacenter",
+        "version": "latest",
+    }  # fmt: skip
+    fields: Json = {
+        "imageReference": image, "nodeAgentSKUId": "batch.node.windows amd64" if windows else "batch.node.ubuntu 22.04"
+    }  # fmt: skip
+    return fields | ({"containerConfiguration": {"type": "dockerCompatible"}} if pool.container else {})
+
+
 def node_fields(pool: Pool, node: Node) -> Json:
     """Return what a node says of itself."""
     fields: Json = {"id": node.id, "state": node.state.lower(), "isDedicated": not node.spot, "vmSize": pool.vm_size}

@@ -315,6 +315,7 @@ class Batch:
         body = {
             "id": pool.id, "url": f"{root(request)}/pools/{pool.id}", "eTag": etag(pool), **times, "state": "active",
             "vmSize": pool.vm_size, "taskSlotsPerNode": pool.slots_per_node,
+            "virtualMachineConfiguration": scaling.machines(pool),
             **scaling.size_fields(pool, self._nodes(pool), self._clock()),
         }  # fmt: skip
         return self._read(request, "pools/@Element", body, pool)

@@ -199,7 +199,7 @@ class Payloads:
             "id": app.id, "slug": app.slug, "node_id": f"A_{app.id}", "client_id": app.client_id,
             "owner": owner, "name": app.slug, "description": None, "external_url": self.url,
             "html_url": f"{self.url}/apps/{app.slug}", "created_at": _BIRTH, "updated_at": _BIRTH,
-            "permissions": dict(app.permissions), "events": ["workflow_job"], "installations_count": installations,
+            "permissions": dict(app.permissions), "events": list(app.events), "installations_count": installations,
         }  # fmt: skip
 
     def installation(self, installation: Installation) -> Json:

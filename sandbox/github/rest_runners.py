@@ -21,6 +21,7 @@ def routes() -> list[Route]:
             Route("POST", f"{runners}/remove-token", remove_token, write),
             Route("POST", f"{runners}/generate-jitconfig", generate_jitconfig, write),
             Route("GET", runners, list_runners, read),
+            Route("GET", f"{runners}/deprecations/{{version}}", version_dates, read),
             Route("GET", f"{runners}/{{runner_id}}", get_runner, read),
             Route("DELETE", f"{runners}/{{runner_id}}", delete_runner, write),
         ]
@@ -69,6 +70,12 @@ def list_runners(call: Call) -> Reply:
     page, headers = page_of(call, found)
     bodies = [call.core.payloads.runner(runner) for runner in page]
     return Reply({"total_count": len(found), "runners": bodies}, headers=headers)
+
+
+def version_dates(call: Call) -> Reply:
+    """Say until when a version of the runner is taken; the latest has no dates, and of others there may be one."""
+    version = call.path["version"]
+    return Reply({"runner_version": version, **call.core.version_dates.get(version, {})})
 
 
 def get_runner(call: Call) -> Reply:

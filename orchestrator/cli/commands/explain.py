@@ -16,6 +16,7 @@ from orchestrator.errors import SettingsError, TransientError
 from orchestrator.explain.reference import ReferenceMalformed, parse_reference
 from orchestrator.explain.report import text
 from orchestrator.explain.verdict import OVER, WORKS, Verdict
+from orchestrator.health.facts import QueueFacts
 from orchestrator.runtime import Runtime
 from orchestrator.upstream import connect
 
@@ -83,7 +84,7 @@ def _asks_services(file: Path | None, job: str) -> Ask:
         reference = parse_reference(job, found.github_web_url, found.github_api_url)
     except ReferenceMalformed as error:
         raise SettingsError.of("JOB", str(error)) from None
-    explainer = connect(found, Runtime(), unexplained=tuple).explainer
+    explainer = connect(found, Runtime(), unexplained=tuple, queue=QueueFacts).explainer
     return lambda: explainer.explain(reference)
 
 

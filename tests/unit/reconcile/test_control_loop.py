@@ -34,7 +34,10 @@ class FakeSteps:
             ["batchLinux"],
             redeliver=lambda tasks, now: self.note("redelivery", tasks, now),
             reconcile=lambda tasks, now: self.note("reconciliation", tasks, now),
-            watch_boundary=lambda tasks, now: self.note("boundary", tasks, now),
+            watches=[
+                lambda tasks, now: self.note("boundary", tasks, now),
+                lambda tasks, now: self.note("runner version", tasks, now),
+            ],
             given_up=self.given_up,
             clock=ManualClock(NOW),
         ).run()
@@ -70,7 +73,7 @@ def test_a_pass(steps: FakeSteps, log_lines: Lines) -> None:
     steps.tasks = [TaskState("runner-1-1", "batchLinux", state, NOW) for state in ("waiting", "running")]
     steps.requests = [b'{"a": "request"}']
     steps.run_pass()
-    names = ["redelivery", "reconciliation", "boundary"]
+    names = ["redelivery", "reconciliation", "boundary", "runner version"]
     assert steps.calls == [(name, steps.tasks[1:], NOW) for name in names]
     fields = {"pass": "control loop", "result": "given up", "message": '{"a": "request"}'}
     assert log_lines == [("CRITICAL", fields)]
@@ -88,7 +91,7 @@ def test_batch_does_not_answer(steps: FakeSteps, log_lines: Lines) -> None:
     steps.tasks = [TaskState("runner-1-1", "batchLinux", "waiting", NOW)]
     steps.tasks_error = TransientError("Batch cannot list the tasks now: 503")
     steps.run_pass()
-    assert steps.calls == [("redelivery", (), NOW), ("boundary", (), NOW)]
+    assert steps.calls == [("redelivery", (), NOW), ("boundary", (), NOW), ("runner version", (), NOW)]
     fields = {"pass": "control loop", "result": "skipped", "reason": "Batch cannot list the tasks now: 503"}
     assert log_lines == [("WARNING", fields)]
 
@@ -100,7 +103,7 @@ def test_a_listing_that_cannot_be_read(steps: FakeSteps, log_lines: Lines) -> No
     with pytest.raises(ExceptionGroup) as caught:
         steps.run_pass()
     assert caught.value.exceptions == (steps.tasks_error,)
-    assert steps.calls == [("redelivery", (), NOW), ("boundary", (), NOW)]
+    assert steps.calls == [("redelivery", (), NOW), ("boundary", (), NOW), ("runner version", (), NOW)]
     assert [line["result"] for _, line in log_lines] == ["given up"]
 
 
@@ -123,5 +126,5 @@ def test_unexpected_errors(steps: FakeSteps, log_lines: Lines) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         steps.run_pass()
     assert caught.value.exceptions == tuple(steps.step_errors.values())
-    assert [step for step, *_ in steps.calls] == ["redelivery", "reconciliation", "boundary"]
+    assert [step for step, *_ in steps.calls] == ["redelivery", "reconciliation", "boundary", "runner version"]
     assert [line["result"] for _, line in log_lines] == ["given up"]
