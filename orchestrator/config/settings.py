@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic.alias_generators import to_pascal
 
 from orchestrator.config import private_key
-from orchestrator.config.allowed_sources import AllowedSources, Network, networks, proxy_networks
+from orchestrator.config.allowed_sources import AllowedSources, Network, networks, proxy_networks, site_networks
 from orchestrator.config.container import Environment, ca_mount, ca_variables, misleads_docker
 from orchestrator.config.profiles import (
     GroupName,
@@ -210,7 +210,7 @@ class Settings(BaseModel):
 
     allowed_sources: Annotated[AllowedSources, BeforeValidator(AllowedSources.parse)] = AllowedSources(github=True)
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(proxy_networks)] = ()
-    site_hook_ranges: Annotated[tuple[Network, ...], BeforeValidator(networks)] = ()
+    site_hook_ranges: Annotated[tuple[Network, ...], BeforeValidator(site_networks)] = ()
     operator_sources: Annotated[tuple[Network, ...], BeforeValidator(networks)] = ()
     allowed_organizations: Annotated[tuple[str, ...], BeforeValidator(_logins)] = ()
     allowed_repositories: Annotated[tuple[str, ...], BeforeValidator(_globs)] = ()

@@ -30,8 +30,10 @@ def targets(settings: Settings, entries: Iterable[Mapping[str, Any]]) -> Sequenc
         settings: the app settings.
         entries: those of `config/egress.json`.
     """
-    found = {target.url: target for target in reversed(list(_targets(settings, entries)))}
-    return list(found.values())[::-1]
+    found: dict[str, Target] = {}
+    for target in _targets(settings, entries):
+        found.setdefault(target.url, target)
+    return list(found.values())
 
 
 def _targets(settings: Settings, entries: Iterable[Mapping[str, Any]]) -> Iterator[Target]:
@@ -47,8 +49,9 @@ def _targets(settings: Settings, entries: Iterable[Mapping[str, Any]]) -> Iterat
                 continue
             scheme = "https" if entry["port"] == _HTTPS else "tcp"
             port = "" if entry["port"] == _HTTPS else f":{entry['port']}"
-            needed = entry["who"] == "function" and entry["when"] == "always"
-            yield Target(f"{scheme}://{host}{port}", entry["who"], entry["why"], needed)
+            needed = entry["when"] == "always"
+            if needed or entry["who"] == "runners":
+                yield Target(f"{scheme}://{host}{port}", entry["who"], entry["why"], needed)
 
 
 def _origin(url: str) -> str:

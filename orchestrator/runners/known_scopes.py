@@ -26,4 +26,7 @@ def known_scopes(
         found += [ScopeAccess(Scope("organization", login), None) for login in settings.allowed_organizations]
     else:
         found += [ScopeAccess(Scope("repository", name), None) for name in settings.reconcile_repositories]
-    return list({(access.scope.kind, access.scope.name.lower()): access for access in reversed(found)}.values())[::-1]
+    known: dict[tuple[str, str], ScopeAccess] = {}
+    for access in found:
+        known.setdefault((access.scope.kind, access.scope.name.lower()), access)
+    return list(known.values())

@@ -157,6 +157,7 @@ class TestPrivate:
         )
         ranges = [rule["ipAddress"] for rule in config["ipSecurityRestrictions"]]
         assert ranges == PARAMETERS["githubHookIpRanges"]["defaultValue"]
+        assert app_settings()["SiteHookRanges"] == ",".join(ranges)
         assert {rule["action"] for rule in config["ipSecurityRestrictions"]} == {"Allow"}
         assert config["scmIpSecurityRestrictions"] == []
         assert config["scmIpSecurityRestrictionsUseMain"] is False

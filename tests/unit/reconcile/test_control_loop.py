@@ -111,7 +111,7 @@ def test_the_queue_does_not_answer(steps: FakeSteps, log_lines: Lines) -> None:
     """A queue that does not answer fails no pass."""
     steps.queue_error = TransientError("the queue does not do its part: 503")
     steps.run_pass()
-    assert len(steps.calls) == 3
+    assert len(steps.calls) == 4
     fields = {"pass": "control loop", "result": "skipped", "reason": "the queue does not do its part: 503"}
     assert log_lines == [("WARNING", fields)]
 
