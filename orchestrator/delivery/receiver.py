@@ -207,7 +207,7 @@ def _ignored(reason: str) -> Answer:
 def _pong(payload: bytes) -> Answer:
     events = ping_event(payload).hook.events
     advice = (
-        "the hook sends workflow_job events: all is set"
+        "the hook sends workflow_job events; `python -m orchestrator check` looks at all the rest"
         if EVENT in events or "*" in events
         else "let the hook send the event 'Workflow jobs' (workflow_job), and no other"
     )

@@ -221,13 +221,11 @@ def pool_lines(pool: str, facts: PoolFacts | None, profiles: Iterable[Profile]) 
 def version_lines(version: str, dates: VersionDates, now: datetime) -> Iterator[Finding]:
     """Yield until when GitHub takes a runner."""
     item, cure = f"runner {version}", "build newer images, import them, and record their RunnerVersion"
-    match dates.urgency(now):
-        case "none":
-            yield ok(item, dates.sentence(now))
-        case "soon":
-            yield warn(item, dates.sentence(now), cure)
-        case "now":
-            yield fail(item, dates.sentence(now), cure)
+    urgency = dates.urgency(now)
+    if urgency == "none":
+        yield ok(item, dates.sentence(now))
+    else:
+        yield (fail if urgency == "now" else warn)(item, dates.sentence(now), cure)
 
 
 def version_not_told(version: str, reason: str) -> Finding:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.application import Application
+from orchestrator.errors import TransientError
 from sandbox.batch import Batch
 from sandbox.batch.model import Pool
 from sandbox.faults import Fault
@@ -244,3 +245,14 @@ def test_nobody_answers(make: Make, github: GitHub, batch: Batch, queue: QueueSe
     states = {line["item"]: line["state"] for line in found["checks"]}
     assert {states[item] for item in ("credential", "Batch", "pool linux", "hook ranges", "queue")} == {"not asked"}
     assert not found["answered"]
+
+
+def test_no_thread_is_free(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the look does not come to an end in time, that is told to whoever asks."""
+    application = make()
+
+    def silent() -> None:
+        raise TransientError("not done in time")
+
+    monkeypatch.setattr(application, "_upstream", silent)
+    assert report(application) == (503, {"result": "failed", "reason": "not done in time"})

@@ -11,6 +11,7 @@ from orchestrator.config.profiles import ProfileSetting
 from orchestrator.config.settings import Settings
 from orchestrator.errors import DeliveryRefused
 from orchestrator.explain.verdict import Verdict
+from orchestrator.health.finding import State
 from orchestrator.result import Result
 
 ROOT = Path(__file__).parents[2]
@@ -145,3 +146,9 @@ def test_verdicts() -> None:
     """The reference's table of verdicts explains each verdict once, and no other."""
     named = [re.findall(r"^\| `([a-z-]+)` \|", row)[0] for row in rows(section("Verdicts"))]
     assert sorted(named) == sorted(Verdict)
+
+
+def test_states_of_the_set_up() -> None:
+    """The reference explains each state of a part of the set-up, and no other."""
+    named = [re.findall(r"^\| `([a-z ]+)` \|", row)[0] for row in rows(section("The set-up's states"))]
+    assert sorted(named) == sorted(State)

@@ -177,7 +177,8 @@ def test_other_events(received: Received) -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "advice"), [(["workflow_job"], "all is set"), (["*"], "all is set"), (["push"], "Workflow jobs")]
+    ("events", "advice"),
+    [(["workflow_job"], "orchestrator check"), (["*"], "orchestrator check"), (["push"], "Workflow jobs")],
 )
 def test_ping(received: Received, events: list[str], advice: str) -> None:
     """A ping is answered with pong, and with what to change if the hook sends the wrong events."""
