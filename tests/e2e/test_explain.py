@@ -193,7 +193,7 @@ def cancelled(world: World) -> Job:
     """Somebody cancelled the job."""
     job = world.waiting("growing")
     world.github.cancel_job(job.id)
-    until(lambda: world.batch.task_bodies()[task_of(job)]["state"] == "completed")
+    until(lambda: (last := world.github.deliveries[0]).action == "completed" and last.answer is not None)
     return job
 
 
@@ -214,7 +214,7 @@ def evicted(world: World) -> Job:
 def broken(world: World) -> Job:
     """The start task failed on every node."""
     job = world.waiting("broken")
-    until(lambda: world.batch.node_states("broken") == ["startTaskFailed"])
+    until(lambda: set(world.batch.node_states("broken")) == {"startTaskFailed"})
     return job
 
 
@@ -396,6 +396,17 @@ def test_the_command(
     directly = capsys.readouterr().out
     assert "pool-cannot-grow" in directly
     assert directly.splitlines()[:3] == over_http.splitlines()[:3]
+
+
+def test_a_quota_from_here(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A process that has counted no runners tells of a quota by the delivery's answer."""
+    job = over_quota(world)
+    for name, value in world.deployment.settings().items():
+        monkeypatch.setenv(name, value)
+    assert run(["explain", address(world, job)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("over-quota: the job's delivery was answered with 202 waits: ")
+    assert "not known: no delivery was held against it here" in printed
 
 
 def test_an_old_runner() -> None:

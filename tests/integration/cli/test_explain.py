@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from orchestrator.cli import explain_client
 from orchestrator.cli.commands import explain
 from orchestrator.cli.main import run
 from orchestrator.explain.verdict import OVER, WORKS, Verdict
@@ -177,3 +178,14 @@ def test_asked_from_here(
     (tmp_path / "settings.json").write_text(json.dumps({"Values": environment(**values)}), encoding="utf-8")
     assert run(["explain", job, "--settings", str(tmp_path / "settings.json")]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_the_way_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The machine's proxy is used, and what it may not be is told."""
+    egress = explain_client.egress_of({"https_proxy": "proxy:8080", "HTTPS_PROXY": "other:1", "NO_PROXY": "a.example"})
+    assert egress.proxy_for("https://b.example") == "http://proxy:8080"
+    assert egress.proxy_for("https://a.example") is None
+    monkeypatch.setenv("EXPLAIN_KEY", "k3y")
+    monkeypatch.setenv("https_proxy", "socks5://x")
+    assert run(["explain", JOB, "--url", "https://example.com"]) == 2
+    assert "HTTPS_PROXY: is not the URL of an HTTP proxy" in capsys.readouterr().err
