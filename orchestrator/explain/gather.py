@@ -110,6 +110,8 @@ class Gatherer:
         if repository is not None:
             job = self._ask(lambda: self._github.job(repository, reference.job_id))
             facts = replace(facts, job=self._answer(job, facts))
+            if not isinstance(facts.job, JobFacts) and reference.repository is not None:
+                facts = self._found_by_task(facts)
         event = facts.job.event if isinstance(facts.job, JobFacts) else _event_of(facts.tasks)
         if event is not None:
             facts = self._about(facts, event)

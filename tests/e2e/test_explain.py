@@ -259,8 +259,8 @@ def refused(world: World) -> Job:
 
 
 def silent(world: World) -> Job:
-    """GitHub does not answer about the job."""
-    job = world.waiting("growing")
+    """GitHub does not answer about a job that has no task."""
+    job = world.unheard()
     world.github.faults.add(Fault("status", f"GET /repos/*/actions/jobs/{job.id}"))
     return job
 
@@ -334,6 +334,27 @@ def test_a_failed_formula(world: World) -> None:
     assert report["verdict"] == "pool-cannot-grow"
     assert "AutoScalingFormulaEvaluationError: no such variable" in report["sentence"]
     assert [fact for fact in report["facts"] if fact.get("code") == "AutoScalingFormulaEvaluationError"]
+
+
+def test_github_is_away(world: World) -> None:
+    """While GitHub does not answer, the job's task tells what it waits for, and the rest is called not known."""
+    job = world.waiting("growing")
+    world.github.faults.add(Fault("status", f"GET /repos/*/actions/jobs/{job.id}"))
+    report = world.explained(job)
+    assert report["verdict"] == "pool-growing"
+    assert str(report["facts"][0]["says"]).startswith("not known: ")
+
+
+def test_a_slow_service(world: World) -> None:
+    """What a service does not tell in time is not known, and the rest is told."""
+    job = world.waiting("growing")
+    world.batch.faults.add(Fault("latency", "GET /pools/growing", seconds=8))
+    report = world.explained(job)
+    assert report["verdict"] == "cannot-tell"
+    assert "what Batch says of the pool growing" in report["sentence"]
+    assert [fact["says"] for fact in report["facts"] if fact.get("profile")] == [
+        "growing: pool growing, image r.example/i"
+    ]
 
 
 def test_two_operators(world: World) -> None:
