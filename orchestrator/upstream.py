@@ -7,6 +7,7 @@ from itertools import chain
 
 from orchestrator.azure.identity import batch_credential
 from orchestrator.azure.job_tasks import JobTasks
+from orchestrator.azure.pass_memory import MemoryBlob
 from orchestrator.azure.pool_status import PoolStatus
 from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.task_model import RETENTION
@@ -16,6 +17,7 @@ from orchestrator.delivery.hook_ranges import PublishedRanges
 from orchestrator.explain.explainer import Explainer
 from orchestrator.explain.facts import NextPass
 from orchestrator.explain.gather import Gatherer
+from orchestrator.explain.last_pass import LastPass
 from orchestrator.github.app import GitHubApp
 from orchestrator.github.budget import POINTS_PER_MINUTE, points
 from orchestrator.github.client import GitHubClient
@@ -37,6 +39,7 @@ from orchestrator.quotas.registration_share import RegistrationShare
 from orchestrator.quotas.rule import limited_pools
 from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
+from orchestrator.reconcile.memory import PassMemory
 from orchestrator.reconcile.reconciler import Reconciler
 from orchestrator.reconcile.redelivery import Redelivery
 from orchestrator.runners.boundary import Boundary
@@ -149,9 +152,12 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         reconcile=reconciler.run,
         watch_boundary=BoundaryWatch(settings, boundary, app.installations if is_app else list).run,
         given_up=unexplained,
+        memory=PassMemory(MemoryBlob(settings.azure_web_jobs_storage, egress)),
         clock=runtime.clock,
     )
     explained = GitHubSession(client, credential, lock=runtime.lock)
+    # A reader of its own: the blob's client tells what is new since it read last.
+    last_pass = LastPass(MemoryBlob(settings.azure_web_jobs_storage, egress), lock=runtime.lock)
     gatherer = Gatherer(
         settings,
         github=JobStatus(explained),
@@ -160,7 +166,7 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         pool=PoolStatus(settings.batch_account_url, account, egress=egress).look,
         rules=boundary,
         slots=lambda: occupancy.known(SLOTS_KNOWN_FOR),
-        next_pass=lambda _: NextPass(None, timedelta(minutes=settings.reconcile_minutes)),
+        next_pass=lambda: NextPass(last_pass.at(), timedelta(minutes=settings.reconcile_minutes)),
         clock=runtime.clock,
         threads=runtime.question_threads,
     )

@@ -10,9 +10,9 @@ from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
 from orchestrator.azure import batch_jobs
 from orchestrator.azure.errors import ErrorCode, expecting, translating
-from orchestrator.azure.paging import entries
+from orchestrator.azure.paging import pages
 from orchestrator.azure.pool_status import CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT
-from orchestrator.azure.task_model import task_state
+from orchestrator.azure.task_model import SELECT, task_state
 from orchestrator.azure.transport import bounded
 from orchestrator.config.profiles import Profile
 from orchestrator.egress import DIRECT, Egress
@@ -23,11 +23,6 @@ from orchestrator.runners.task import TaskState, is_task_id
 MOST_OTHERS = 2
 # Batch jobs that are looked into where only the number of a job is known.
 MOST_SEARCHED = 3
-
-_READ = [
-    "id", "state", "creationTime", "stateTransitionTime", "executionInfo", "constraints", "environmentSettings",
-    "requiredSlots",
-]  # fmt: skip
 
 
 class JobTasks:
@@ -95,8 +90,8 @@ class JobTasks:
         clause = f"startswith(id,'runner-{job_id}-')"
 
         def read() -> list[TaskState]:
-            tasks = self._client.list_tasks(job, filter=clause, select=_READ)
-            return [task_state(pool, job, task) for task in entries(tasks) if is_task_id(task.id or "")]
+            listed = pages(self._client, f"/jobs/{job}/tasks", {"$filter": clause, "$select": SELECT})
+            return [task_state(pool, job, task) for page in listed for task in page if is_task_id(task["id"])]
 
         found = expecting(read, "JobNotFound")
         return [] if isinstance(found, ErrorCode) else found

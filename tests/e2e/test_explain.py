@@ -17,6 +17,7 @@ from sandbox.deployment import ORGANIZATION, REPOSITORY, Deployment
 from sandbox.faults import Fault
 from sandbox.github.model import Job, Label, Registration, Runner, Scope
 from tests.contracts import CHECKER, assert_kept
+from tests.e2e.helpers import pass_over
 from tests.waiting import until
 
 JSON = {"Content-Type": "application/json"}
@@ -42,6 +43,7 @@ OPTIONS: Mapping[str, Mapping[str, object]] = {
     "limited": {"maxRunners": 1, "repositories": [f"{ORGANIZATION}/limited"], "runnerGroup": "limited"},
 }
 SETTINGS = {
+    "AzureWebJobs.Reconcile.Disabled": "true",
     "RunnerProfiles": json.dumps([{**profile, **OPTIONS.get(str(profile["name"]), {})} for profile in PROFILES]),
     "UbuntuPool": "",
     "WindowsPool": "",
@@ -168,11 +170,10 @@ def address(world: World, job: Job) -> str:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    """Return a deployment in which passes see nothing, so that each situation stays as it was prepared."""
+    """Return a deployment that makes no passes, so that each situation stays as it was prepared."""
     executor = Steered()
     with Deployment(settings=SETTINGS, pools=[*POOLS.values(), Pool("still", scale="fixed")], executor=executor) as it:
         world = World(it, executor)
-        world.github.faults.add(Fault("status", "GET /repos/*/actions/runs", times=None))
         for name in ("limited", "outside", "forbidden"):
             world.github.add_repository(f"{ORGANIZATION}/{name}")
         admitted = [REPOSITORY, f"{ORGANIZATION}/limited"]
@@ -431,12 +432,16 @@ def test_a_quota_from_here(world: World, monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_an_old_runner() -> None:
-    """A container that has run for ten minutes without an online runner is told."""
+    """A container that has run for ten minutes without an online runner is told; so is when the last pass was."""
     executor = Steered()
     with Deployment(settings=SETTINGS, pools=[Pool("ready", nodes=1)], executor=executor, lag=700) as deployment:
         world = World(deployment, executor)
         report = world.explained(world.running())
+        pass_over(deployment)
+        after = world.explained(world.queued())
     assert report["verdict"] == Verdict.RUNNER_OFFLINE
+    assert "the last one ended at" not in report["next"]
+    assert "the last one ended at" in after["next"]
 
 
 def test_misconfigured() -> None:

@@ -169,6 +169,7 @@ def test_interrupted(ask: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -
     [
         ("https://gitlab.com/x", {}, "JOB: the job is not at https://github.com"),
         (JOB, {"GithubToken": ""}, "GithubToken: is missing"),
+        (JOB, {"GithubToken": "", "AzureWebJobsStorage": ""}, "Error: GithubToken: is missing (or set GithubAppId"),
     ],
 )
 def test_asked_from_here(

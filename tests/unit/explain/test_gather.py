@@ -132,7 +132,7 @@ def gather() -> Iterator[Gather]:
                 pool=services.pool,
                 rules=services,
                 slots=services.slots,
-                next_pass=lambda _: NextPass(NOW, timedelta(minutes=5)),
+                next_pass=lambda: NextPass(NOW, timedelta(minutes=5)),
                 clock=clock,
                 threads=threads,
             )
