@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from orchestrator.azure.identity import batch_credential
+from orchestrator.azure.pass_memory import MemoryBlob
 from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.task_model import RETENTION
 from orchestrator.azure.tasks import RunnerTasks
@@ -29,6 +30,7 @@ from orchestrator.quotas.registration_share import RegistrationShare
 from orchestrator.quotas.rule import limited_pools
 from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
+from orchestrator.reconcile.memory import PassMemory
 from orchestrator.reconcile.reconciler import Reconciler
 from orchestrator.reconcile.redelivery import Redelivery
 from orchestrator.runners.boundary import Boundary
@@ -136,6 +138,7 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         reconcile=reconciler.run,
         watch_boundary=BoundaryWatch(settings, boundary, app.installations if is_app else list).run,
         given_up=unexplained,
+        memory=PassMemory(MemoryBlob(settings.azure_web_jobs_storage, egress)),
         clock=runtime.clock,
     )
     token = settings.github_token

@@ -19,6 +19,38 @@ class ManualClock:
         self.now += by
 
 
+class MemoryStore:
+    """Keeps the record of what passes remember, for one process.
+
+    Attributes:
+        content: the record.
+        fresh: whether somebody else has written it since it was read or written last.
+        taken: whether the next write comes too late.
+        error: raised by each call, if it is set.
+    """
+
+    def __init__(self, content: bytes | None = None) -> None:
+        self.content = content
+        self.fresh = content is not None
+        self.taken = False
+        self.error: Exception | None = None
+
+    def read(self) -> bytes | None:
+        """Return the record if it is new."""
+        if self.error:
+            raise self.error
+        found, self.fresh = self.content if self.fresh else None, False
+        return found
+
+    def write(self, content: bytes) -> bool:
+        """Take the record."""
+        if self.error:
+            raise self.error
+        if not self.taken:
+            self.content = content
+        return not self.taken
+
+
 class Terminal(io.StringIO):
     """A terminal, as far as a program asks before it prints."""
 

@@ -1,25 +1,28 @@
 """The use case behind the timer: a pass finds and corrects what deliveries and the queue have missed.
 
-    list the tasks on Batch -> redeliver failed deliveries -> compare demand with supply -> look at the boundary
-        -> report given-up requests
+    recall what earlier passes remember -> list the tasks on Batch -> redeliver failed deliveries
+        -> compare demand with supply -> look at the boundary -> report given-up requests -> remember
 
 No step depends on another: if one fails, the log says why, and the others go on.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from orchestrator.clock import Clock
 from orchestrator.errors import UpstreamError
 from orchestrator.log import Log, about
+from orchestrator.reconcile.finished_tasks import FinishedTasks
+from orchestrator.reconcile.memory import PassMemory
 from orchestrator.result import Result
 from orchestrator.runners.task import TaskState
 
 log = Log(__name__)
 
-# Lists the runner tasks of some pools: those that wait, run or ended lately, and those past their retention.
-type ListTasks = Callable[[Iterable[str], datetime], Iterator[TaskState]]
+# Lists the runner tasks of some pools: those that wait, run or ended lately, and those past their retention. Takes the
+# pools, the time, and the tasks that are known to have finished.
+type ListTasks = Callable[[Iterable[str], datetime, FinishedTasks], Sequence[TaskState]]
 # One step of a pass; takes the runner tasks and the time.
 type Step = Callable[[Sequence[TaskState], datetime], None]
 
@@ -37,10 +40,11 @@ class ControlLoop:
         reconcile: compares demand with supply; see `Reconciler`.
         watch_boundary: reports who could use the runners against the settings; see `BoundaryWatch`.
         given_up: yields given-up requests that were not reported yet.
+        memory: what passes remember.
         clock: tells the time.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that a pass needs
         self,
         list_tasks: ListTasks,
         pools: Sequence[str],
@@ -49,6 +53,7 @@ class ControlLoop:
         reconcile: Step,
         watch_boundary: Step,
         given_up: Callable[[], Iterable[bytes]],
+        memory: PassMemory,
         clock: Clock,
     ) -> None:
         self._list_tasks = list_tasks
@@ -57,6 +62,7 @@ class ControlLoop:
         self._reconcile = reconcile
         self._watch_boundary = watch_boundary
         self._given_up = given_up
+        self._memory = memory
         self._clock = clock
 
     def run(self) -> None:
@@ -68,11 +74,16 @@ class ControlLoop:
         with about(**{"pass": "control loop"}):
             now = self._clock()
             errors: list[Exception] = []
+            self._memory.recall()
             tasks = self._tasks_at(now, errors)
             steps: list[Callable[[], None]] = [lambda: self._redeliver(tasks or (), now)]
             if tasks is not None:
                 steps.append(lambda: self._reconcile(tasks, now))
-            steps += [lambda: self._watch_boundary(tasks or (), now), self._report_given_up]
+            steps += [
+                lambda: self._watch_boundary(tasks or (), now),
+                self._report_given_up,
+                lambda: self._memory.keep(self._clock()),
+            ]
             for step in steps:
                 try:
                     step()
@@ -84,8 +95,7 @@ class ControlLoop:
     def _tasks_at(self, now: datetime, errors: list[Exception]) -> Sequence[TaskState] | None:
         """Return the tasks, each once; None if Batch does not list them. An unexpected error is put to the others."""
         try:
-            # A task that changes its state while it is listed is seen twice; the later state counts.
-            return list({task.key: task for task in self._list_tasks(self._pools, now)}.values())
+            return self._list_tasks(self._pools, now, self._memory.finished)
         except UpstreamError as error:
             log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
         except Exception as error:  # noqa: BLE001 - see `run`

@@ -20,6 +20,7 @@ from orchestrator.github.runners import Runners
 from orchestrator.github.session import GitHubSession
 from orchestrator.github.workflow_jobs import WorkflowJobs
 from orchestrator.jobs.accounts import AppOwner
+from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.reconcile.hook_delivery import APP_HOOK
 from orchestrator.runners.scope import Scope, ScopeAccess
 from sandbox.batch import Batch
@@ -127,7 +128,7 @@ def test_batch(batch: Batch, tasks: RunnerTasks, tmp_path: Path) -> None:
             tasks.add(task(pool=pool, os=system, run_options="--memory 2g"))
         assert tasks.state(pool, "runner-1-1")
         assert not tasks.state(pool, "runner-2-1")
-    assert list(tasks.listed(["linux", "windows", "still"], datetime.now(UTC)))
+    assert list(tasks.listed(["linux", "windows", "still"], datetime.now(UTC), FinishedTasks()))
     tasks.add(task(task_id="runner-3-1", queued_at=None))
     assert tasks.slots_per_node("linux") == 1
     client = tasks._client

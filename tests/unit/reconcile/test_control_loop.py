@@ -8,8 +8,10 @@ import pytest
 
 from orchestrator.errors import SettingsError, TransientError, UpstreamError
 from orchestrator.reconcile.control_loop import ControlLoop
+from orchestrator.reconcile.finished_tasks import FinishedTasks
+from orchestrator.reconcile.memory import PassMemory, decode
 from orchestrator.runners.task import TaskState
-from tests.fakes import ManualClock
+from tests.fakes import ManualClock, MemoryStore
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -21,6 +23,8 @@ class FakeSteps:
 
     def __init__(self) -> None:
         self.tasks: list[TaskState] = []
+        self.store = MemoryStore()
+        self.memory = PassMemory(self.store)
         self.tasks_error: Exception | None = None
         self.requests: list[bytes] = []
         self.queue_error: UpstreamError | None = None
@@ -36,15 +40,17 @@ class FakeSteps:
             reconcile=lambda tasks, now: self.note("reconciliation", tasks, now),
             watch_boundary=lambda tasks, now: self.note("boundary", tasks, now),
             given_up=self.given_up,
+            memory=self.memory,
             clock=ManualClock(NOW),
         ).run()
 
-    def list_tasks(self, pools: Iterable[str], now: datetime) -> Iterator[TaskState]:
+    def list_tasks(self, pools: Iterable[str], now: datetime, known: FinishedTasks) -> Sequence[TaskState]:
         """List the tasks."""
         assert (list(pools), now) == (["batchLinux"], NOW)
-        yield from self.tasks
+        assert known is self.memory.finished
         if self.tasks_error:
             raise self.tasks_error
+        return self.tasks
 
     def note(self, step: str, tasks: Sequence[TaskState], now: datetime) -> None:
         """Take note of a step."""
@@ -66,12 +72,13 @@ def steps() -> FakeSteps:
 
 
 def test_a_pass(steps: FakeSteps, log_lines: Lines) -> None:
-    """All steps get the tasks, each once and in its latest state, and the log reports each given-up request."""
-    steps.tasks = [TaskState("runner-1-1", "batchLinux", state, NOW) for state in ("waiting", "running")]
+    """All steps get the tasks, the log reports each given-up request, and the memory is kept for the next pass."""
+    steps.tasks = [TaskState("runner-1-1", "batchLinux", "waiting", NOW)]
     steps.requests = [b'{"a": "request"}']
     steps.run_pass()
     names = ["redelivery", "reconciliation", "boundary"]
-    assert steps.calls == [(name, steps.tasks[1:], NOW) for name in names]
+    assert steps.calls == [(name, steps.tasks, NOW) for name in names]
+    assert decode(steps.store.content or b"").written_at == NOW
     fields = {"pass": "control loop", "result": "given up", "message": '{"a": "request"}'}
     assert log_lines == [("CRITICAL", fields)]
 
