@@ -73,6 +73,16 @@ class TestBefore:
         assert not re.fullmatch(pattern, package["defaultValue"])
         assert re.fullmatch(pattern, package["defaultValue"].replace("OWNER", "acme"))
 
+    def test_owner_can_be_replaced(self) -> None:
+        """The page's command, which puts an owner in the place of every OWNER, leaves a form that takes his package."""
+        page = (ARM.parent / "docs" / "deploy.md").read_text(encoding="utf-8")
+        (pattern, new) = re.findall(r"^sed -i 's#(\S+)#(\S+)#g' .* arm/createUiDefinition.json$", page, re.MULTILINE)[0]
+        python = re.sub(r"\\([(|)])", r"\1", pattern)
+        replaced = json.loads(re.sub(python, new.replace("YOUR-ORGANIZATION", "acme"), json.dumps(FORM)))
+        package = dict(controls(replaced))["github.packageUri"]
+        assert "/acme/" in package["defaultValue"]
+        assert re.fullmatch(package["constraints"]["regex"], package["defaultValue"])
+
     @pytest.mark.parametrize(
         "path", [path for path, control in CONTROLS.items() if "regex" in control.get("constraints", ())]
     )
