@@ -291,7 +291,7 @@ def _of_running(facts: Facts, task: TaskState) -> Conclusion:
             Verdict.RUNNER_OFFLINE,
             f"the container of {task.task_id} has run for {_minutes(facts.now - (task.started_at or facts.now))}, but "
             f"its runner {how}",
-            "Read the task's output; look whether the nodes reach GitHub (docs/deploy.md, egress).",
+            "Read the task's output; look whether the nodes reach GitHub (docs/network.md has the list).",
         )
     if runner.busy:
         return Conclusion(
