@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain, islice
+from itertools import chain
 
 from orchestrator.azure.identity import batch_credential
 from orchestrator.azure.job_tasks import JobTasks
+from orchestrator.azure.pass_memory import MemoryBlob
 from orchestrator.azure.pool_status import PoolStatus
 from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.task_model import RETENTION
@@ -16,6 +17,7 @@ from orchestrator.delivery.hook_ranges import PublishedRanges
 from orchestrator.explain.explainer import Explainer
 from orchestrator.explain.facts import NextPass
 from orchestrator.explain.gather import Gatherer
+from orchestrator.explain.last_pass import LastPass
 from orchestrator.github.app import GitHubApp
 from orchestrator.github.budget import POINTS_PER_MINUTE, points
 from orchestrator.github.client import GitHubClient
@@ -25,6 +27,7 @@ from orchestrator.github.job_delivery import JobDelivery
 from orchestrator.github.job_status import JobStatus
 from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
+from orchestrator.github.repositories import Repositories
 from orchestrator.github.runner_groups import RunnerGroups
 from orchestrator.github.runner_versions import RunnerVersions
 from orchestrator.github.runners import Runners
@@ -43,21 +46,23 @@ from orchestrator.quotas.occupancy import Occupancy
 from orchestrator.quotas.registration_share import RegistrationShare
 from orchestrator.quotas.rule import limited_pools
 from orchestrator.reachability import Reachability
+from orchestrator.reconcile.at_once import AtOnce
 from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
+from orchestrator.reconcile.job_search import JobSearch
+from orchestrator.reconcile.memory import PassMemory
 from orchestrator.reconcile.reconciler import Reconciler
 from orchestrator.reconcile.redelivery import Redelivery
+from orchestrator.reconcile.time_left import TimeLeft
 from orchestrator.reconcile.version_watch import VersionWatch
 from orchestrator.runners.boundary import Boundary
 from orchestrator.runners.installed import Installed
 from orchestrator.runners.provisioning import HandleJob, Provisioner
 from orchestrator.runners.task import TaskState
-from orchestrator.runtime import Runtime
+from orchestrator.runtime import AT_ONCE_IN_A_PASS, Runtime
 
 # How old the count of a quota's runners may be that an explanation rests on.
 SLOTS_KNOWN_FOR = timedelta(minutes=5)
-# Tasks that a look at the set-up reads.
-LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
@@ -113,9 +118,11 @@ def connect(
     credential = _github_credential(settings, client, runtime)
     session = GitHubSession(client, credential, lock=runtime.lock)
     background = GitHubSession(client, credential, background=True, lock=runtime.lock)
+    time_left = TimeLeft(runtime.clock, runtime.sleep)
+    patient = GitHubSession(client, credential, background=True, wait=time_left.wait, lock=runtime.lock)
     runners = Runners(session, lock=runtime.lock)
     is_app = settings.github_credential == "app"
-    jobs = WorkflowJobs(background)
+    held_repositories = WorkflowJobs(background, lock=runtime.lock)
     share = RegistrationShare(POINTS_PER_MINUTE // points("POST"), runtime.clock, lock=runtime.lock)
     held_places = HeldPlaces(lock=runtime.lock)
     occupancy = Occupancy(tasks.live, limited_pools(settings), runtime.clock, lock=runtime.lock)
@@ -146,20 +153,31 @@ def connect(
         account_refusal=boundary.account_refusal,
         handle=provisioner.handle,
         start=provisioner.start,
-        queued_jobs=lambda repository, installation: list(chain.from_iterable(jobs.queued(repository, installation))),
+        queued_jobs=lambda *repository: list(chain.from_iterable(held_repositories.queued(*repository))),
         start_timer=runtime.start_timer,
         lock=runtime.lock,
     )
     app = GitHubApp(background)
     installations: Callable[[], Sequence[Installed]] = app.installations if is_app else list
+    at_once = AtOnce(runtime.pass_threads, AT_ONCE_IN_A_PASS)
+    job_search = JobSearch(
+        settings,
+        queued_jobs=WorkflowJobs(patient, lock=runtime.lock).queued,
+        boundary=boundary,
+        installations=app.installations if is_app else None,
+        lists=Repositories(patient),
+        at_once=at_once,
+        time_left=time_left,
+    )
     reconciler = Reconciler(
         settings,
         tasks=tasks,
-        queued_jobs=jobs.queued,
-        runners=Runners(background, lock=runtime.lock),
+        search_jobs=job_search.run,
+        runners=Runners(patient, lock=runtime.lock),
         start=provisioner.start,
-        boundary=boundary,
-        installed=app.repositories if is_app else lambda _: {},
+        accounts=boundary,
+        time_left=time_left,
+        at_once=at_once,
         within_quota=quotas.within,
         held=held_places.remember,
         retention=RETENTION,
@@ -168,6 +186,7 @@ def connect(
     control_loop = ControlLoop(
         tasks.listed,
         pools,
+        begin=lambda: client.begin_pass(60.0 * settings.reconcile_minutes),
         redeliver=Redelivery(HookDeliveries(background), app=is_app).run,
         reconcile=reconciler.run,
         watches=[
@@ -175,19 +194,23 @@ def connect(
             VersionWatch(settings, RunnerVersions(background).dates, installations).run,
         ],
         given_up=unexplained,
+        memory=PassMemory(MemoryBlob(settings.azure_web_jobs_storage, egress)),
         clock=runtime.clock,
     )
     explained = GitHubSession(client, credential, lock=runtime.lock)
+    job_tasks = JobTasks(settings.batch_account_url, account, egress=egress)
     pool_status = PoolStatus(settings.batch_account_url, account, egress=egress)
+    # A reader of its own: the blob's client tells what is new since it read last.
+    last_pass = LastPass(MemoryBlob(settings.azure_web_jobs_storage, egress), lock=runtime.lock)
     gatherer = Gatherer(
         settings,
         github=JobStatus(explained),
         find_delivery=JobDelivery(explained, app=is_app).search,
-        tasks=JobTasks(settings.batch_account_url, account, egress=egress),
+        tasks=job_tasks,
         pool=pool_status.look,
         rules=boundary,
         slots=lambda: occupancy.known(SLOTS_KNOWN_FOR),
-        next_pass=lambda _: NextPass(None, timedelta(minutes=settings.reconcile_minutes)),
+        next_pass=lambda: NextPass(last_pass.at(), timedelta(minutes=settings.reconcile_minutes)),
         clock=runtime.clock,
         threads=runtime.question_threads,
     )
@@ -202,7 +225,7 @@ def connect(
         version=RunnerVersions(explained).dates,
         hook_ranges=lambda: hook_ranges(None).networks or (),
         account_rule=boundary.account_rule,
-        recent=lambda: _recent_jobs(tasks.listed(pools, runtime.clock())),
+        recent=lambda: _jobs_of(job_tasks.examples()),
         pool=pool_status.look,
         queue=queue,
         trouble=Reachability(egress).trouble,
@@ -231,9 +254,8 @@ def _github_credential(settings: Settings, client: GitHubClient, runtime: Runtim
     return PersonalToken(token.get_secret_value() if token is not None else "")
 
 
-def _recent_jobs(tasks: Iterable[TaskState]) -> Sequence[WorkflowJobEvent]:
-    """Return the jobs of some tasks: enough to know where runners register."""
-    return [task.notes.origin.event for task in islice(tasks, LOOKED_AT) if task.notes.origin is not None]
+def _jobs_of(tasks: Iterable[TaskState]) -> Sequence[WorkflowJobEvent]:
+    return [task.notes.origin.event for task in tasks if task.notes.origin is not None]
 
 
 def _do_nothing(_pool: str) -> None:

@@ -3,16 +3,17 @@
 Source: Azure Batch service REST API 2025-06-01, Tasks - List Tasks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from azure.batch import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
 from orchestrator.azure import batch_jobs
 from orchestrator.azure.errors import ErrorCode, expecting, translating
-from orchestrator.azure.paging import entries
+from orchestrator.azure.paging import pages
 from orchestrator.azure.pool_status import CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT
-from orchestrator.azure.task_model import task_state
+from orchestrator.azure.task_model import SELECT, task_state
 from orchestrator.azure.transport import bounded
 from orchestrator.config.profiles import Profile
 from orchestrator.egress import DIRECT, Egress
@@ -23,11 +24,8 @@ from orchestrator.runners.task import TaskState, is_task_id
 MOST_OTHERS = 2
 # Batch jobs that are looked into where only the number of a job is known.
 MOST_SEARCHED = 3
-
-_READ = [
-    "id", "state", "creationTime", "stateTransitionTime", "executionInfo", "constraints", "environmentSettings",
-    "requiredSlots",
-]  # fmt: skip
+# Tasks of each Batch job that are read where any will do.
+MOST_EXAMPLES = 20
 
 
 class JobTasks:
@@ -81,6 +79,19 @@ class JobTasks:
         places = [(pool, job) for pool, jobs in sorted(listed.items()) for job in jobs]
         return self._first(places, job_id, MOST_SEARCHED)
 
+    def examples(self) -> Sequence[TaskState]:
+        """Return some runner tasks of some Batch jobs: they tell for whom runners are started.
+
+        Raises:
+            UpstreamError: Batch does not tell.
+        """
+        with translating("list the tasks"):
+            listed = batch_jobs.list_jobs(self._client)
+            places = [(pool, job) for pool, jobs in listed.items() for job in jobs][:MOST_SEARCHED]
+            return [
+                task for pool, job in places for task in self._read(pool, job, {"maxresults": str(MOST_EXAMPLES)}, 1)
+            ]
+
     def _first(self, places: Sequence[tuple[str, str]], job_id: int, most: int) -> Sequence[TaskState]:
         """Return the tasks of the first Batch job that has some."""
         for pool, job in places[:most]:
@@ -92,11 +103,12 @@ class JobTasks:
         return ()
 
     def _list(self, pool: str, job: str, job_id: int) -> list[TaskState]:
-        clause = f"startswith(id,'runner-{job_id}-')"
+        return self._read(pool, job, {"$filter": f"startswith(id,'runner-{job_id}-')"})
 
+    def _read(self, pool: str, job: str, query: Mapping[str, str], most_pages: int | None = None) -> list[TaskState]:
         def read() -> list[TaskState]:
-            tasks = self._client.list_tasks(job, filter=clause, select=_READ)
-            return [task_state(pool, job, task) for task in entries(tasks) if is_task_id(task.id or "")]
+            listed = islice(pages(self._client, f"/jobs/{job}/tasks", {**query, "$select": SELECT}), most_pages)
+            return [task_state(pool, job, task) for page in listed for task in page if is_task_id(task["id"])]
 
         found = expecting(read, "JobNotFound")
         return [] if isinstance(found, ErrorCode) else found

@@ -97,7 +97,7 @@ def _report(answer: requests.Response, host: str) -> Mapping[str, object]:
     if answer.status_code == HTTPStatus.BAD_REQUEST and reason:
         raise SettingsError.of("JOB", str(reason))
     if answer.status_code == HTTPStatus.UNAUTHORIZED:
-        raise UpstreamRefused(f"{host} refuses the key in EXPLAIN_KEY")
+        raise UpstreamRefused(f"{host} refuses the key in OPERATOR_KEY")
     if answer.status_code == HTTPStatus.FORBIDDEN:
         raise UpstreamRefused(reason or f"{host} admits no calls from this network: look at its access restrictions")
     if answer.status_code == HTTPStatus.NOT_FOUND:

@@ -40,7 +40,7 @@ def settings_without_secrets(file: Path | None, environment: Mapping[str, str]) 
 def settings_with_secrets(file: Path | None, environment: Mapping[str, str]) -> Settings:
     """Return the settings with what GitHub and Batch are called with.
 
-    What only the function itself needs may be missing: the webhook's secret, and the storage with the queue.
+    What only the function itself needs may be missing: the webhook's secret, and the storage account.
 
     Args:
         file: as for `settings_without_secrets`.
@@ -50,7 +50,9 @@ def settings_with_secrets(file: Path | None, environment: Mapping[str, str]) -> 
         SettingsError: The file is of another form, or a setting is missing or wrong.
     """
     values = environment if file is None else _values(file)
-    unused = {name: _PLACEHOLDERS[name] for name in ("GithubWebhookSecret", "GithubWebhookSecretPrevious", STORAGE)}
+    unused = {name: _PLACEHOLDERS[name] for name in ("GithubWebhookSecret", "GithubWebhookSecretPrevious")}
+    if not any(value and name.startswith(STORAGE) for name, value in values.items()):
+        unused[STORAGE] = _PLACEHOLDERS[STORAGE]
     return Settings.from_environment({**values, **unused})
 
 

@@ -134,12 +134,10 @@ class NextPass:
     Attributes:
         last_at: when the last pass ended; None if that is not known.
         period: the time between two passes.
-        finding: what the last pass found out about the job.
     """
 
     last_at: datetime | None
     period: timedelta
-    finding: str | None = None
 
 
 @dataclass(frozen=True)

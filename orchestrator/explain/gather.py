@@ -67,7 +67,7 @@ class Gatherer:
         pool: asks Batch for a pool.
         rules: asks GitHub whose jobs may have runners.
         slots: returns the slots that count for quotas as they were listed last; None if that was too long ago.
-        next_pass: returns what the control loop's memory tells of a job.
+        next_pass: returns what is known of the control loop's passes.
         clock: the time.
         threads: make calls side by side.
     """
@@ -82,7 +82,7 @@ class Gatherer:
         pool: Callable[[str], PoolFacts | None],
         rules: JobRules,
         slots: Callable[[], Sequence[Slot] | None],
-        next_pass: Callable[[WorkflowJobEvent | None], NextPass],
+        next_pass: Callable[[], NextPass],
         clock: Clock,
         threads: Executor,
     ) -> None:
@@ -103,17 +103,20 @@ class Gatherer:
         Args:
             reference: names the job.
         """
-        facts = Facts(self._clock(), reference)
+        facts, next_pass = Facts(self._clock(), reference), self._ask(self._next_pass)
         if reference.repository is None:
             facts = self._found_by_task(facts)
         repository = facts.reference.repository
         if repository is not None:
             job = self._ask(lambda: self._github.job(repository, reference.job_id))
             facts = replace(facts, job=self._answer(job, facts))
+            if not isinstance(facts.job, JobFacts) and reference.repository is not None:
+                facts = self._found_by_task(facts)
         event = facts.job.event if isinstance(facts.job, JobFacts) else _event_of(facts.tasks)
         if event is not None:
             facts = self._about(facts, event)
-        return replace(facts, next_pass=self._next_pass(event))
+        known = self._answer(next_pass, facts)
+        return replace(facts, next_pass=known if isinstance(known, NextPass) else None)
 
     def _found_by_task(self, facts: Facts) -> Facts:
         """Return the facts with the job's tasks and the repository that they name."""

@@ -213,8 +213,7 @@ def _next(facts: Facts, verdict: Verdict) -> str | None:
     )
     minutes = int(coming.period.total_seconds()) // 60
     age = "" if coming.last_at is None else f"; the last one ended at {_written(coming.last_at)}"
-    finding = f" and found: {coming.finding}" if coming.finding else ""
-    return _clean(f"a pass, every {minutes} minutes, {does}{age}{finding}")
+    return _clean(f"a pass, every {minutes} minutes, {does}{age}")
 
 
 def _entry(about: str, says: str, at: datetime | None = None, **values: object) -> Document:

@@ -121,17 +121,18 @@ def misconfigured(error: SettingsError) -> Conclusion:
 def _of_github(facts: Facts) -> Conclusion | None:
     """GitHub's word on the job; None if the job is queued, or GitHub says nothing and there are tasks to look at."""
     job = facts.job
+    has_tasks = facts.latest_task is not None
     if facts.reference.repository is None and not facts.tasks:
         return Conclusion(
             Verdict.NOT_FOUND, f"no task on Batch was started for {facts.reference}", "Give the job's address instead."
         )
-    if job is None and not facts.tasks:
+    if job is None and not has_tasks and facts.reference.repository is not None:
         return Conclusion(
             Verdict.NOT_FOUND,
             f"GitHub does not find {facts.reference}: it does not exist, or these credentials may not see it",
             "Check the address. The credentials need Actions: read on the repository.",
         )
-    if isinstance(job, Unknown) and not facts.tasks:
+    if isinstance(job, Unknown) and not has_tasks:
         return _unknown(job, f"what GitHub says of {facts.reference}")
     return _of_status(job) if isinstance(job, JobFacts) else None
 
@@ -290,7 +291,7 @@ def _of_running(facts: Facts, task: TaskState) -> Conclusion:
             Verdict.RUNNER_OFFLINE,
             f"the container of {task.task_id} has run for {_minutes(facts.now - (task.started_at or facts.now))}, but "
             f"its runner {how}",
-            "Read the task's output; look whether the nodes reach GitHub (docs/deploy.md, egress).",
+            "Read the task's output; look whether the nodes reach GitHub (docs/network.md has the list).",
         )
     if runner.busy:
         return Conclusion(

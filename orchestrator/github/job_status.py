@@ -9,8 +9,8 @@ from typing import Any
 
 from orchestrator.errors import GitHubRefused
 from orchestrator.explain.facts import JobFacts
-from orchestrator.github.client import array, expecting
-from orchestrator.github.runners import read_runner
+from orchestrator.github.client import expecting
+from orchestrator.github.runners import Runners
 from orchestrator.github.session import GitHubSession
 from orchestrator.jobs.event import Owner, Repository, WorkflowJob, WorkflowJobEvent
 from orchestrator.runners.registered import Runner
@@ -26,6 +26,7 @@ class JobStatus:
 
     def __init__(self, session: GitHubSession) -> None:
         self._session = session
+        self._runners = Runners(session)
 
     def job(self, repository: str, job_id: int) -> JobFacts | None:
         """Return what GitHub says of a job and its run; None if it does not find the job.
@@ -81,12 +82,7 @@ class JobStatus:
         Raises:
             UpstreamError: GitHub does not tell.
         """
-        path = f"{access.scope.api_path}/actions/runners"
-        found = self._session.call("GET", path, access, params={"name": name, "per_page": "100"}).json
-        with expecting(f"GitHub's answer to GET {path} holds no runners"):
-            runners = [read_runner(entry) for entry in array(found["runners"])]
-        # The filter is for names; a server that does not know it lists all.
-        return next((runner for runner in runners if runner.name == name), None)
+        return next(iter(self._runners.named(access, [name])), None)
 
 
 def _moment(value: Any) -> datetime | None:

@@ -17,6 +17,7 @@ from sandbox.deployment import ORGANIZATION, REPOSITORY, Deployment
 from sandbox.faults import Fault
 from sandbox.github.model import Job, Label, Registration, Runner, Scope
 from tests.contracts import CHECKER, assert_kept
+from tests.e2e.helpers import pass_over
 from tests.waiting import until
 
 JSON = {"Content-Type": "application/json"}
@@ -42,6 +43,7 @@ OPTIONS: Mapping[str, Mapping[str, object]] = {
     "limited": {"maxRunners": 1, "repositories": [f"{ORGANIZATION}/limited"], "runnerGroup": "limited"},
 }
 SETTINGS = {
+    "AzureWebJobs.Reconcile.Disabled": "true",
     "RunnerProfiles": json.dumps([{**profile, **OPTIONS.get(str(profile["name"]), {})} for profile in PROFILES]),
     "UbuntuPool": "",
     "WindowsPool": "",
@@ -168,11 +170,10 @@ def address(world: World, job: Job) -> str:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    """Return a deployment in which passes see nothing, so that each situation stays as it was prepared."""
+    """Return a deployment that makes no passes, so that each situation stays as it was prepared."""
     executor = Steered()
     with Deployment(settings=SETTINGS, pools=[*POOLS.values(), Pool("still", scale="fixed")], executor=executor) as it:
         world = World(it, executor)
-        world.github.faults.add(Fault("status", "GET /repos/*/actions/runs", times=None))
         for name in ("limited", "outside", "forbidden"):
             world.github.add_repository(f"{ORGANIZATION}/{name}")
         admitted = [REPOSITORY, f"{ORGANIZATION}/limited"]
@@ -193,7 +194,7 @@ def cancelled(world: World) -> Job:
     """Somebody cancelled the job."""
     job = world.waiting("growing")
     world.github.cancel_job(job.id)
-    until(lambda: world.batch.task_bodies()[task_of(job)]["state"] == "completed")
+    until(lambda: (last := world.github.deliveries[0]).action == "completed" and last.answer is not None)
     return job
 
 
@@ -214,7 +215,7 @@ def evicted(world: World) -> Job:
 def broken(world: World) -> Job:
     """The start task failed on every node."""
     job = world.waiting("broken")
-    until(lambda: world.batch.node_states("broken") == ["startTaskFailed"])
+    until(lambda: set(world.batch.node_states("broken")) == {"startTaskFailed"})
     return job
 
 
@@ -259,8 +260,8 @@ def refused(world: World) -> Job:
 
 
 def silent(world: World) -> Job:
-    """GitHub does not answer about the job."""
-    job = world.waiting("growing")
+    """GitHub does not answer about a job that has no task."""
+    job = world.unheard()
     world.github.faults.add(Fault("status", f"GET /repos/*/actions/jobs/{job.id}"))
     return job
 
@@ -336,6 +337,27 @@ def test_a_failed_formula(world: World) -> None:
     assert [fact for fact in report["facts"] if fact.get("code") == "AutoScalingFormulaEvaluationError"]
 
 
+def test_github_is_away(world: World) -> None:
+    """While GitHub does not answer, the job's task tells what it waits for, and the rest is called not known."""
+    job = world.waiting("growing")
+    world.github.faults.add(Fault("status", f"GET /repos/*/actions/jobs/{job.id}"))
+    report = world.explained(job)
+    assert report["verdict"] == "pool-growing"
+    assert str(report["facts"][0]["says"]).startswith("not known: ")
+
+
+def test_a_slow_service(world: World) -> None:
+    """What a service does not tell in time is not known, and the rest is told."""
+    job = world.waiting("growing")
+    world.batch.faults.add(Fault("latency", "GET /pools/growing", seconds=8))
+    report = world.explained(job)
+    assert report["verdict"] == "cannot-tell"
+    assert "what Batch says of the pool growing" in report["sentence"]
+    assert [fact["says"] for fact in report["facts"] if fact.get("profile")] == [
+        "growing: pool growing, image r.example/i"
+    ]
+
+
 def test_two_operators(world: World) -> None:
     """Who asks again within fifteen seconds costs nobody a call, in whatever form he reads it; text is the default."""
     job = world.waiting("growing")
@@ -387,7 +409,7 @@ def test_the_command(
 ) -> None:
     """The command asks the function, and from inside the network GitHub and Batch; both say the same."""
     job = world.waiting("short")
-    monkeypatch.setenv("EXPLAIN_KEY", world.deployment.key)
+    monkeypatch.setenv("OPERATOR_KEY", world.deployment.key)
     assert run(["explain", address(world, job), "--url", world.deployment.host.url, *options]) == 1
     over_http = capsys.readouterr().out
     for name, value in world.deployment.settings().items():
@@ -398,13 +420,28 @@ def test_the_command(
     assert directly.splitlines()[:3] == over_http.splitlines()[:3]
 
 
+def test_a_quota_from_here(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A process that has counted no runners tells of a quota by the delivery's answer."""
+    job = over_quota(world)
+    for name, value in world.deployment.settings().items():
+        monkeypatch.setenv(name, value)
+    assert run(["explain", address(world, job)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("over-quota: the job's delivery was answered with 202 waits: ")
+    assert "not known: no delivery was held against it here" in printed
+
+
 def test_an_old_runner() -> None:
-    """A container that has run for ten minutes without an online runner is told."""
+    """A container that has run for ten minutes without an online runner is told; so is when the last pass was."""
     executor = Steered()
     with Deployment(settings=SETTINGS, pools=[Pool("ready", nodes=1)], executor=executor, lag=700) as deployment:
         world = World(deployment, executor)
         report = world.explained(world.running())
+        pass_over(deployment)
+        after = world.explained(world.queued())
     assert report["verdict"] == Verdict.RUNNER_OFFLINE
+    assert "the last one ended at" not in report["next"]
+    assert "the last one ended at" in after["next"]
 
 
 def test_misconfigured() -> None:

@@ -2,28 +2,40 @@
 
 import asyncio
 import base64
+import gzip
+import json
+import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+from azure.core.credentials import AzureNamedKeyCredential
 
 from orchestrator.application import Application
+from orchestrator.azure.batch_jobs import job_id
 from orchestrator.azure.request_queue import POISON, REQUESTS
+from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.delivery.answer import Answer
+from orchestrator.reconcile.memory import decode
 from orchestrator.result import Result
 from orchestrator.runners.notes import TaskNotes
+from orchestrator.runtime import Runtime
 from sandbox.batch import Batch
 from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.server import Server
 from sandbox.storage_queue import QueueService
-from tests.builders import delivery, environment, queued_job
+from tests.builders import SECRET, delivery, environment, queued_job
 from tests.logs import lines
 
 type Make = Callable[..., Application]
 
 REGISTRATION = "POST /orgs/acme/actions/runners/registration-token"
 TASK = "runner-29679449526-1"
+TASK_JOB = job_id("still", "acme", "normal")
 
 
 @pytest.fixture
@@ -38,7 +50,7 @@ def make(github: GitHub, github_url: str, batch: Batch, batch_url: str, queue: Q
     github.add_repository("acme/app")
     with Server(queue.application) as server:
 
-        def make(**changes: str) -> Application:
+        def make(runtime: Runtime | None = None, **changes: str) -> Application:
             settings = {
                 "AzureWebJobsStorage": queue.connection_string(server.url),
                 "BatchAccountUrl": batch_url,
@@ -50,7 +62,7 @@ def make(github: GitHub, github_url: str, batch: Batch, batch_url: str, queue: Q
                 "GithubToken": "ghp_sandbox",
                 "AllowedSources": "140.82.112.0/20",
             }
-            return Application(environment(**settings | changes))
+            return Application(environment(**settings | changes), runtime)
 
         yield make
 
@@ -144,3 +156,124 @@ def test_a_boost(make: Make, batch: Batch) -> None:
     before = len(batch.recorder.calls)
     application.tend_pools()
     assert any("/pools/linux" in call for call in batch.recorder.calls[before:])
+
+
+def finished_job(make: Make, batch: Batch, **settings: str) -> Application:
+    """Return an application that has started a runner, whose task is over, and has made a pass."""
+    application = make(**settings)
+    assert receive(application).status == 201
+    client = RunnerTasks(
+        application._settings.batch_account_url, AzureNamedKeyCredential(batch.account, batch.key)
+    )  # fmt: skip
+    client.end("still", TASK)
+    application.reconcile()
+    return application
+
+
+def environments_read(batch: Batch) -> list[str]:
+    """Return the questions about finished tasks, since the last time, that were answered with environments."""
+    urls = [unquote(call["url"]) for call in batch.recorder.exchanges if call["path"].endswith("/tasks")]
+    batch.recorder.clear()
+    return [url for url in urls if "environmentSettings" in url and ("completed" in url or "id eq" in url)]
+
+
+@pytest.mark.parametrize("registration", ["token", "jit"])
+def test_a_new_process_goes_on(
+    make: Make, batch: Batch, queue: QueueService, registration: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What one process has learned of finished tasks the next one need not ask for; no secret is kept."""
+    application = finished_job(make, batch, RunnerRegistration=registration)
+    assert len(environments_read(batch)) == 1
+    application.reconcile()
+    assert environments_read(batch) == []
+    make(RunnerRegistration=registration).reconcile()
+    questions = [unquote(call["url"]) for call in batch.recorder.exchanges]
+    assert environments_read(batch) == []
+    (since,) = [re.findall(r"ge DateTime'([^']+)'", url)[0] for url in questions if "stateTransitionTime ge" in url]
+    assert datetime.now(UTC) - datetime.fromisoformat(since) < timedelta(hours=1)
+    (content,) = queue.blobs.contents.values()
+    (task,) = decode(content).finished.merged([], [TASK_JOB], datetime.now(UTC))
+    assert (task.task_id, task.repository, task.notes.url.rpartition("/")[2]) == (TASK, "acme/app", "acme")
+    text = gzip.decompress(content).decode()
+    kept = {s["name"]: s["value"] for s in batch.task_bodies()[TASK]["environmentSettings"]}
+    secrets = [kept.get("GHR_TOKEN"), kept.get("GHR_JITCONFIG"), "ghp_sandbox", SECRET, batch.key, queue.key]
+    assert not any(secret in text for secret in secrets if secret)
+    assert [line for level, line in lines(caplog) if level != "INFO"] == []
+
+
+@pytest.mark.parametrize("content", [None, b"garbage"])
+def test_a_memory_that_is_gone(
+    make: Make, batch: Batch, queue: QueueService, content: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If the blob is deleted or garbage, the next process asks for everything once more and writes it anew."""
+    finished_job(make, batch)
+    environments_read(batch)
+    (name,) = queue.blobs.contents
+    if content is None:
+        queue.blobs.contents.clear()
+    else:
+        queue.blobs.contents[name] = content
+    make().reconcile()
+    assert len(environments_read(batch)) == 1
+    warnings = [line for level, line in lines(caplog) if level == "WARNING"]
+    assert [line["what"] for line in warnings] == ([] if content is None else ["the memory of earlier passes"])
+    (task,) = decode(queue.blobs.contents[name]).finished.merged([], [TASK_JOB], datetime.now(UTC))
+    assert task.task_id == TASK
+
+
+def test_two_passes_at_once(make: Make, batch: Batch, queue: QueueService) -> None:
+    """Two processes that make passes by turns each go on from what the other has written."""
+    one, other = finished_job(make, batch), make()
+    for application in (other, one, other, one):
+        application.reconcile()
+    assert len(environments_read(batch)) == 1
+    (content,) = queue.blobs.contents.values()
+    assert len(decode(content).finished.merged([], [TASK_JOB], datetime.now(UTC))) == 1
+
+
+class NoThreads(Executor):
+    """Threads that are all busy."""
+
+    def submit(self, *_: Any, **__: Any) -> Future[Any]:
+        """Begin nothing."""
+        return Future()
+
+
+class TestExplain:
+    """`explain`: why a job waits."""
+
+    @pytest.mark.parametrize("accept", ["application/json", "*/*"])
+    def test_told(self, make: Make, github: GitHub, accept: str) -> None:
+        """The report is JSON for whoever asks for it, else text."""
+        job = github.queue_job("acme/app", ["self-hosted", "ubuntu-latest"])
+        address = f"{github.url}/acme/app/actions/runs/{job.run_id}/job/{job.id}"
+        answer = asyncio.run(make().explain({"accept": accept}, address))
+        assert answer.status == 200
+        assert answer.body["verdict"] == "cannot-tell"  # no webhook leads here
+        if accept == "*/*":
+            assert answer.media_type == "text/plain; charset=utf-8"
+            assert answer.text.startswith("cannot-tell: ")
+        else:
+            assert json.loads(answer.text) == answer.body
+
+    def test_misconfigured(self, make: Make) -> None:
+        """Wrong settings are a verdict."""
+        answer = asyncio.run(make(GithubToken="").explain({}, ""))
+        assert answer.status == 200
+        assert answer.text.startswith("misconfigured: ")
+
+    def test_who_may_ask(self, make: Make) -> None:
+        """Nobody is told anything from elsewhere than `OperatorSources`."""
+        application = make(OperatorSources="192.0.2.0/24")
+        answer = asyncio.run(application.explain({"x-forwarded-for": "198.51.100.7:1"}, "7"))
+        assert (answer.status, answer.body["result"]) == (403, Result.REFUSED)
+        answer = asyncio.run(application.explain({"x-forwarded-for": "192.0.2.7:1"}, "nothing"))
+        assert answer.status == 400
+        assert answer.text.startswith("expected the address of a job")
+
+    def test_no_thread(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where too many ask, one is told to come again."""
+        monkeypatch.setattr("orchestrator.application.EXPLAIN_DEADLINE", 0.01)
+        application = make(runtime=Runtime(explain_threads=NoThreads()))
+        answer = asyncio.run(application.explain({"accept": "application/json"}, "7"))
+        assert (answer.status, answer.body["result"]) == (503, Result.FAILED)

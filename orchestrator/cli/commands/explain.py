@@ -21,7 +21,7 @@ from orchestrator.runtime import Runtime
 from orchestrator.upstream import connect
 
 # Where the function's key is: in no list of processes.
-KEY = "EXPLAIN_KEY"
+KEY = "OPERATOR_KEY"
 # Seconds between two questions of `--watch`. The function keeps an answer for as long.
 WATCH_EVERY = 15.0
 

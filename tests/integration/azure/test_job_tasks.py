@@ -87,3 +87,15 @@ def test_trouble(batch: Batch, job_tasks: JobTasks, profile: Profile) -> None:
     batch.faults.add(Fault("status", status=403, body=body, headers={"Content-Type": "application/json"}))
     with pytest.raises(UpstreamRefused, match="has the identity a role"):
         job_tasks.of_job(profile, "acme", 1)
+
+
+def test_examples(batch: Batch, tasks: RunnerTasks, job_tasks: JobTasks) -> None:
+    """Some tasks of a few Batch jobs are read, a page of each."""
+    assert job_tasks.examples() == []
+    for number in range(30):
+        tasks.add(task(task_id=f"runner-{number}-1"))
+    tasks.add(task(task_id="runner-99-1", account="other"))
+    batch.recorder.clear()
+    found = job_tasks.examples()
+    assert (len(found), len({state.batch_job for state in found})) == (21, 2)
+    assert len(batch.recorder.calls) == 3

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from orchestrator.cli import explain_client
 from orchestrator.cli.commands import explain
 from orchestrator.cli.main import run
 from orchestrator.explain.verdict import OVER, WORKS, Verdict
@@ -54,7 +55,7 @@ def site() -> Iterator[Site]:
 @pytest.fixture
 def ask(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Return what runs the command against the function, which answers with these; nothing is waited for."""
-    monkeypatch.setenv("EXPLAIN_KEY", " k3y ")
+    monkeypatch.setenv("OPERATOR_KEY", " k3y ")
     monkeypatch.setattr("time.sleep", lambda _: None)
 
     def asked(*answers: tuple[int, str] | str, options: tuple[str, ...] = ()) -> int:
@@ -89,7 +90,7 @@ def test_a_verdict_of_a_later_release(ask: Callable[..., int]) -> None:
     ("answer", "code", "words"),
     [
         ((400, '{"reason": "this is a run"}'), 2, "JOB: this is a run"),
-        ((401, ""), 3, "refuses the key in EXPLAIN_KEY"),
+        ((401, ""), 3, "refuses the key in OPERATOR_KEY"),
         ((403, '{"reason": "not among OperatorSources"}'), 3, "not among OperatorSources"),
         ((403, "<html>"), 3, "admits no calls from this network"),
         ((404, ""), 3, "has no function that explains"),
@@ -113,7 +114,7 @@ def test_refusals(
 
 def test_nobody_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A function that does not answer is told as such."""
-    monkeypatch.setenv("EXPLAIN_KEY", "k3y")
+    monkeypatch.setenv("OPERATOR_KEY", "k3y")
     assert run(["explain", JOB, "--url", "http://127.0.0.1:9"]) == 3
     assert "127.0.0.1:9 does not answer" in capsys.readouterr().err
 
@@ -123,16 +124,16 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 )
 def test_no_address(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The key is sent nowhere but to an https:// address."""
-    monkeypatch.setenv("EXPLAIN_KEY", "k3y")
+    monkeypatch.setenv("OPERATOR_KEY", "k3y")
     assert run(["explain", JOB, "--url", url]) == 2
     assert "--url: is not an https:// address" in capsys.readouterr().err
 
 
 def test_no_key(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Without the key the function is not asked."""
-    monkeypatch.delenv("EXPLAIN_KEY", raising=False)
+    monkeypatch.delenv("OPERATOR_KEY", raising=False)
     assert run(["explain", JOB, "--url", "https://example.com"]) == 2
-    assert "EXPLAIN_KEY: is missing" in capsys.readouterr().err
+    assert "OPERATOR_KEY: is missing" in capsys.readouterr().err
 
 
 def test_watch(ask: Callable[..., int], site: Site, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,6 +169,7 @@ def test_interrupted(ask: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -
     [
         ("https://gitlab.com/x", {}, "JOB: the job is not at https://github.com"),
         (JOB, {"GithubToken": ""}, "GithubToken: is missing"),
+        (JOB, {"GithubToken": "", "AzureWebJobsStorage": ""}, "Error: GithubToken: is missing (or set GithubAppId"),
     ],
 )
 def test_asked_from_here(
@@ -177,3 +179,14 @@ def test_asked_from_here(
     (tmp_path / "settings.json").write_text(json.dumps({"Values": environment(**values)}), encoding="utf-8")
     assert run(["explain", job, "--settings", str(tmp_path / "settings.json")]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_the_way_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The machine's proxy is used, and what it may not be is told."""
+    egress = explain_client.egress_of({"https_proxy": "proxy:8080", "HTTPS_PROXY": "other:1", "NO_PROXY": "a.example"})
+    assert egress.proxy_for("https://b.example") == "http://proxy:8080"
+    assert egress.proxy_for("https://a.example") is None
+    monkeypatch.setenv("OPERATOR_KEY", "k3y")
+    monkeypatch.setenv("https_proxy", "socks5://x")
+    assert run(["explain", JOB, "--url", "https://example.com"]) == 2
+    assert "HTTPS_PROXY: is not the URL of an HTTP proxy" in capsys.readouterr().err

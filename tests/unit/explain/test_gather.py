@@ -132,7 +132,7 @@ def gather() -> Iterator[Gather]:
                 pool=services.pool,
                 rules=services,
                 slots=services.slots,
-                next_pass=lambda _: NextPass(NOW, timedelta(minutes=5)),
+                next_pass=lambda: NextPass(NOW, timedelta(minutes=5)),
                 clock=clock,
                 threads=threads,
             )
@@ -200,10 +200,13 @@ def test_an_id_without_a_task(gather: Gather, tasks: Any) -> None:
 
 
 def test_a_job_that_github_does_not_show(gather: Gather) -> None:
-    """Where GitHub does not show the job, nothing else is known of it."""
-    facts, services = gather(job_facts=None)
-    assert (facts.job, facts.tasks, facts.profile) == (None, (), None)
-    assert services.asked == [f"job {NUMBER} of acme/app"]
+    """Where GitHub does not show the job, its tasks are looked for, and tell of it."""
+    for unseen in (None, TransientError("silence")):
+        facts, services = gather(job_facts=unseen)
+        assert (facts.tasks, facts.profile) == ((), None)
+        assert services.asked == [f"job {NUMBER} of acme/app", f"find {NUMBER}"]
+    facts, _ = gather(job_facts=None, tasks=(task("waiting"),))
+    assert (facts.job, facts.pool) == (None, POOL)
 
 
 def test_what_is_not_answered(gather: Gather) -> None:

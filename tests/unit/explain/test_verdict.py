@@ -283,6 +283,12 @@ def test_a_task_without_a_visible_job() -> None:
     assert conclude(facts(tasks=(ended(exit_code=69),), next_pass=None)).advice.endswith("starts another runner.")
 
 
+def test_nothing_visible() -> None:
+    """Where neither GitHub nor Batch tells, GitHub's word comes first."""
+    assert conclude(facts(job=None, tasks=SILENT)).verdict == Verdict.NOT_FOUND
+    assert "GitHub is away" in conclude(facts(job=Unknown("GitHub is away"), tasks=SILENT)).sentence
+
+
 def test_a_number_without_an_address() -> None:
     """Where a job's number alone leads nowhere, its address is asked for."""
     bare = Facts(NOW, JobReference(7))
