@@ -25,6 +25,7 @@ from orchestrator.delivery.source_check import SourceCheck, require_operator
 from orchestrator.errors import SettingsError, SourceNotAllowed, TransientError
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.jobs.request import Retry
+from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.quotas.rule import warnings as quota_warnings
 from orchestrator.result import Result
@@ -86,7 +87,7 @@ class Application:
         except SettingsError as error:
             self._configured = error
             message = "misconfigured, every delivery is answered with 500"
-            log(logging.CRITICAL, message=message, result=Result.MISCONFIGURED, reason=str(error))
+            log(logging.CRITICAL, Line.MISCONFIGURED, message=message, result=Result.MISCONFIGURED, reason=str(error))
             return
         settings = self._configured
         hook_ranges = HookRanges(lambda etag: self._upstream().hook_ranges(etag), runtime.clock, lock=runtime.lock)
@@ -99,9 +100,13 @@ class Application:
             queue_threads=runtime.queue_threads,
         )
         for sentence in [*advice(settings), *quota_warnings(settings)]:
-            log(logging.WARNING, message=sentence)
+            log(logging.WARNING, Line.ADVICE, message=sentence)
         if settings.allowed_sources.github:
-            log(logging.INFO, message="until GitHub's first answer its hook ranges are those shipped with the release")
+            log(
+                logging.INFO,
+                Line.HOOK_RANGES,
+                message="until GitHub's first answer its hook ranges are those shipped with the release",
+            )
         if settings.warm_up:
             self._warm_up(0)
 
@@ -200,7 +205,13 @@ class Application:
             return _refused(400, Result.REFUSED, str(error), as_json=as_json)
         except TransientError as error:
             return _refused(503, Result.FAILED, str(error), as_json=as_json)
-        log(logging.INFO, message="explained to an operator", job=reference.job_id, verdict=report["verdict"])
+        log(
+            logging.INFO,
+            Line.EXPLAINED,
+            message="explained to an operator",
+            job=reference.job_id,
+            verdict=report["verdict"],
+        )
         return _explained(report, as_json=as_json)
 
     async def health(self, headers: Mapping[str, str], *, full: bool) -> Answer:
@@ -280,7 +291,7 @@ class Application:
 
 def _not_allowed(error: SourceNotAllowed, headers: Mapping[str, str]) -> Answer:
     refusal = {"result": Result.REFUSED, "reason": str(error)}
-    log(logging.WARNING, forwarded_for=headers.get("x-forwarded-for", "")[-100:], **refusal)
+    log(logging.WARNING, Line.REFUSED_CALL, forwarded_for=headers.get("x-forwarded-for", "")[-100:], **refusal)
     return Answer(error.status, refusal)
 
 

@@ -54,6 +54,7 @@ from orchestrator.azure.transport import bounded
 from orchestrator.clock import Clock, utc_now
 from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import TransientError
+from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.runners.notes import TaskNotes
@@ -367,7 +368,12 @@ class RunnerTasks:
 
     def _replace_job(self, job: str) -> TransientError:
         """Delete a job that somebody has ended, so that the next try creates it anew; return the error to raise now."""
-        log(logging.WARNING, message="the Batch job was ended from outside; it is made anew", batch_job=job)
+        log(
+            logging.WARNING,
+            Line.BATCH_JOB,
+            message="the Batch job was ended from outside; it is made anew",
+            batch_job=job,
+        )
         try:
             self._client.begin_delete_job(job)
         except AzureError as error:
@@ -388,7 +394,7 @@ class RunnerTasks:
             exists = expecting(lambda: self._client.create_job(options), "JobExists")
         self._jobs.add(task.pool, job)
         if not exists:
-            log(logging.INFO, message="created the Batch job", batch_job=job)
+            log(logging.INFO, Line.BATCH_JOB, message="created the Batch job", batch_job=job)
 
 
 class _Places:

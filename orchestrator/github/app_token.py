@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from orchestrator.errors import CredentialRejected, GitHubRefused, SettingsError
 from orchestrator.github.client import GitHubClient, Response
+from orchestrator.lines import Line
 from orchestrator.log import Log
 
 log = Log(__name__)
@@ -80,7 +81,7 @@ class AppToken:
         self._ahead, self._signed = ahead, (0, "")
         seconds = round(ahead.total_seconds())
         message = "this machine's clock is not GitHub's: tokens of the GitHub App are dated by GitHub's"
-        log(logging.WARNING, message=message, clock_ahead_s=seconds)
+        log(logging.WARNING, Line.CLOCK, message=message, clock_ahead_s=seconds)
         return True
 
     def call(self, method: str, path: str, *, last_try: bool = False) -> Response:

@@ -17,6 +17,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.errors import UpstreamError
 from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.lines import Line
 from orchestrator.log import Log, about
 from orchestrator.quotas.control import QuotaControl
 from orchestrator.quotas.rule import Quota, Slot, quotas_of
@@ -169,7 +170,7 @@ class HeldJobs:
             try:
                 self._start_held(ended)
             except UpstreamError as error:
-                log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
+                log(logging.WARNING, Line.HELD_JOB, result=Result.SKIPPED, reason=str(error))
             except Exception:  # a mistake of ours must not end in a thread that nobody watches
                 log.exception(message="held jobs are left for the next pass")
 
@@ -216,7 +217,7 @@ class HeldJobs:
         workflow_job, repository = job.event.workflow_job, job.event.repository.full_name
         with about(job=workflow_job.id, repository=repository):
             outcome = self._quotas.within(job.event, job.profile, lambda: self._start(job.event, job.profile))
-            log(logging.INFO, result=outcome.result, task=outcome.task_id, pool=outcome.pool)
+            log(logging.INFO, Line.HELD_JOB, result=outcome.result, task=outcome.task_id, pool=outcome.pool)
         return outcome
 
     def _quotas_of(self, job: Held) -> frozenset[Quota]:

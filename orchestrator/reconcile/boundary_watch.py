@@ -15,6 +15,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.errors import UpstreamError
 from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.lines import Line
 from orchestrator.log import Log, about
 from orchestrator.result import Result
 from orchestrator.runners.installed import Installed
@@ -68,7 +69,7 @@ class BoundaryWatch:
             try:
                 rule = self._rules.account_rule(events)
             except UpstreamError as error:
-                log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
+                log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
                 return
             self._once_a_day("installations", now, lambda: self._look_at_installations(rule, now))
             for event in events:
@@ -83,7 +84,7 @@ class BoundaryWatch:
         try:
             look()
         except UpstreamError as error:
-            log(logging.WARNING, result=Result.SKIPPED, what=str(what), reason=str(error))
+            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, what=str(what), reason=str(error))
         else:
             self._looked_at[what] = now
 
@@ -105,7 +106,7 @@ class BoundaryWatch:
             return
         for name in dict.fromkeys(profile.runner_group for profile in self._settings.profiles):
             for problem in _problems(name, group_named(groups, name), access.scope, self._settings):
-                log(logging.WARNING, message=f"{described(name, access.scope)} {problem}")
+                log(logging.WARNING, Line.RUNNER_GROUP, message=f"{described(name, access.scope)} {problem}")
 
 
 def _report(installation: Installed, rule: AccountRule) -> None:
@@ -115,10 +116,10 @@ def _report(installation: Installed, rule: AccountRule) -> None:
             f"the GitHub App is installed on the account {installation.account}, which {rule.otherwise}: its jobs are "
             "refused. Uninstall the App there and make it private, or name the account in AllowedOrganizations"
         )
-        log(logging.CRITICAL, result=Result.REFUSED, **about_it, reason=reason)
+        log(logging.CRITICAL, Line.INSTALLATION, result=Result.REFUSED, **about_it, reason=reason)
         return
     reason = f"no delivery has told yet to which enterprise the account {installation.account} belongs"
-    log(logging.INFO, result=Result.SKIPPED, **about_it, reason=reason)
+    log(logging.INFO, Line.INSTALLATION, result=Result.SKIPPED, **about_it, reason=reason)
 
 
 def _problems(name: str | None, group: RunnerGroup | None, scope: Scope, settings: Settings) -> Iterator[str]:

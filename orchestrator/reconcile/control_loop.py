@@ -14,6 +14,7 @@ from functools import partial
 
 from orchestrator.clock import Clock
 from orchestrator.errors import UpstreamError
+from orchestrator.lines import Line
 from orchestrator.log import Log, about
 from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.reconcile.memory import PassMemory
@@ -108,7 +109,7 @@ class ControlLoop:
         try:
             return self._list_tasks(self._pools, now, self._memory.finished)
         except UpstreamError as error:
-            log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
+            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
         except Exception as error:  # noqa: BLE001 - see `run`
             errors.append(error)
         return None
@@ -121,6 +122,6 @@ class ControlLoop:
         try:
             for request in self._given_up():
                 text = request.decode("utf-8", "replace")[:_SHOWN]
-                log(logging.CRITICAL, result=Result.GIVEN_UP, message=text)
+                log(logging.CRITICAL, Line.GIVEN_UP, result=Result.GIVEN_UP, message=text)
         except UpstreamError as error:
-            log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
+            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.result import Result
@@ -122,7 +123,13 @@ class PassMemory:
                 return
             record = decode(content)
         except (OrchestratorError, ValueError) as error:
-            log(logging.WARNING, result=Result.SKIPPED, what="the memory of earlier passes", reason=str(error))
+            log(
+                logging.WARNING,
+                Line.SKIPPED,
+                result=Result.SKIPPED,
+                what="the memory of earlier passes",
+                reason=str(error),
+            )
             return
         self.finished, self.progress = record.finished, record.progress
 
@@ -131,13 +138,13 @@ class PassMemory:
         content = encode(Record(now, self.progress, self.finished))
         if len(content) > MOST_BYTES:
             reason = f"{len(content):,} bytes are too many: finished tasks are left out"
-            log(logging.WARNING, result=Result.SKIPPED, what="the memory of this pass", reason=reason)
+            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, what="the memory of this pass", reason=reason)
             content = encode(Record(now, self.progress, FinishedTasks()))
         try:
             written = self._store.write(content)
         except OrchestratorError as error:
-            log(logging.WARNING, result=Result.SKIPPED, what="the memory of this pass", reason=str(error))
+            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, what="the memory of this pass", reason=str(error))
             return
         if not written:
             reason = "another process wrote its own meanwhile"
-            log(logging.INFO, result=Result.SKIPPED, what="the memory of this pass", reason=reason)
+            log(logging.INFO, Line.SKIPPED, result=Result.SKIPPED, what="the memory of this pass", reason=reason)

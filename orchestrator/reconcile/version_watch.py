@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from orchestrator.config.settings import Settings
 from orchestrator.errors import GitHubRefused, UpstreamError
+from orchestrator.lines import Line
 from orchestrator.log import Log, about
 from orchestrator.result import Result
 from orchestrator.runners.installed import Installed
@@ -62,7 +63,7 @@ class VersionWatch:
                     self._look(version, scopes, now)
                     self._asked_at[version] = now
             except UpstreamError as error:
-                log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
+                log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
 
     def _versions(self) -> Iterable[str]:
         return dict.fromkeys(profile.runner_version for profile in self._settings.profiles)
@@ -88,6 +89,6 @@ class VersionWatch:
             if urgency != "none":
                 level = logging.CRITICAL if urgency == "now" else logging.WARNING
                 reason = f"{dates.sentence(now)}: build newer images, import them, and record their RunnerVersion"
-                log(level, result=Result.EXPIRES, version=version, reason=reason)
+                log(level, Line.RUNNER_VERSION, result=Result.EXPIRES, version=version, reason=reason)
             return
-        log(logging.INFO, result=Result.SKIPPED, version=version, reason=refusal)
+        log(logging.INFO, Line.SKIPPED, result=Result.SKIPPED, version=version, reason=refusal)

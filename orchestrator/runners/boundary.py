@@ -18,6 +18,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.errors import GitHubRefused
 from orchestrator.jobs.accounts import AccountRule, AppOwner, accounts_of
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.runners.remembered import Remembered
 from orchestrator.runners.runner_group import RunnerGroup, group_refusal
@@ -156,7 +157,7 @@ class Boundary:
     def _say_once(self, level: int, message: str, **more: str) -> None:
         if message not in self._said:
             self._said.add(message)
-            log(level, message=message, **more)
+            log(level, Line.RUNNER_GROUP, message=message, **more)
 
     def _learn(self, event: WorkflowJobEvent, slug: str) -> None:
         """Take note of whether the job's accounts belong to the enterprise of this slug, if the job says so."""

@@ -12,6 +12,7 @@ from orchestrator.config.runner_version import is_behind, require_accepted
 from orchestrator.config.settings import Settings
 from orchestrator.errors import RunnerNameTaken, TransientError, UpstreamError, UpstreamRefused
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.result import Result
 from orchestrator.runners.cancellation import TasksById, cancel
@@ -232,7 +233,7 @@ class Provisioner:
             self._registrars[registration.kind].withdraw(access, registration)
         except UpstreamError as error:
             message = "a registration that nobody needs stays until GitHub forgets it"
-            log(logging.WARNING, message=message, reason=str(error))
+            log(logging.WARNING, Line.REGISTRATION_LEFT, message=message, reason=str(error))
 
     def _check_runner_version(self, profile: Profile) -> None:
         version = profile.runner_version
@@ -241,7 +242,7 @@ class Provisioner:
         require_accepted(version, setting)
         if is_behind(version):
             message = f"{setting}: {version} is behind; GitHub stops a runner 30 days after its successor"
-            log(logging.WARNING, message=message)
+            log(logging.WARNING, Line.RUNNER_VERSION, message=message)
 
 
 def _runner_task(

@@ -747,3 +747,12 @@ class TestLinux:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert linux.poll(process) == -9
         linux.kill(process)
+
+
+@pytest.mark.parametrize(
+    ("delivery", "said"),
+    [("", "runner r-1"), ("72d3162e-cc78", "runner r-1, for delivery 72d3162e-cc78"), ("a\nghr: b", "runner r-1")],
+)
+def test_introduction(delivery: str, said: str) -> None:
+    """The first line names the runner and its delivery; what no delivery is called stays out of it."""
+    assert contract.introduction({"GHR_DELIVERY": delivery}, "r-1") == said
