@@ -49,7 +49,7 @@ def test_tokens(github: GitHub, with_token: With) -> None:
     github.access.add_token("classic", scopes=["repo", "admin:org"], expires_at=END.timestamp())
     github.access.add_token("bare", scopes=[])
     classic, bare, fine = (with_token(name).token() for name in ("classic", "bare", "ghp_sandbox"))
-    assert (classic.scopes, classic.expires_at) == ({"repo", "admin:org"}, END)
+    assert (classic.scopes, classic.expires_at) == (frozenset({"repo", "admin:org"}), END)
     assert (bare.scopes, bare.expires_at) == (frozenset(), None)
     assert (fine.scopes, fine.expires_at) == (None, None)
 
@@ -79,7 +79,7 @@ def test_an_app(github: GitHub, github_url: str, app_keys: tuple[str, str]) -> N
     github.add_hook(URL, "s", app=app)
     setup = GitHubSetup(GitHubSession(*_as_app(github_url, str(app.id), private)))
     found = setup.app()
-    assert (found.owner, found.events) == (AppOwner("account", "acme"), {"workflow_job"})
+    assert (found.owner, found.events) == (AppOwner("account", "acme"), frozenset({"workflow_job"}))
     assert found.permissions["organization_self_hosted_runners"] == "write"
     (installation,) = setup.installations()
     assert installation.installed == Installed(installation.installed.id, "acme", is_organization=True)
@@ -119,7 +119,7 @@ def test_webhooks(github: GitHub, setup: GitHubSetup) -> None:
     github.add_hook(URL, "s", scope=Place("organization", "acme"), events=frozenset({"push"}))
     (hook,) = setup.hooks(ACME)
     assert (hook.host, hook.route, hook.has_key) == ("127.0.0.1", "/api/ProvideActionsRunner", True)
-    assert (hook.events, hook.active, hook.content_type) == ({"push"}, True, "json")
+    assert (hook.events, hook.active, hook.content_type) == (frozenset({"push"}), True, "json")
     assert "s3cret" not in repr(hook)
     assert setup.hooks(APP) == []
 
