@@ -90,7 +90,7 @@ def test_the_output_outlives_the_node(launch: str) -> None:
         for node in deployment.batch.node_ids("batchWindows"):
             deployment.batch.preempt(node)
         task = deployment.batch.task_bodies()[name]
-        folder = f"{TASK_LOGS}/{task["jobId"]}/{name}".lower()
+        folder = f"{TASK_LOGS}/{task['jobId']}/{name}".lower()
         kept = deployment.queue.blobs.contents
         said = kept[f"{folder}/stdout.txt"].decode()
         assert "ghr: " in said
