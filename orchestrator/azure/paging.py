@@ -65,7 +65,7 @@ def file_part(client: BatchClient, path: str, start: int, length: int) -> bytes:
 
 def _content(client: BatchClient, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> bytes:
     words = urlencode({**query, "api-version": _API_VERSION}, quote_via=quote)
-    request = HttpRequest("GET", f"{path}?{words}", headers=headers)
+    request = HttpRequest("GET", f"{path}?{words}", headers={**headers})
     # As a stream, because the SDK would read the JSON of any other answer for itself. The hook reads the answer before
     # the SDK looks for an error in it.
     return client.send_request(request, stream=True, raw_response_hook=_read).content
