@@ -1,6 +1,8 @@
 """Hand-written stand-ins that tests of several packages share."""
 
 import io
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from datetime import UTC, datetime, timedelta
 
 
@@ -17,6 +19,19 @@ class ManualClock:
     def advance(self, by: timedelta) -> None:
         """Move it on."""
         self.now += by
+
+
+class Immediately(Executor):
+    """Threads that do everything at once, and one thing after another."""
+
+    def submit[**P, T](self, action: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Do it."""
+        done = Future[T]()
+        try:
+            done.set_result(action(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - it is the caller's
+            done.set_exception(error)
+        return done
 
 
 class MemoryStore:

@@ -15,6 +15,7 @@ from orchestrator.errors import UpstreamError
 from orchestrator.log import Log, about
 from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.reconcile.memory import PassMemory
+from orchestrator.reconcile.progress import Progress
 from orchestrator.result import Result
 from orchestrator.runners.task import TaskState
 
@@ -25,6 +26,8 @@ log = Log(__name__)
 type ListTasks = Callable[[Iterable[str], datetime, FinishedTasks], Sequence[TaskState]]
 # One step of a pass; takes the runner tasks and the time.
 type Step = Callable[[Sequence[TaskState], datetime], None]
+# One that goes on from where earlier passes have come, and brings that up to date.
+type StepOn = Callable[[Sequence[TaskState], datetime, Progress], None]
 
 # How many characters of a given-up request the log shows.
 _SHOWN = 1000
@@ -36,6 +39,7 @@ class ControlLoop:
     Args:
         list_tasks: lists the runner tasks.
         pools: the pools where they run.
+        begin: is called when a pass begins.
         redeliver: has failed deliveries sent again; see `Redelivery`.
         reconcile: compares demand with supply; see `Reconciler`.
         watch_boundary: reports who could use the runners against the settings; see `BoundaryWatch`.
@@ -49,8 +53,9 @@ class ControlLoop:
         list_tasks: ListTasks,
         pools: Sequence[str],
         *,
-        redeliver: Step,
-        reconcile: Step,
+        begin: Callable[[], None],
+        redeliver: StepOn,
+        reconcile: StepOn,
         watch_boundary: Step,
         given_up: Callable[[], Iterable[bytes]],
         memory: PassMemory,
@@ -58,6 +63,7 @@ class ControlLoop:
     ) -> None:
         self._list_tasks = list_tasks
         self._pools = pools
+        self._begin = begin
         self._redeliver = redeliver
         self._reconcile = reconcile
         self._watch_boundary = watch_boundary
@@ -72,17 +78,19 @@ class ControlLoop:
             ExceptionGroup: The unexpected errors of all steps.
         """
         with about(**{"pass": "control loop"}):
+            self._begin()
             now = self._clock()
             errors: list[Exception] = []
             self._memory.recall()
+            progress = Progress.from_json(self._memory.progress)
             tasks = self._tasks_at(now, errors)
-            steps: list[Callable[[], None]] = [lambda: self._redeliver(tasks or (), now)]
+            steps: list[Callable[[], None]] = [lambda: self._redeliver(tasks or (), now, progress)]
             if tasks is not None:
-                steps.append(lambda: self._reconcile(tasks, now))
+                steps.append(lambda: self._reconcile(tasks, now, progress))
             steps += [
                 lambda: self._watch_boundary(tasks or (), now),
                 self._report_given_up,
-                lambda: self._memory.keep(self._clock()),
+                lambda: self._remember(progress),
             ]
             for step in steps:
                 try:
@@ -101,6 +109,10 @@ class ControlLoop:
         except Exception as error:  # noqa: BLE001 - see `run`
             errors.append(error)
         return None
+
+    def _remember(self, progress: Progress) -> None:
+        self._memory.progress = progress.to_json()
+        self._memory.keep(self._clock())
 
     def _report_given_up(self) -> None:
         try:

@@ -28,6 +28,7 @@ class ScopeFacts:
         installation: the GitHub App's, if an event named it.
         jobs: its queued jobs, by job key.
         runners: those registered there; None while they are not listed.
+        all_runners: whether these are all; if not, they are those of the tasks that run.
         complete: whether every repository that has tasks here was looked at.
         problem: why nothing can be decided here, if so: the runners are unknown.
     """
@@ -36,6 +37,7 @@ class ScopeFacts:
     installation: int | None = None
     jobs: dict[str, WaitingJob] = field(default_factory=dict)
     runners: Sequence[Runner] | None = None
+    all_runners: bool = True
     complete: bool = True
     problem: str | None = None
 
@@ -129,7 +131,8 @@ class Pass:
             runners=runners,
             tasks=tasks,
             others=[task for key in facts.jobs for task in self._by_job.get(key, ()) if task.notes.url != url],
-            complete=facts.complete,
+            complete=facts.complete and facts.all_runners,
+            all_runners=facts.all_runners,
             period=timedelta(minutes=self._settings.reconcile_minutes),
             assumed=self._assumed(tasks, facts.jobs),
             node_slots=self.node_slots,

@@ -10,6 +10,7 @@ from orchestrator.errors import SettingsError, TransientError, UpstreamError
 from orchestrator.reconcile.control_loop import ControlLoop
 from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.reconcile.memory import PassMemory, decode
+from orchestrator.reconcile.progress import Progress
 from orchestrator.runners.task import TaskState
 from tests.fakes import ManualClock, MemoryStore
 
@@ -29,6 +30,8 @@ class FakeSteps:
         self.requests: list[bytes] = []
         self.queue_error: UpstreamError | None = None
         self.step_errors: dict[str, Exception] = {}
+        self.begun: list[int] = []
+        self.progress: list[Progress] = []
         self.calls: list[tuple[str, Sequence[TaskState], datetime]] = []
 
     def run_pass(self) -> None:
@@ -36,8 +39,9 @@ class FakeSteps:
         ControlLoop(
             self.list_tasks,
             ["batchLinux"],
-            redeliver=lambda tasks, now: self.note("redelivery", tasks, now),
-            reconcile=lambda tasks, now: self.note("reconciliation", tasks, now),
+            begin=lambda: self.begun.append(len(self.calls)),
+            redeliver=lambda tasks, now, progress: self.note("redelivery", tasks, now, progress),
+            reconcile=lambda tasks, now, progress: self.note("reconciliation", tasks, now, progress),
             watch_boundary=lambda tasks, now: self.note("boundary", tasks, now),
             given_up=self.given_up,
             memory=self.memory,
@@ -52,8 +56,9 @@ class FakeSteps:
             raise self.tasks_error
         return self.tasks
 
-    def note(self, step: str, tasks: Sequence[TaskState], now: datetime) -> None:
+    def note(self, step: str, tasks: Sequence[TaskState], now: datetime, progress: Progress | None = None) -> None:
         """Take note of a step."""
+        self.progress += [progress] if progress else []
         self.calls.append((step, tasks, now))
         if step in self.step_errors:
             raise self.step_errors[step]
@@ -78,7 +83,10 @@ def test_a_pass(steps: FakeSteps, log_lines: Lines) -> None:
     steps.run_pass()
     names = ["redelivery", "reconciliation", "boundary"]
     assert steps.calls == [(name, steps.tasks, NOW) for name in names]
-    assert decode(steps.store.content or b"").written_at == NOW
+    assert steps.begun == [0]
+    assert steps.progress[0] is steps.progress[1]
+    record = decode(steps.store.content or b"")
+    assert (record.written_at, record.progress) == (NOW, Progress().to_json())
     fields = {"pass": "control loop", "result": "given up", "message": '{"a": "request"}'}
     assert log_lines == [("CRITICAL", fields)]
 
