@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import chain
 
 from orchestrator.azure.identity import batch_credential
 from orchestrator.azure.pools import PoolClient
@@ -111,7 +110,7 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         account_refusal=boundary.account_refusal,
         handle=provisioner.handle,
         start=provisioner.start,
-        queued_jobs=lambda repository, installation: list(chain.from_iterable(jobs.queued(repository, installation))),
+        queued_jobs=jobs.queued,
         start_timer=runtime.start_timer,
         lock=runtime.lock,
     )

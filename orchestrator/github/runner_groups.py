@@ -6,6 +6,7 @@ Source: GitHub REST API, "Self-hosted runner groups".
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.github.client import text
 from orchestrator.github.runners import DEFAULT_GROUP_ID
 from orchestrator.github.session import GitHubSession
 from orchestrator.runners.runner_group import RunnerGroup
@@ -41,7 +42,7 @@ def _group(entry: Mapping[str, Any]) -> RunnerGroup:
     """Read a group; what an old server does not say counts as admitted, since GitHub itself keeps to the group."""
     public = entry.get("allows_public_repositories", True) or entry.get("inherited_allows_public_repositories", False)
     return RunnerGroup(
-        name=str(entry["name"]),
+        name=text(entry["name"]),
         is_default=bool(entry.get("default", int(entry["id"]) == DEFAULT_GROUP_ID)),
         visibility=str(entry.get("visibility", "")),
         admits_public=bool(public),

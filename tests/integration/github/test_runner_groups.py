@@ -64,7 +64,9 @@ def test_an_old_server(github: GitHub, groups: RunnerGroups, entry: object, grou
     assert groups.listed(ACME) == [group]
 
 
-@pytest.mark.parametrize("body", ["{}", '{"runner_groups": [{}]}', '{"runner_groups": [7]}'])
+@pytest.mark.parametrize(
+    "body", ["{}", '{"runner_groups": [{}]}', '{"runner_groups": [7]}', '{"runner_groups": [{"id": 2, "name": null}]}']
+)
 def test_another_shape(github: GitHub, groups: RunnerGroups, body: str) -> None:
     """An answer of another shape is transient trouble and no empty list."""
     github.faults.add(Fault("status", status=200, body=body))
