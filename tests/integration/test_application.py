@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from orchestrator.application import Application
 from orchestrator.azure.request_queue import POISON, REQUESTS
 from orchestrator.delivery.answer import Answer
+from orchestrator.quotas import held_jobs
 from orchestrator.result import Result
 from orchestrator.runners.notes import TaskNotes
 from sandbox.batch import Batch
@@ -19,6 +22,9 @@ from sandbox.server import Server
 from sandbox.storage_queue import QueueService
 from tests.builders import delivery, environment, queued_job
 from tests.logs import lines
+from tests.waiting import until
+
+GPU = {"name": "gpu", "labels": ["gpu"], "pool": "still", "image": "gpu:1", "maxRunners": 1}
 
 type Make = Callable[..., Application]
 
@@ -144,3 +150,58 @@ def test_a_boost(make: Make, batch: Batch) -> None:
     before = len(batch.recorder.calls)
     application.tend_pools()
     assert any("/pools/linux" in call for call in batch.recorder.calls[before:])
+
+
+def deliver(application: Application, number: int, name: str, *labels: str, **changes: Any) -> Answer:
+    """Deliver a job of one of the organization's repositories; `changes` are those of the job, `action` apart."""
+    action = changes.pop("action", "queued")
+    job = queued_job(*labels)["workflow_job"] | {"id": number} | changes
+    repository = queued_job()["repository"] | {"name": name, "full_name": f"acme/{name}"}
+    payload = queued_job(action=action, workflow_job=job, repository=repository)
+    return asyncio.run(application.receive(*delivery(payload)))
+
+
+def test_a_share_of_the_registrations(make: Make, github: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside another one, no repository takes more than half of what GitHub registers in a minute; the rest is kept."""
+    monkeypatch.setattr("orchestrator.upstream.POINTS_PER_MINUTE", 4 * 5)
+    github.add_repository("acme/lib")
+    application = make(RunnerRegistration="jit")
+    assert deliver(application, 1, "lib").status == 201
+    assert [deliver(application, number, "app").status for number in (2, 3)] == [201, 201]
+    kept = deliver(application, 4, "app")
+    assert (kept.status, kept.body["result"]) == (202, Result.KEPT)
+    assert "half of this minute's registrations" in str(kept.body["reason"])
+    assert deliver(application, 5, "lib").status == 201
+
+
+def test_a_pass_within_the_quota(
+    make: Make, github: GitHub, batch: Batch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before it starts a runner, a pass counts once more: deliveries may have used up the quota since it decided."""
+    monkeypatch.setattr("orchestrator.reconcile.plan.DELIVERY_EXPECTED_WITHIN", timedelta())
+    monkeypatch.setattr("orchestrator.reconcile.reconciler.select", lambda decided, *_: list(decided))
+    for _ in range(2):
+        github.queue_job("acme/app", ("self-hosted", "ubuntu-latest"))
+    make(RunnerScope="repository", MaxRunnersPerRepository="1", ReconcileRepositories="acme/app").reconcile()
+    assert len(batch.task_bodies()) == 1
+    (line,) = [line for _, line in lines(caplog) if line.get("result") == Result.FAILED]
+    assert "1 of 1 runners" in line["reason"]
+
+
+def test_a_job_that_a_pass_found_held(
+    make: Make, github: GitHub, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A held job that only a pass knows of starts when a job of another repository frees the profile's slot."""
+    monkeypatch.setattr("orchestrator.reconcile.plan.DELIVERY_EXPECTED_WITHIN", timedelta())
+    monkeypatch.setattr(held_jobs, "LOOK_AFTER", 0.0)
+    application = make(
+        RunnerScope="repository", RunnerProfiles=json.dumps([GPU]), ReconcileRepositories="acme/app,acme/lib"
+    )
+    assert deliver(application, 1, "app", "self-hosted", "gpu").status == 201
+    github.add_repository("acme/lib")
+    held = github.queue_job("acme/lib", ("self-hosted", "gpu"))
+    application.reconcile()
+    assert list(batch.task_bodies()) == ["runner-1-1"]
+    over = {"conclusion": "success", "runner_id": 1, "runner_name": "runner-1-1"}
+    assert deliver(application, 1, "app", "self-hosted", "gpu", action="completed", **over).status == 200
+    until(lambda: f"runner-{held.id}-1" in batch.task_bodies())

@@ -310,6 +310,17 @@ class TestTurns:
         assert world.started[2:] == ["runner-21-1"]
         assert {job.repository for job in world.places.all()} == {"acme/greedy"}
 
+    def test_by_turns(self) -> None:
+        """Of two slots that become free together each repository gets one."""
+        world = self.world()
+        for number in (11, 12, 13):
+            world.queue(number, "acme/greedy")
+        world.queue(21, "acme/modest")
+        world.end(1, "acme/greedy")
+        world.end(2, "acme/greedy")
+        world.fire()
+        assert sorted(world.started[2:]) == ["runner-11-1", "runner-21-1"]
+
     def test_bounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """One look asks about a few repositories, and starts a few jobs; the rest is left for the next."""
         monkeypatch.setattr(held_jobs, "REPOSITORIES_PER_LOOK", 2)
