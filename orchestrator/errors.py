@@ -11,6 +11,8 @@
       · RequestMalformed          a message in the queue is not a runner request
       · UpstreamError             GitHub, Batch or the queue did not do what was asked
           · TransientError        it may later: try again (after `retry_after` seconds, if it said so)
+              · CallsSpent        a limit of GitHub's is used up: the call was not made
+              · ListTooLong       GitHub's list has more pages than are read
           · UpstreamRefused       it will not until somebody changes something (500)
               · GitHubRefused     GitHub answered with a 4xx; carries it
               · RunnerNameTaken   GitHub knows a runner of this name already
@@ -102,6 +104,14 @@ class TransientError(UpstreamError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class CallsSpent(TransientError):
+    """A limit of GitHub's is used up: the call was not made."""
+
+
+class ListTooLong(TransientError):
+    """A list of GitHub's has more pages than are read."""
 
 
 class UpstreamRefused(UpstreamError):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from orchestrator.azure.identity import batch_credential
+from orchestrator.azure.pass_memory import MemoryBlob
 from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.task_model import RETENTION
 from orchestrator.azure.tasks import RunnerTasks
@@ -16,6 +17,7 @@ from orchestrator.github.credentials import AppCredential, Credential, PersonalT
 from orchestrator.github.hook_deliveries import HookDeliveries
 from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
+from orchestrator.github.repositories import Repositories
 from orchestrator.github.runner_groups import RunnerGroups
 from orchestrator.github.runners import Runners
 from orchestrator.github.session import GitHubSession
@@ -26,13 +28,17 @@ from orchestrator.quotas.held_jobs import HeldJobs, HeldPlaces
 from orchestrator.quotas.occupancy import Occupancy
 from orchestrator.quotas.registration_share import RegistrationShare
 from orchestrator.quotas.rule import limited_pools
+from orchestrator.reconcile.at_once import AtOnce
 from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
+from orchestrator.reconcile.job_search import JobSearch
+from orchestrator.reconcile.memory import PassMemory
 from orchestrator.reconcile.reconciler import Reconciler
 from orchestrator.reconcile.redelivery import Redelivery
+from orchestrator.reconcile.time_left import TimeLeft
 from orchestrator.runners.boundary import Boundary
 from orchestrator.runners.provisioning import HandleJob, Provisioner
-from orchestrator.runtime import Runtime
+from orchestrator.runtime import AT_ONCE_IN_A_PASS, Runtime
 
 
 @dataclass(frozen=True)
@@ -77,9 +83,11 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
     credential = _github_credential(settings, client, runtime)
     session = GitHubSession(client, credential, lock=runtime.lock)
     background = GitHubSession(client, credential, background=True, lock=runtime.lock)
+    time_left = TimeLeft(runtime.clock, runtime.sleep)
+    patient = GitHubSession(client, credential, background=True, wait=time_left.wait, lock=runtime.lock)
     runners = Runners(session, lock=runtime.lock)
     is_app = settings.github_credential == "app"
-    jobs = WorkflowJobs(background)
+    held_repositories = WorkflowJobs(background, lock=runtime.lock)
     share = RegistrationShare(POINTS_PER_MINUTE // points("POST"), runtime.clock, lock=runtime.lock)
     held_places = HeldPlaces(lock=runtime.lock)
     occupancy = Occupancy(tasks.live, limited_pools(settings), runtime.clock, lock=runtime.lock)
@@ -110,19 +118,30 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         account_refusal=boundary.account_refusal,
         handle=provisioner.handle,
         start=provisioner.start,
-        queued_jobs=jobs.queued,
+        queued_jobs=held_repositories.queued,
         start_timer=runtime.start_timer,
         lock=runtime.lock,
     )
     app = GitHubApp(background)
+    at_once = AtOnce(runtime.pass_threads, AT_ONCE_IN_A_PASS)
+    job_search = JobSearch(
+        settings,
+        queued_jobs=WorkflowJobs(patient, lock=runtime.lock).queued,
+        boundary=boundary,
+        installations=app.installations if is_app else None,
+        lists=Repositories(patient),
+        at_once=at_once,
+        time_left=time_left,
+    )
     reconciler = Reconciler(
         settings,
         tasks=tasks,
-        queued_jobs=jobs.queued,
-        runners=Runners(background, lock=runtime.lock),
+        search_jobs=job_search.run,
+        runners=Runners(patient, lock=runtime.lock),
         start=provisioner.start,
-        boundary=boundary,
-        installed=app.repositories if is_app else lambda _: {},
+        accounts=boundary,
+        time_left=time_left,
+        at_once=at_once,
         within_quota=quotas.within,
         held=held_places.remember,
         retention=RETENTION,
@@ -131,10 +150,12 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
     control_loop = ControlLoop(
         tasks.listed,
         pools,
+        begin=lambda: client.begin_pass(60.0 * settings.reconcile_minutes),
         redeliver=Redelivery(HookDeliveries(background), app=is_app).run,
         reconcile=reconciler.run,
         watch_boundary=BoundaryWatch(settings, boundary, app.installations if is_app else list).run,
         given_up=unexplained,
+        memory=PassMemory(MemoryBlob(settings.azure_web_jobs_storage, egress)),
         clock=runtime.clock,
     )
     token = settings.github_token

@@ -48,9 +48,10 @@ class Recorder:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Record one exchange (aiohttp middleware; outermost, so that faults are recorded too)."""
-        body = await request.text()
+        body = (await request.read()).decode("utf-8", "replace")
         response = await handler(request)
-        text = response.text if isinstance(response, web.Response) else None
+        content = response.body if isinstance(response, web.Response) else None
+        text = content.decode("utf-8", "replace") if isinstance(content, bytes) else None
         exchange = {
             "api": self._api,
             "method": request.method,

@@ -1,4 +1,4 @@
-"""An Azure Queue storage stand-in that `azure-storage-queue` and the Functions host talk to.
+"""An Azure Queue storage stand-in that `azure-storage-queue` and the Functions host talk to; its account has blobs too.
 
 Source: Azure Queue Storage REST API, and "Authorize with Shared Key".
 """
@@ -22,6 +22,7 @@ from aiohttp import web
 
 from sandbox.faults import FaultPlan
 from sandbox.recording import Recorder
+from sandbox.storage_blob import BlobRefusal, Blobs
 
 WEEK = 7 * 86_400
 LARGEST = 65_536  # bytes of a message's text, encoded
@@ -65,6 +66,7 @@ class QueueService:
     Attributes:
         faults: what goes wrong on the way to it.
         recorder: what passed over the wire.
+        blobs: the account's blobs.
     """
 
     def __init__(self, account: str = "sandbox", clock: Callable[[], float] = time.time) -> None:
@@ -72,6 +74,7 @@ class QueueService:
         self.key = base64.b64encode(secrets.token_bytes(32)).decode()
         self.faults = FaultPlan()
         self.recorder = Recorder("queue")
+        self.blobs = Blobs()
         self._clock = clock
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
@@ -81,6 +84,7 @@ class QueueService:
     def application(self) -> web.Application:
         """A new aiohttp application that serves these queues."""
         application = web.Application(middlewares=[self.recorder.middleware, self.faults.middleware])
+        application.add_routes(self.blobs.routes(f"/blob/{self.account}", self._authorize_blobs))
         queue = "/{account}/{queue}"
         application.add_routes(
             [
@@ -100,7 +104,7 @@ class QueueService:
         """Return the connection string for the address that the application is served at."""
         return (
             f"DefaultEndpointsProtocol=http;AccountName={self.account};AccountKey={self.key};"
-            f"QueueEndpoint={url}/{self.account};"
+            f"QueueEndpoint={url}/{self.account};BlobEndpoint={url}/blob/{self.account};"
         )
 
     def texts(self, queue: str) -> list[str]:
@@ -137,6 +141,12 @@ class QueueService:
         expected = f"SharedKey {self.account}:{signature(request, self.account, self.key)}"
         if not hmac.compare_digest(expected.encode(), request.headers.get("Authorization", "").encode()):
             raise QueueRefusal(403, "AuthenticationFailed")
+
+    def _authorize_blobs(self, request: web.Request) -> None:
+        try:
+            self._authorize(request)
+        except QueueRefusal as refusal:
+            raise BlobRefusal(refusal.status, refusal.code) from None
 
     def _create(self, request: web.Request, _body: str) -> web.Response:
         name = request.match_info["queue"]

@@ -4,6 +4,7 @@ The checker and the schemas are not part of this repository; they are used where
 """
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -16,7 +17,9 @@ CHECKER = Path(__file__).parents[2] / "shared" / "contracts" / "contract_check.p
 def assert_kept(exchanges: Iterable[dict[str, Any]], folder: Path, *options: str) -> None:
     """Check exchanges against the schemas."""
     file = folder / "exchanges.jsonl"
-    lines = [json.dumps(exchange) for exchange in exchanges if "/_runner/" not in exchange["url"]]
+    # The extract of GitHub's schema that the checker has is without the list of an organization's repositories.
+    others = re.compile(r"/_runner/|/orgs/[^/]+/repos\b")
+    lines = [json.dumps(exchange) for exchange in exchanges if not others.search(exchange["url"])]
     assert lines
     file.write_text("\n".join(lines), encoding="utf-8")
     done = subprocess.run(  # noqa: S603 - the checker

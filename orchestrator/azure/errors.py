@@ -1,4 +1,4 @@
-"""What an error of Azure means: the one place where the errors of Batch and of the storage queues are understood.
+"""What an error of Azure means: the one place where the errors of Batch and of the storage are understood.
 
 Source: Azure Batch service REST API 2025-06-01, Batch Status and Error Codes.
 """
@@ -89,6 +89,18 @@ def queue_error(error: AzureError, queue: str) -> UpstreamError:
     return TransientError(f"the queue {queue} does not do its part: {status or type(error).__name__}")
 
 
+def blob_error(error: AzureError, what: str) -> UpstreamError:
+    """Return what an error of the blob of the passes' memory means: always that another try may help.
+
+    Args:
+        error: of the storage SDK.
+        what: what was to be done with the blob, as `be read`.
+    """
+    status = error.status_code if isinstance(error, HttpResponseError) else None
+    hint = ": the identity needs Storage Blob Data Contributor" if status == HTTPStatus.FORBIDDEN else ""
+    return TransientError(f"the blob cannot {what}: {status or type(error).__name__}{hint}")
+
+
 @contextmanager
 def translating(what: str, meaning: Callable[[AzureError, str], UpstreamError] = task_error) -> Iterator[None]:
     """Raise what an SDK's error in the block means instead of that error; none is swallowed.
@@ -98,7 +110,7 @@ def translating(what: str, meaning: Callable[[AzureError, str], UpstreamError] =
 
     Args:
         what: what the service was asked to do, or which queue was asked.
-        meaning: returns the error to raise: `task_error`, `pool_error` or `queue_error`.
+        meaning: returns the error to raise: one of the functions above.
 
     Raises:
         UpstreamError: The service did not do what it was asked.

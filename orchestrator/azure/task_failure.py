@@ -3,7 +3,8 @@
 Source: Azure Batch service REST API 2025-06-01, `TaskFailureInformation`.
 """
 
-from azure.batch.models import BatchTaskFailureInfo
+from collections.abc import Mapping
+from typing import Any
 
 # The code of a task's failure when somebody ended the task.
 ENDED = "TaskEnded"
@@ -13,10 +14,11 @@ _NO_IMAGE = "ContainerInvalidImage"
 _SHOWN = 300
 
 
-def failure_text(failure: BatchTaskFailureInfo) -> str:
+def failure_text(failure: Mapping[str, Any]) -> str:
     """Return code, message and details of a failure; an image that cannot be pulled is named as such."""
-    details = [f"{detail.name}: {detail.value}" for detail in failure.details or () if detail.value]
-    message = " ".join((failure.message or "").split())
-    said = f"{failure.code or 'no code'}: {'; '.join(filter(None, [message, *details]))}".removesuffix(": ")
+    details = [f"{detail['name']}: {detail['value']}" for detail in failure.get("details") or () if detail.get("value")]
+    message = " ".join((failure.get("message") or "").split())
+    code = failure.get("code")
+    said = f"{code or 'no code'}: {'; '.join(filter(None, [message, *details]))}".removesuffix(": ")
     shown = " ".join(said.split())[:_SHOWN]
-    return f"the image cannot be pulled: {shown}" if failure.code == _NO_IMAGE else shown
+    return f"the image cannot be pulled: {shown}" if code == _NO_IMAGE else shown

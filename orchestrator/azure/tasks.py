@@ -19,9 +19,11 @@ import functools
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from itertools import batched
+from typing import Any, cast
 
 from azure.batch import BatchClient
 from azure.batch.models import (
@@ -37,13 +39,24 @@ from azure.core.exceptions import AzureError, ServiceResponseError, ServiceRespo
 
 from orchestrator.azure.batch_jobs import PRIORITIES, KnownJobs, job_id, list_jobs, possible_job_ids
 from orchestrator.azure.errors import ErrorCode, expecting, task_error, translating
-from orchestrator.azure.paging import entries
-from orchestrator.azure.task_model import RETENTION, task_options, task_state
+from orchestrator.azure.paging import answer, pages
+from orchestrator.azure.task_model import (
+    RETENTION,
+    SELECT,
+    SELECT_FINISHED,
+    created_at,
+    finished_task,
+    repository_of,
+    task_options,
+    task_state,
+)
 from orchestrator.azure.transport import bounded
 from orchestrator.clock import Clock, utc_now
 from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import TransientError
 from orchestrator.log import Log
+from orchestrator.reconcile.finished_tasks import FinishedTasks
+from orchestrator.runners.notes import TaskNotes
 from orchestrator.runners.task import RunnerTask, TaskState, is_task_id
 
 log = Log(__name__)
@@ -52,9 +65,6 @@ log = Log(__name__)
 CONNECT_TIMEOUT = 3
 READ_TIMEOUT = 6
 TOTAL_TIMEOUT = 15
-# Tasks that finished within this time are listed, so that their repositories stay in view: as long as GitHub lets a job
-# wait.
-RECENT = timedelta(hours=24)
 # How old a process's list of the Batch jobs may be where the task was not found in those that are known, and where it
 # is created. A Batch job that another process has made since then is missing.
 LISTED_WITHIN = timedelta(minutes=1)
@@ -71,10 +81,10 @@ GONE = ("TaskNotFound", "JobNotFound")
 
 WAITING = "state eq 'active'"
 RUNNING = "state eq 'running'"
-_READ = [
-    "id", "state", "creationTime", "stateTransitionTime", "executionInfo", "constraints", "environmentSettings",
-    "requiredSlots",
-]  # fmt: skip
+# So many ids are asked for in one call: they stand in its address.
+_IDS_AT_ONCE = 20
+
+_SAYS_NOTHING = TaskNotes()
 
 
 class RunnerTasks:
@@ -106,6 +116,8 @@ class RunnerTasks:
         self._settled_at = clock() + SETTLED_AFTER
         self._jobs = KnownJobs(lambda: list_jobs(self._client), clock, lock=lock)
         self._places = _Places(lock())
+        # What the environments of the tasks say that waited or ran at the last look: reading one takes long.
+        self._notes: Mapping[tuple[str, str, str, datetime], TaskNotes] = {}
 
     def add(self, task: RunnerTask) -> bool:
         """Create the task, and its Batch job where there is none yet; return False if the task exists already.
@@ -135,7 +147,7 @@ class RunnerTasks:
         """
 
         def read(job: str) -> TaskState:
-            return task_state(pool, job, self._client.get_task(job, task_id, select=_READ))
+            return task_state(pool, job, answer(self._client, f"/jobs/{job}/tasks/{task_id}", {"$select": SELECT}))
 
         with translating("look for a task"):
             found = self._in_its_job(pool, task_id, None, read)
@@ -149,8 +161,9 @@ class RunnerTasks:
         """
         with translating("list the Batch jobs"):
             jobs = self._jobs.of(pool, LISTED_WITHIN_FOR_LIVE)
-        # A task that starts meanwhile is listed twice. The other order could miss it.
-        found = [task for clause in (WAITING, RUNNING) for job in jobs for task in self._list(pool, job, clause)]
+        with translating("list the tasks"):
+            # A task that starts meanwhile is listed twice. The other order could miss it.
+            found = [task for clause in (WAITING, RUNNING) for job in jobs for task in self._list(pool, job, clause)]
         return {task.task_id: task for task in found}.values()
 
     def end_waiting(self, pool: str, task_id: str, batch_job: str | None = None) -> bool:
@@ -178,8 +191,8 @@ class RunnerTasks:
         with translating("end a task"):
             return self._in_its_job(pool, task_id, batch_job, end_if_waiting, "TaskCompleted") is True
 
-    def listed(self, pools: Iterable[str], now: datetime) -> Iterator[TaskState]:
-        """List the runner tasks that wait, run or finished lately, and those that are past their retention.
+    def listed(self, pools: Iterable[str], now: datetime, known: FinishedTasks) -> list[TaskState]:
+        """Return the runner tasks that wait, run or finished lately, and those that are past their retention.
 
         The states are listed in the order in which a task goes through them. So a task that changes its state during
         the listing is listed twice, and never missed.
@@ -187,22 +200,41 @@ class RunnerTasks:
         Args:
             pools: the pools to look at.
             now: the time.
+            known: the tasks that were finished at the last look; only what finished since then is listed.
 
         Raises:
             UpstreamError: Batch does not tell, or not all.
         """
-        filters = (
-            WAITING,
-            RUNNING,
-            f"state eq 'completed' and stateTransitionTime ge {_date_time(now - RECENT)}",
-            f"state eq 'completed' and stateTransitionTime lt {_date_time(now - RETENTION)}",
-        )
         with translating("list the Batch jobs"):
             self._jobs.refresh()
-        for pool in pools:
-            for job in self._jobs.known(pool):
-                for clause in filters:
-                    yield from self._list(pool, job, clause)
+        jobs = [(pool, job) for pool in pools for job in self._jobs.known(pool)]
+        found = (task for pool, job in jobs for task in self._of_job(pool, job, now, known))
+        with translating("list the tasks"):
+            tasks = known.merged(found, [job for _, job in jobs], now)
+        self._notes = {(*task.key, task.created_at): task.notes for task in tasks if task.state != "finished"}
+        return tasks
+
+    def _of_job(self, pool: str, job: str, now: datetime, known: FinishedTasks) -> Iterator[TaskState]:
+        for clause in (WAITING, RUNNING):
+            yield from self._list(pool, job, clause)
+        for limit in (f"ge {_date_time(known.since(job, now))}", f"lt {_date_time(now - RETENTION)}"):
+            clause = f"state eq 'completed' and stateTransitionTime {limit}"
+            for page in self._pages(job, clause, SELECT_FINISHED):
+                named = [(repository_of(task), task) for task in page]
+                self._learn_repositories(job, named, known.notes)
+                for repository, task in named:
+                    yield finished_task(pool, job, task, known.notes.get(repository, _SAYS_NOTHING), repository)
+
+    def _learn_repositories(
+        self, job: str, finished: Iterable[tuple[str, Mapping[str, Any]]], notes: MutableMapping[str, TaskNotes]
+    ) -> None:
+        """Read one environment of each repository that is not known; its newest task's, of those that are given."""
+        unknown = [(name, task) for name, task in finished if name and name not in notes]
+        newest = dict(sorted(unknown, key=lambda named: str(named[1]["creationTime"])))
+        for chosen in batched(newest.values(), _IDS_AT_ONCE, strict=False):
+            clause = " or ".join(f"id eq '{task['id']}'" for task in chosen)
+            for page in self._pages(job, clause, SELECT):
+                notes.update((repository_of(task), task_state("", job, task).notes) for task in page)
 
     def end(self, pool: str, task_id: str, batch_job: str | None = None) -> None:
         """End a task, whether it waits or runs. A task that has finished, or does not exist, is no error.
@@ -293,19 +325,25 @@ class RunnerTasks:
         yield from (job for job in self._jobs.of(pool, LISTED_WITHIN) if job != place)
 
     def _list(self, pool: str, job: str, clause: str) -> list[TaskState]:
-        def read() -> list[TaskState]:
-            tasks = self._client.list_tasks(job, filter=clause, select=_READ)
-            return [task_state(pool, job, task) for task in entries(tasks) if is_task_id(task.id or "")]
-
-        with translating("list the tasks"):
-            found = expecting(read, "JobNotFound")
-        if isinstance(found, ErrorCode):  # the job was deleted since it was listed
-            return []
+        found = [
+            task_state(pool, job, task, self._notes.get((pool, job, task["id"], created_at(task))))
+            for page in self._pages(job, clause, SELECT)
+            for task in page
+        ]
         for task in found:
             self._places.remember(pool, task.task_id, job)
         return found
 
-    def _create_task(self, job: str, options: BatchTaskCreateOptions) -> bool | None:
+    def _pages(self, job: str, clause: str, select: str) -> Iterator[list[Mapping[str, Any]]]:
+        """Yield a list's runner tasks, page by page; nothing if the Batch job was deleted since it was listed."""
+        listed = pages(self._client, f"/jobs/{job}/tasks", {"$filter": clause, "$select": select})
+        while True:
+            page = expecting(lambda: next(listed, None), "JobNotFound")
+            if page is None or isinstance(page, ErrorCode):
+                return
+            yield [task for task in page if is_task_id(task["id"])]
+
+    def _create_task(self, job: str, options: Mapping[str, Any]) -> bool | None:
         """Create a task; return False if it exists already, None if the Batch job does not exist yet."""
         with translating("add a task"):
             try:
@@ -318,8 +356,10 @@ class RunnerTasks:
         # If the task exists, the first try created it, and only the answer was lost.
         return None if created is None else True
 
-    def _create_task_once(self, job: str, options: BatchTaskCreateOptions) -> bool | None:
-        match expecting(lambda: self._client.create_task(job, options), "TaskExists", "JobNotFound", "JobCompleted"):
+    def _create_task_once(self, job: str, options: Mapping[str, Any]) -> bool | None:
+        # The SDK writes JSON of whatever it gets here, though it names a model.
+        task = cast(BatchTaskCreateOptions, options)
+        match expecting(lambda: self._client.create_task(job, task), "TaskExists", "JobNotFound", "JobCompleted"):
             case "TaskExists":
                 return False
             case "JobNotFound":

@@ -135,11 +135,12 @@ def _repositories(text: str) -> tuple[str, ...]:
 
 
 class QueueStorage(BaseModel):
-    """Where the hand-over queue lives: a connection string, or an account that an identity may use.
+    """Where the hand-over queue and the passes' memory live: a connection string, or an account for an identity.
 
     Attributes:
         connection_string: `AzureWebJobsStorage`.
         queue_service_uri: `AzureWebJobsStorage__queueServiceUri`, or made of `AzureWebJobsStorage__accountName`.
+        blob_service_uri: `AzureWebJobsStorage__blobServiceUri`, or made of `AzureWebJobsStorage__accountName`.
         client_id: `AzureWebJobsStorage__clientId`: the user-assigned identity to use.
     """
 
@@ -147,17 +148,23 @@ class QueueStorage(BaseModel):
 
     connection_string: SecretStr | None = None
     queue_service_uri: Annotated[str, AfterValidator(_url)] | None = None
+    blob_service_uri: Annotated[str, AfterValidator(_url)] | None = None
     client_id: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "QueueStorage":
         """Read the settings that the Functions host itself uses for its storage."""
         account = environment.get(f"{STORAGE}__accountName")
-        uri = environment.get(f"{STORAGE}__queueServiceUri")
+
+        def uri(service: str) -> str | None:
+            named = environment.get(f"{STORAGE}__{service}ServiceUri")
+            return named or (f"https://{account}.{service}.core.windows.net" if account else None)
+
         connection = environment.get(STORAGE)
         return cls(
             connection_string=SecretStr(connection) if connection else None,
-            queue_service_uri=uri or (f"https://{account}.queue.core.windows.net" if account else None),
+            queue_service_uri=uri("queue"),
+            blob_service_uri=uri("blob"),
             client_id=environment.get(f"{STORAGE}__clientId"),
         )
 

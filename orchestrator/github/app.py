@@ -1,26 +1,14 @@
-"""What a GitHub App asks about itself: whose it is, where it is installed, and for which repositories.
+"""What a GitHub App asks about itself: whose it is, and where it is installed.
 
 Source: GitHub REST API, "GitHub Apps".
 """
 
-import logging
-from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
-from orchestrator.errors import GitHubRefused
 from orchestrator.github.client import expecting, text
 from orchestrator.github.session import GitHubSession
 from orchestrator.jobs.accounts import AppOwner
-from orchestrator.log import Log
-from orchestrator.result import Result
 from orchestrator.runners.installed import Installed
-from orchestrator.runners.scope import Scope, ScopeAccess
-
-log = Log(__name__)
-
-# An installation with more repositories than this is left out: each of them would cost calls.
-MOST_REPOSITORIES = 50
 
 
 class GitHubApp:
@@ -52,38 +40,8 @@ class GitHubApp:
         Raises:
             UpstreamError: GitHub does not tell.
         """
-        return list(self._installations())
-
-    def repositories(self, admits: Callable[[str], bool] = lambda _: True) -> dict[str, int]:
-        """Return the repositories (`owner/name`) of every small installation, with the installation's id.
-
-        An installation that refuses, for example by its list of allowed addresses, is logged and left out.
-
-        Args:
-            admits: tells by its login whether an account is asked after at all.
-
-        Raises:
-            UpstreamError: GitHub does not tell.
-        """
-        installation_of: dict[str, int] = {}
-        for installation, account, _ in self._installations():
-            if not admits(account):
-                continue
-            access = ScopeAccess(Scope("organization", account), installation)
-            names = self._session.listing("/installation/repositories", access, "repositories", _full_name)
-            try:
-                first_names = list(islice(names, MOST_REPOSITORIES + 1))
-            except GitHubRefused as error:
-                about = {"result": Result.SKIPPED, "installation": installation, "reason": str(error)}
-                log(logging.WARNING, **{"pass": "reconciliation", **about})
-                continue
-            if len(first_names) <= MOST_REPOSITORIES:
-                installation_of |= dict.fromkeys(first_names, installation)
-        return installation_of
-
-    def _installations(self) -> Iterator[Installed]:
-        for page in self._session.pages("/app/installations", None, _installation):
-            yield from (installation for installation in page if installation is not None)
+        pages = self._session.pages("/app/installations", None, _installation)
+        return [installation for page in pages for installation in page if installation is not None]
 
 
 def _installation(entry: Any) -> Installed | None:
@@ -92,7 +50,3 @@ def _installation(entry: Any) -> Installed | None:
     if entry.get("suspended_at") is not None or "login" not in account:
         return None
     return Installed(int(entry["id"]), text(account["login"]), account.get("type") != "User")
-
-
-def _full_name(entry: Any) -> str:
-    return str(entry["full_name"])

@@ -6,6 +6,7 @@ per credential, and so does this. It counts per process: what other instances us
 server may send no such headers; then only the points count.
 """
 
+import math
 import re
 import threading
 from collections import OrderedDict
@@ -14,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from orchestrator.clock import Clock
-from orchestrator.errors import TransientError
+from orchestrator.errors import CallsSpent
 
 # Seconds for which points are counted together.
 POINTS_PERIOD = 60.0
@@ -48,6 +49,7 @@ class _Account:
         reset: when the hour ends.
         minute: when the minute began in which points are counted.
         spent: points of that minute.
+        floor: how many requests of the hour that ends at `reset` the present pass leaves; None before it is reckoned.
         promised: until when the points of the minutes to come are promised to calls that were told to wait.
     """
 
@@ -57,6 +59,7 @@ class _Account:
     reset: float = 0.0
     minute: float = 0.0
     spent: int = 0
+    floor: tuple[float, int] | None = None
     promised: float = 0.0
 
 
@@ -81,6 +84,20 @@ class Budget:
         self._background_points = points_per_minute - int(points_per_minute * RESERVED_POINTS_SHARE)
         self._lock = lock()
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
+        self._period: float | None = None
+
+    def begin_pass(self, period: float) -> None:
+        """Give background calls, until this is called again, no more than a pass's share of the hour's requests.
+
+        Without it the first passes of an hour use up what is for all of them, and the others see nothing.
+
+        Args:
+            period: seconds between two passes.
+        """
+        with self._lock:
+            self._period = period
+            for account in self._accounts.values():
+                account.floor = None
 
     def spend(self, credential: str, method: str, *, background: bool) -> None:
         """Count a call that is about to be made.
@@ -94,19 +111,21 @@ class Budget:
         before it. If all came at the next minute's beginning, most of them would come in vain, minute after minute.
 
         Raises:
-            TransientError: The call must wait; the error says how long.
+            CallsSpent: The call must wait; the error says how long.
         """
         now = self._clock().timestamp()
         with self._lock:
             account = self._account(credential)
             if now < account.silent_until:
-                raise TransientError("GitHub asked to be left alone", retry_after=account.silent_until - now)
+                raise CallsSpent("GitHub asked to be left alone", retry_after=account.silent_until - now)
             if background and account.remaining is not None and now < account.reset:
                 reserve = int(account.limit * RESERVED_REQUESTS_SHARE)
                 if account.remaining <= reserve:
-                    raise TransientError(
+                    raise CallsSpent(
                         f"the last {reserve} requests of the hour are for new runners", retry_after=account.reset - now
                     )
+                if account.remaining <= self._floor(account, reserve, now):
+                    raise CallsSpent("this pass has had its share of the hour's requests", retry_after=self._period)
             if not 0 <= now - account.minute < POINTS_PERIOD:  # below 0 when the clock was set back
                 account.minute, account.spent = now, 0
             cost, turn = points(method), account.minute + POINTS_PERIOD
@@ -114,7 +133,7 @@ class Budget:
                 if not background:
                     turn = min(max(account.promised, turn), now + LONGEST_WAIT)
                     account.promised = turn + cost / self._points * POINTS_PERIOD
-                raise TransientError("GitHub takes no more calls in this minute", retry_after=turn - now)
+                raise CallsSpent("GitHub takes no more calls in this minute", retry_after=turn - now)
             account.spent += cost
 
     def learn(self, credential: str, headers: Mapping[str, str], wait: float | None) -> None:
@@ -134,6 +153,15 @@ class Budget:
             if wait is not None:
                 until = self._clock().timestamp() + min(wait, LONGEST_WAIT)
                 account.silent_until = max(account.silent_until, until)
+
+    def _floor(self, account: _Account, reserve: int, now: float) -> int:
+        """Return how many of the remaining requests are for later passes and for new runners."""
+        if self._period is None or account.remaining is None:
+            return reserve
+        if account.floor is None or account.floor[0] != account.reset:
+            passes = max(1, math.ceil((account.reset - now) / self._period))
+            account.floor = account.reset, account.remaining - (account.remaining - reserve) // passes
+        return account.floor[1]
 
     def _account(self, credential: str) -> _Account:
         account = self._accounts.setdefault(credential, _Account())

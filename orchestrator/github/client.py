@@ -93,6 +93,10 @@ class GitHubClient:
         )
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # calls share no cookies
 
+    def begin_pass(self, period: float) -> None:
+        """Share out the hour's requests anew; see `Budget.begin_pass`."""
+        self._budget.begin_pass(period)
+
     def call(
         self,
         method: str,

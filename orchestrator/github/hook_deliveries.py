@@ -32,17 +32,19 @@ class HookDeliveries:
         self._session = session
         self._most_pages = most_pages
 
-    def since(self, hook: str, moment: datetime) -> Iterator[HookDelivery]:
+    def since(self, hook: str, moment: datetime, *, failed: bool = False) -> Iterator[HookDelivery]:
         """Return a hook's deliveries, newest first, back to a moment or to the last page that is read.
 
         Args:
             hook: `APP_HOOK`, or the REST path of an organization's or repository's hook.
             moment: older deliveries are left out.
+            failed: whether only those are listed that were answered with 400 to 599.
 
         Raises:
             UpstreamError: GitHub does not tell.
         """
-        pages = self._session.pages(f"{hook}/deliveries", _access(hook), _delivery, by_cursor=True)
+        params = {"status": "failure"} if failed else None
+        pages = self._session.pages(f"{hook}/deliveries", _access(hook), _delivery, params=params, by_cursor=True)
         for page in islice(pages, self._most_pages):
             for delivery in page:
                 if delivery.delivered_at < moment:

@@ -4,14 +4,14 @@ Source: GitHub REST API, "Self-hosted runners" and "Self-hosted runner groups".
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
-from orchestrator.errors import GitHubRefused, RunnerNameTaken, UpstreamRefused
+from orchestrator.errors import GitHubRefused, ListTooLong, RunnerNameTaken, UpstreamRefused
 from orchestrator.github.client import Response, expecting, text
 from orchestrator.github.session import GitHubSession
 from orchestrator.github.token_cache import ExpiringToken, TokenCache, secret
@@ -22,6 +22,8 @@ from orchestrator.runners.scope import Scope, ScopeAccess
 DEFAULT_GROUP_ID = 1
 # A group may be deleted and made again under its name, with another id.
 GROUP_REMEMBERED_FOR = timedelta(hours=1)
+# A list that was too long is not read again within this time.
+TOO_LONG_FOR = timedelta(hours=1)
 # How GitHub refuses a runner of a group that does not exist.
 _NO_GROUP = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 
@@ -53,6 +55,7 @@ class Runners:
         self._session = session
         self._tokens: TokenCache[ScopeAccess] = TokenCache(self._new_registration_token, session.clock, lock=lock)
         self._groups: dict[tuple[Scope, str], tuple[int, datetime]] = {}
+        self._too_long: dict[Scope, datetime] = {}
 
     def registration_token(self, access: ScopeAccess) -> ExpiringToken:
         """Return a token that registers any number of runners, and that is valid for at least half an hour.
@@ -83,12 +86,33 @@ class Runners:
         """Return every runner that is registered in the scope, whoever registered it.
 
         Raises:
+            UpstreamError: GitHub does not tell, or there are too many.
+        """
+        known = self._too_long.get(access.scope)
+        if known is not None and self._session.clock() - known < TOO_LONG_FOR:
+            raise ListTooLong(f"{access.scope} has more runners than are read")
+        path = f"{access.scope.api_path}/actions/runners"
+        try:
+            found = list(self._session.listing(path, access, "runners", _runner))
+        except ListTooLong:
+            self._too_long[access.scope] = self._session.clock()
+            raise
+        # Runners come and go while the pages are read, so the same runner may be on two pages. It counts once.
+        return list({runner.id: runner for runner in found}.values())
+
+    def named(self, access: ScopeAccess, names: Iterable[str]) -> list[Runner]:
+        """Return the runners of these names, as far as there are any: one call for each name.
+
+        Raises:
             UpstreamError: GitHub does not tell.
         """
         path = f"{access.scope.api_path}/actions/runners"
-        found = self._session.listing(path, access, "runners", _runner)
-        # Runners come and go while the pages are read, so the same runner may be on two pages. It counts once.
-        return list({runner.id: runner for runner in found}.values())
+        return [
+            runner
+            for name in names
+            for runner in self._session.listing(path, access, "runners", _runner, params={"name": name})
+            if runner.name == name
+        ]
 
     def remove(self, access: ScopeAccess, runner_id: int) -> None:
         """Remove a runner, if it is still there.

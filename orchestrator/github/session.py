@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from requests.utils import parse_header_links
 
-from orchestrator.errors import GitHubRefused, TransientError, UpstreamError
+from orchestrator.errors import CallsSpent, GitHubRefused, ListTooLong, TransientError, UpstreamError
 from orchestrator.github.app_token import what_to_look_at
 from orchestrator.github.client import GitHubClient, Response, array, expecting
 from orchestrator.github.credentials import Credential
@@ -18,10 +18,11 @@ from orchestrator.runners.scope import ScopeAccess
 
 # Entries per page, the most that GitHub gives.
 PAGE_SIZE = 100
-# Pages of one list. GitHub has no longer ones: a scope has 10,000 runners at most, a filtered list of runs 1,000.
-MOST_PAGES = 100
+# Pages of one list: 15,000 runners or repositories. GitHub lists no more than 1,000 runs of one status.
+MOST_PAGES = 150
 # Pages that are remembered. GitHub answers "not modified" for those that have not changed, which costs no request.
-REMEMBERED_PAGES = 500
+# Most are those of a repository without runs, and empty.
+REMEMBERED_PAGES = 10_000
 
 
 class _Page(NamedTuple):
@@ -47,6 +48,8 @@ class GitHubSession:
         background: whether no job waits for these calls; they leave a part of GitHub's limits to the others.
         most_pages: a list with more pages than this is an error.
         remembered_pages: of how many pages the content is remembered.
+        wait: waits for some seconds until a limit of GitHub's allows a call; returns False if it is not to be waited
+            for.
         lock: makes a lock.
 
     Attributes:
@@ -61,6 +64,7 @@ class GitHubSession:
         background: bool = False,
         most_pages: int = MOST_PAGES,
         remembered_pages: int = REMEMBERED_PAGES,
+        wait: Callable[[float | None], bool] = lambda _: False,
         lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
     ) -> None:
         self.clock = client.clock
@@ -69,6 +73,7 @@ class GitHubSession:
         self._background = background
         self._most_pages = most_pages
         self._remembered_pages = remembered_pages
+        self._wait = wait
         self._lock = lock()
         self._pages: OrderedDict[tuple[object, ...], _Page] = OrderedDict()
 
@@ -95,18 +100,23 @@ class GitHubSession:
         Raises:
             UpstreamError: GitHub does not do it; see `GitHubClient.call`.
         """
-        return self._authorized(
-            access,
-            lambda authorization: self._client.call(
-                method,
-                path,
-                authorization=authorization,
-                json=json,
-                params=params,
-                headers=headers,
-                background=self._background,
-            ),
-        )
+        while True:
+            try:
+                return self._authorized(
+                    access,
+                    lambda authorization: self._client.call(
+                        method,
+                        path,
+                        authorization=authorization,
+                        json=json,
+                        params=params,
+                        headers=headers,
+                        background=self._background,
+                    ),
+                )
+            except CallsSpent as error:
+                if not self._wait(error.retry_after):
+                    raise
 
     def _authorized(
         self, access: ScopeAccess | None, call: Callable[[str], Response], *, last_try: bool = False
@@ -176,7 +186,7 @@ class GitHubSession:
             if following is None:
                 return
             query = following
-        raise TransientError(f"GitHub's answer to GET {path} has no end")
+        raise ListTooLong(f"GitHub's answer to GET {path} has no end")
 
     def _page[T](
         self,

@@ -99,8 +99,12 @@ def _refusal(event: WorkflowJobEvent, settings: Settings) -> Refused | None:
     repository = event.repository
     if repository.is_public and not settings.allow_public_repositories:
         return Refused("the repository is public: anyone could run code in your network (AllowPublicRepositories)")
-    name = repository.full_name.lower()
-    allowed = settings.allowed_repositories
-    if allowed and not any(fnmatch.fnmatchcase(name, glob) for glob in allowed):
+    if not is_allowed(repository.full_name, settings):
         return Refused("the repository is not among AllowedRepositories")
     return None
+
+
+def is_allowed(repository: str, settings: Settings) -> bool:
+    """Whether `AllowedRepositories` admits a repository, by its full name; without the setting it admits all."""
+    allowed, name = settings.allowed_repositories, repository.lower()
+    return not allowed or any(fnmatch.fnmatchcase(name, glob) for glob in allowed)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from orchestrator.clock import Clock
-from orchestrator.errors import TransientError
+from orchestrator.errors import CallsSpent
 from orchestrator.jobs.event import WorkflowJobEvent
 
 PERIOD = timedelta(minutes=1)
@@ -64,7 +64,7 @@ class RegistrationShare:
             event: the job that it is for.
 
         Raises:
-            TransientError: The repository has had its share, and others wait; the error says for how long.
+            CallsSpent: The repository has had its share, and others wait; the error says for how long.
         """
         now, name = self._clock(), event.repository.full_name.lower()
         with self._lock:
@@ -77,7 +77,7 @@ class RegistrationShare:
                 repository.taken_at.popleft()
             if len(known) > 1 and len(repository.taken_at) >= self._share:
                 oldest = repository.taken_at[-self._share]
-                raise TransientError(
+                raise CallsSpent(
                     f"{event.repository.full_name} has had half of this minute's registrations, and others wait",
                     retry_after=(oldest + PERIOD - now).total_seconds(),
                 )

@@ -5,7 +5,7 @@ another one if that frees a supply for one more job.
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Protocol
 
 
@@ -43,13 +43,12 @@ def assign[S: Supply](jobs: Sequence[Demand[S]], tiers: Sequence[Sequence[S]]) -
     """
     kinds = [job.kind for job in jobs]
     supplies: list[S] = []
-    accepted: dict[Hashable, list[int]] = {kind: [] for kind in kinds}
-    assignment = _Assignment(lambda job: accepted[kinds[job]])
+    assignment = _Assignment(kinds)
     for tier in tiers:
         added = range(len(supplies), len(supplies) + len(tier))
         supplies += tier
         for kind, job in dict(zip(kinds, jobs, strict=True)).items():
-            accepted[kind] += [number for number in added if job.accepts(supplies[number])]
+            assignment.accept(kind, [number for number in added if job.accepts(supplies[number])])
         made_for = {supplies[number].made_for: number for number in added}
         for index, job in enumerate(jobs):
             number = made_for.get(job.key)
@@ -64,19 +63,27 @@ def assign[S: Supply](jobs: Sequence[Demand[S]], tiers: Sequence[Sequence[S]]) -
 
 
 class _Assignment:
-    """Which job has which supply.
+    """Which job has which supply. A supply that was given once stays in use, though perhaps by another job.
 
     Args:
-        accepted: returns the supplies that a job accepts.
+        kinds: the kind of each job.
 
     Attributes:
         supply_of: the supply of each job that has one.
     """
 
-    def __init__(self, accepted: Callable[[int], Sequence[int]]) -> None:
-        self._accepted = accepted
+    def __init__(self, kinds: Sequence[Hashable]) -> None:
+        self._kinds = kinds
+        self._accepted: dict[Hashable, list[int]] = {kind: [] for kind in kinds}
+        # The same, without those at the front that are in use: so a free one is found without a walk over all others.
+        self._free: dict[Hashable, deque[int]] = {kind: deque() for kind in kinds}
         self._job_of: dict[int, int] = {}
         self.supply_of: dict[int, int] = {}
+
+    def accept(self, kind: Hashable, supplies: Sequence[int]) -> None:
+        """Take note of further supplies that jobs of a kind accept."""
+        self._accepted[kind] += supplies
+        self._free[kind] += supplies
 
     def give(self, job: int, supply: int) -> None:
         """Give a job a supply."""
@@ -85,18 +92,30 @@ class _Assignment:
     def extend(self, job: int) -> bool:
         """Find a supply for one more job, by the shortest chain of exchanges; return whether there is one."""
         reached_from: dict[int, int] = {}
+        asked: set[Hashable] = set()
         asking = deque([job])
         while asking:
             asker = asking.popleft()
-            for supply in self._accepted(asker):
-                if supply in reached_from:
-                    continue
+            kind = self._kinds[asker]
+            if kind in asked:  # another job of its kind has reached the same supplies
+                continue
+            asked.add(kind)
+            supply = self._first_free(kind)
+            if supply is not None:
                 reached_from[supply] = asker
-                if supply not in self._job_of:
-                    self._exchange(job, supply, reached_from)
-                    return True
-                asking.append(self._job_of[supply])
+                self._exchange(job, supply, reached_from)
+                return True
+            for held in self._accepted[kind]:
+                if held not in reached_from:
+                    reached_from[held] = asker
+                    asking.append(self._job_of[held])
         return False
+
+    def _first_free(self, kind: Hashable) -> int | None:
+        free = self._free[kind]
+        while free and free[0] in self._job_of:
+            free.popleft()
+        return free[0] if free else None
 
     def _exchange(self, first: int, supply: int, reached_from: Mapping[int, int]) -> None:
         """Give the free supply to the job that found it, its old supply to the job before, and so on to the first."""

@@ -28,6 +28,7 @@ class ScopeFacts:
         installation: the GitHub App's, if an event named it.
         jobs: its queued jobs, by job key.
         runners: those registered there; None while they are not listed.
+        all_runners: whether these are all; if not, they are those of the tasks that run.
         complete: whether every repository that has tasks here was looked at.
         problem: why nothing can be decided here, if so: the runners are unknown.
     """
@@ -36,6 +37,7 @@ class ScopeFacts:
     installation: int | None = None
     jobs: dict[str, WaitingJob] = field(default_factory=dict)
     runners: Sequence[Runner] | None = None
+    all_runners: bool = True
     complete: bool = True
     problem: str | None = None
 
@@ -74,6 +76,12 @@ class Pass:
         self.node_slots: Mapping[str, int] = {}
         self.counts: Counter[str] = Counter()
         self._open: set[str] = set()
+        # So that a pass over many scopes does not go through all tasks for each of them.
+        self._by_url: dict[str, list[TaskState]] = {}
+        self._by_job: dict[str, list[TaskState]] = {}
+        for task in tasks:
+            self._by_url.setdefault(task.notes.url, []).append(task)
+            self._by_job.setdefault(task.job_key, []).append(task)
         for task in sorted(tasks, key=lambda task: task.created_at, reverse=True):
             if task.notes.origin is not None and rule.refusal(task.notes.origin.event) is None:
                 event = task.notes.origin.event
@@ -116,15 +124,15 @@ class Pass:
     def view(self, facts: ScopeFacts, runners: Sequence[Runner]) -> ScopeView:
         """Return what is known of a scope, for the decision."""
         url = self._url(facts.scope)
-        elsewhere = (task for task in self.tasks if task.notes.url != url) if facts.jobs else ()
-        tasks = [task for task in self.tasks if task.notes.url == url]
+        tasks = self._by_url.get(url, [])
         return ScopeView(
             access=facts.access,
             jobs=list(facts.jobs.values()),
             runners=runners,
             tasks=tasks,
-            others=[task for task in elsewhere if task.job_key in facts.jobs],
-            complete=facts.complete,
+            others=[task for key in facts.jobs for task in self._by_job.get(key, ()) if task.notes.url != url],
+            complete=facts.complete and facts.all_runners,
+            all_runners=facts.all_runners,
             period=timedelta(minutes=self._settings.reconcile_minutes),
             assumed=self._assumed(tasks, facts.jobs),
             node_slots=self.node_slots,

@@ -43,10 +43,7 @@ PAUSES = (timedelta(0), timedelta(minutes=5), timedelta(minutes=15), timedelta(m
 TAKEN_WITHOUT_PAUSE = 6
 # A job's first longest pause is an alert for so long, so that a few passes may fail.
 ALERT_FOR = timedelta(minutes=15)
-# What one pass does at most, so that it ends, and so that a mistake stays small.
-STARTS_PER_PASS = 100
-# More than starts: the tasks of one burst share a registration token, so they all expire together.
-REPLACEMENTS_PER_PASS = 500
+# What one pass does at most beside what jobs need, so that a mistake stays small.
 DELETIONS_PER_PASS = 200
 REMOVALS_PER_PASS = 60
 WAIT_REPORTS_PER_PASS = 10
@@ -58,7 +55,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 def decide(view: ScopeView, now: datetime) -> list[Action]:
     """Return what to do in one scope, what starts runners first.
 
-    How many runners one pass starts or replaces is limited over all scopes, see `orchestrator.reconcile.selection`.
+    In which order runners are started, over all scopes, is for `orchestrator.reconcile.selection`.
 
     Args:
         view: what is known of the scope.
@@ -215,6 +212,7 @@ class _RunnerIndex:
 
     def __init__(self, view: ScopeView, now: datetime) -> None:
         self._now = now
+        self._all_runners = view.all_runners
         self._by_task: dict[str, Runner] = {}
         self.foreign: list[Runner] = []
         known_tasks = {task.task_id for task in view.tasks}
@@ -245,7 +243,8 @@ class _RunnerIndex:
     def remaining(self, task: TaskState) -> timedelta:
         """How much longer a waiting task can become a runner; without limit if the task does not say."""
         if (
-            task.notes.registration == "jit"
+            self._all_runners
+            and task.notes.registration == "jit"
             and task.task_id not in self._by_task
             and self._now - task.created_at >= TASK_SEEN_AFTER
         ):

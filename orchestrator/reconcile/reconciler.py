@@ -1,23 +1,20 @@
-"""The comparison of demand with supply: ask GitHub, decide scope by scope, act.
+"""The comparison of demand with supply: look, decide scope by scope, act.
 
-What to do is decided in `orchestrator.reconcile.plan`. This module asks, and carries out what was decided. If the
-runners of a scope could not be listed, nothing is decided there. If the jobs of a repository could not, or not all, the
-other repositories go on, and the tasks of that one stay. The log says so.
+Queued jobs are looked for in `orchestrator.reconcile.job_search`; what to do is decided in
+`orchestrator.reconcile.plan`. This module carries out what was decided, as far as the time of a pass allows. What is
+left is decided anew by the next pass. If nothing is known of the runners of a scope, nothing is decided there.
 """
 
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, assert_never
 
 from orchestrator.clock import Clock
 from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
-from orchestrator.errors import GitHubRefused, OrchestratorError, TransientError, UpstreamError
+from orchestrator.errors import CallsSpent, OrchestratorError, TransientError, UpstreamError
 from orchestrator.jobs.accounts import AccountRule
-from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.log import Log, about
 from orchestrator.reconcile.action import (
@@ -31,10 +28,13 @@ from orchestrator.reconcile.action import (
     StartRunner,
     Wait,
 )
+from orchestrator.reconcile.at_once import AtOnce
 from orchestrator.reconcile.node_slots import node_slots
 from orchestrator.reconcile.pass_ import Pass, ScopeFacts
 from orchestrator.reconcile.plan import clean_up, decide
+from orchestrator.reconcile.progress import Progress
 from orchestrator.reconcile.selection import select
+from orchestrator.reconcile.time_left import TimeLeft
 from orchestrator.reconcile.view import WaitingJob
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
@@ -45,23 +45,15 @@ from orchestrator.runners.task import TaskState
 
 log = Log(__name__)
 
-# How many repositories one pass asks GitHub about. Each costs at least one call.
-REPOSITORIES_PER_PASS = 60
-# How many of these are chosen in rotation, if there are more repositories than that.
-ROTATED_PER_PASS = 20
-# With so many calls a pass looks into one repository. What is left is looked into by the next passes.
-CALLS_PER_REPOSITORY = 60
-# After so many refusals in a row (404, 403) a repository no longer keeps tasks of others from being ended as surplus.
-# That is an hour with the default period.
-REFUSALS_HEEDED = 12
-# How long a repository is looked at after its last task has disappeared.
-REPOSITORY_REMEMBERED_FOR = timedelta(hours=24)
+# The time of a pass, in periods: GitHub is asked until the first moment, and things are done until the second. A task
+# whose registration is about to expire is replaced by one of two passes. Flex Consumption ends a function after 30
+# minutes, and the longest period is 10.
+ASKS_FOR, ACTS_FOR = 0.6, 2.0
+# How many runners are asked for by name where they cannot be listed: those of the tasks that started last.
+ASKED_BY_NAME = 60
 
-# Yields the queued jobs of a repository, call by call; takes its full name and the GitHub App's installation.
-type QueuedJobs = Callable[[str, int | None], Iterator[Sequence[WorkflowJobEvent]]]
-# Returns the repositories that the credentials give access to, each with the GitHub App's installation. Takes
-# what tells by its login whether an account is asked after.
-type InstalledRepositories = Callable[[Callable[[str], bool]], Mapping[str, int]]
+# Looks for queued jobs: `JobSearch.run`.
+type SearchJobs = Callable[[Pass, Progress], None]
 # Starts a runner for a job; takes the number of the replacement, 0 for the job's first runner.
 type RunnerStart = Callable[[WorkflowJobEvent, Profile, int], Outcome]
 
@@ -88,18 +80,18 @@ class RunnerRegistry(Protocol):
     def listed(self, access: ScopeAccess) -> Sequence[Runner]:
         """Return all runners of a scope."""
 
+    def named(self, access: ScopeAccess, names: Iterable[str]) -> Sequence[Runner]:
+        """Return those of some names."""
+
     def remove(self, access: ScopeAccess, runner_id: int) -> None:
         """Remove one."""
 
 
-class JobBoundary(Protocol):
-    """Tells which jobs may have no runner: `runners.boundary.Boundary`."""
+class Accounts(Protocol):
+    """Tells which accounts may have runners: `runners.boundary.Boundary`."""
 
     def account_rule(self, events: Iterable[WorkflowJobEvent] = ()) -> AccountRule:
         """Return which accounts' jobs may have runners; the events may tell to which enterprise accounts belong."""
-
-    def refusal(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
-        """Return why a job may have no runner of a profile; None if it may."""
 
 
 def _forget(_event: WorkflowJobEvent, _profile: Profile) -> None:
@@ -112,15 +104,16 @@ class Reconciler:
     Args:
         settings: the app settings.
         tasks: ends and deletes runner tasks.
-        queued_jobs: asks GitHub for queued jobs.
+        search_jobs: looks for queued jobs.
         runners: lists and removes runners.
         start: starts runners.
-        boundary: tells which jobs may have no runner.
-        installed: tells which repositories the credentials give access to.
+        accounts: tells which accounts may have runners.
         within_quota: starts a runner if there is room for it.
         held: is called with each job that a quota holds.
         retention: how long a finished task is kept.
         clock: tells how long a pass took.
+        time_left: how long a pass may go on.
+        at_once: does several things at a time.
     """
 
     def __init__(  # noqa: PLR0913 - each is one thing that a pass needs
@@ -128,188 +121,118 @@ class Reconciler:
         settings: Settings,
         *,
         tasks: TaskControl,
-        queued_jobs: QueuedJobs,
+        search_jobs: SearchJobs,
         runners: RunnerRegistry,
         start: RunnerStart,
-        boundary: JobBoundary,
-        installed: InstalledRepositories,
+        accounts: Accounts,
         retention: timedelta,
         clock: Clock,
+        time_left: TimeLeft,
+        at_once: AtOnce,
         within_quota: WithinQuota = without_quota,
         held: Callable[[WorkflowJobEvent, Profile], None] = _forget,
     ) -> None:
         self._settings = settings
         self._tasks = tasks
-        self._queued_jobs = queued_jobs
+        self._search_jobs = search_jobs
         self._runners = runners
         self._start = start
-        self._boundary = boundary
-        self._installed = installed
+        self._accounts = accounts
         self._retention = retention
         self._clock = clock
+        self._time_left = time_left
+        self._at_once = at_once
         self._within_quota = within_quota
         self._held = held
-        self._remembered: dict[str, tuple[WorkflowJobEvent, datetime]] = {}
-        self._refusals: dict[str, int] = {}
 
-    def run(self, tasks: Sequence[TaskState], now: datetime) -> None:
+    def run(self, tasks: Sequence[TaskState], now: datetime, progress: Progress) -> None:
         """Make one pass; what fails is reported and left for the next.
 
         Args:
             tasks: all runner tasks that live, ended lately, or are past their retention.
             now: the time.
+            progress: how far earlier passes have come; it is brought up to date.
         """
         with about(**{"pass": "reconciliation"}):
-            began = self._clock()
+            began, period = self._clock(), timedelta(minutes=self._settings.reconcile_minutes)
+            self._time_left.ends_at(began + ASKS_FOR * period)
             current = Pass(self._settings, tasks, now, self._account_rule(tasks))
-            known_events = self._remember(current)
             # List runners before jobs. If a runner takes a job between the two calls, it counts as idle, and no runner
             # is started although its job is gone from the list. The other order would start one too many.
-            for facts in current.scopes.values():
-                self._list_runners(facts)
-            self._list_jobs(current, known_events)
+            self._at_once.each(current.scopes.values(), lambda facts: self._list_runners(facts, current))
+            self._search_jobs(current, progress)
             current.node_slots = node_slots(tasks, now, self._tasks.slots_per_node)
             decided = [action for facts in current.scopes.values() for action in self._decide(current, facts)]
-            for action in select(decided, tasks, self._settings, now):
-                self._carry_out(current, action)
-            for action in clean_up(tasks, current.scopes, now, self._retention):
-                self._carry_out(current, action)
+            self._time_left.ends_at(began + ACTS_FOR * period)
+            self._carry_out(current, select(decided, tasks, self._settings, now))
+            self._carry_out(current, clean_up(tasks, current.scopes, now, self._retention))
             took = self._clock() - began
             log(logging.INFO, result=Result.DONE, **current.summary(), ms=round(took.total_seconds() * 1000))
 
     def _account_rule(self, tasks: Sequence[TaskState]) -> AccountRule:
         """Return which accounts are looked after; none while GitHub does not say who owns the App."""
         try:
-            return self._boundary.account_rule(task.notes.origin.event for task in tasks if task.notes.origin)
+            return self._accounts.account_rule(task.notes.origin.event for task in tasks if task.notes.origin)
         except UpstreamError as error:
             log(logging.WARNING, result=Result.SKIPPED, what="whose jobs may have runners", reason=str(error))
             return AccountRule(frozenset())
 
-    def _remember(self, current: Pass) -> Mapping[str, WorkflowJobEvent]:
-        """Return a job of each repository that has tasks, or had tasks in an earlier pass: the latter come last.
-
-        Someone may have deleted the Batch job with all its tasks. Only *where to look* is remembered, never what to do.
-        """
-        latest = current.latest_events
-        self._remembered = {
-            repository: (event, seen_at)
-            for repository, (event, seen_at) in self._remembered.items()
-            if current.now - seen_at < REPOSITORY_REMEMBERED_FOR
-        }
-        self._remembered |= {repository: (event, current.now) for repository, event in latest.items()}
-        earlier = {repository: event for repository, (event, _) in self._remembered.items() if repository not in latest}
-        return latest | earlier
-
-    def _list_runners(self, facts: ScopeFacts) -> None:
+    def _list_runners(self, facts: ScopeFacts, current: Pass) -> None:
+        """List the runners of a scope. Where that is not possible, ask for those of the tasks that run, by name."""
         try:
             facts.runners = self._runners.listed(facts.access)
+        except TransientError as error:
+            facts.problem = str(error)
         except UpstreamError as error:
             facts.problem = str(error)
-
-    def _list_jobs(self, current: Pass, known_events: Mapping[str, WorkflowJobEvent]) -> None:
-        """Ask GitHub for the queued jobs of the repositories in view, with one call each in turn.
-
-        So a repository with many runs takes no calls from the others.
-        """
-        installed = self._list_installed(current.rule)
-        named = dict.fromkeys([*known_events, *self._settings.reconcile_repositories, *installed])
-        in_view = [repository for repository in named if current.rule.admits(repository.partition("/")[0])]
-        chosen = rotation(in_view, int(current.now.timestamp()) // 60 // self._settings.reconcile_minutes)
-        self._refusals = {name: count for name, count in self._refusals.items() if name in in_view}
-        looks: deque[_Look] = deque()
-        for repository in in_view:
-            known_event = known_events.get(repository)
-            if repository in chosen:
-                installation = known_event.installation_id if known_event else None
-                # What GitHub says now counts before a task's notes: an App that is installed again has a new id.
-                events = self._queued_jobs(repository, installed.get(repository) or installation)
-                looks.append(_Look(repository, known_event, events))
-            elif known_event is not None:
-                current.leave_open(repository, known_event)
-        while looks:
-            look = looks.popleft()
-            if self._go_on(current, look):
-                looks.append(look)
-                continue
-            for reason, jobs in look.refused.items():
-                log(logging.WARNING, result=Result.REFUSED, repository=look.repository, jobs=jobs, reason=reason)
-
-    def _go_on(self, current: Pass, look: "_Look") -> bool:
-        """Look into a repository with one call more; return whether there is more to do."""
-        try:
-            events = next(look.events, None)
-            for event in self._admitted(look, events or ()):
-                current.add_job(event)
-        except GitHubRefused as error:
-            self._refused(current, look, error)
-            return False
-        except UpstreamError as error:
-            self._leave_open(current, look, str(error))
-            return False
-        if events is None:
-            self._refusals.pop(look.repository, None)
-            return False
-        look.calls += 1
-        if look.calls > CALLS_PER_REPOSITORY:
-            self._leave_open(current, look, f"it takes more than {CALLS_PER_REPOSITORY} calls; the next pass goes on")
-            return False
-        return True
-
-    def _refused(self, current: Pass, look: "_Look", error: GitHubRefused) -> None:
-        """Take note of a refusal. It may be for good: the repository is gone, or the credentials do not reach it."""
-        count = self._refusals.get(look.repository, 0) + 1
-        self._refusals[look.repository] = count
-        if count < REFUSALS_HEEDED:
-            self._leave_open(current, look, str(error))
             return
-        if count == REFUSALS_HEEDED:
-            reason = f"{error}; after {count} refusals it holds up no other repository any more"
-            log(logging.WARNING, result=Result.SKIPPED, repository=look.repository, reason=reason)
-        current.leave_open(look.repository, look.known_event, may_need_others=False)
-
-    def _leave_open(self, current: Pass, look: "_Look", reason: str) -> None:
-        log(logging.WARNING, result=Result.SKIPPED, repository=look.repository, reason=reason)
-        current.leave_open(look.repository, look.known_event)
-
-    def _admitted(self, look: "_Look", events: Iterable[WorkflowJobEvent]) -> Iterator[WorkflowJobEvent]:
-        """Leave out the jobs that may have no runner, and take note why."""
-        for event in events:
-            admission = admit(event, self._settings)
-            refusal = self._boundary.refusal(event, admission.profile) if isinstance(admission, Admitted) else None
-            if refusal is None:
-                yield event
-            else:
-                look.refused[refusal] += 1
-
-    def _list_installed(self, rule: AccountRule) -> Mapping[str, int]:
+        if facts.problem is None:
+            return
+        tasks = [task for task in current.view(facts, ()).tasks if task.state == "running" and task.started_at]
+        tasks.sort(key=lambda task: task.started_at or current.now, reverse=True)
+        names = [task.notes.name or task.task_id for task in tasks[:ASKED_BY_NAME]]
         try:
-            return self._installed(rule.admits)
-        except UpstreamError as error:
-            log(logging.WARNING, result=Result.SKIPPED, what="the App's installations", reason=str(error))
-            return {}
+            facts.runners = self._runners.named(facts.access, names)
+        except UpstreamError:
+            return
+        reason = f"{facts.problem}; {len(names)} were asked for by name"
+        log(logging.WARNING, result=Result.SKIPPED, what=f"the runners of {facts.scope}", reason=reason)
+        facts.all_runners, facts.problem = False, None
 
     def _decide(self, current: Pass, facts: ScopeFacts) -> Sequence[Action]:
         """Decide what to do in one scope."""
         if facts.runners is None and facts.problem is None:
-            self._list_runners(facts)  # the scope came into view by its jobs: it has no tasks
+            self._list_runners(facts, current)  # the scope came into view by its jobs: it has no tasks
         if facts.runners is None or facts.problem is not None:
             log(logging.WARNING, result=Result.SKIPPED, scope=str(facts.scope), reason=facts.problem)
             current.counts["skipped"] += 1
             return ()
         return decide(current.view(facts, facts.runners), current.now)
 
-    def _carry_out(self, current: Pass, action: Action) -> None:
-        """Do one thing, log it with its reason, and count it."""
+    def _carry_out(self, current: Pass, actions: Sequence[Action]) -> None:
+        """Do several things at once, begun in their order, while there is time; count them."""
+        done: list[str] = []
+        self._at_once.each(actions, lambda action: done.append(self._try(action)))
+        current.counts.update(done)
+
+    def _try(self, action: Action) -> str:
+        """Do one thing and log it with its reason; return what it counts as."""
+        if self._time_left.is_over and not isinstance(action, (Pause, Hold, Wait)):
+            return "left"
         with about(**action.ids):
-            try:
-                result = self._do(action)
-            except OrchestratorError as error:
-                reasons = {"why": action.reason, "reason": str(error)}
-                log(logging.WARNING, result=Result.FAILED, action=action.name, **reasons)
-                current.counts["failed"] += 1
-                return
-            log(_level(action), result=result, action=action.name, reason=action.reason)
-            current.counts[action.name] += 1
+            while True:
+                try:
+                    result = self._do(action)
+                except CallsSpent as error:
+                    if self._time_left.wait(error.retry_after):
+                        continue
+                    return "left"
+                except OrchestratorError as error:
+                    reasons = {"why": action.reason, "reason": str(error)}
+                    log(logging.WARNING, result=Result.FAILED, action=action.name, **reasons)
+                    return "failed"
+                log(_level(action), result=result, action=action.name, reason=action.reason)
+                return action.name
 
     def _do(self, action: Action) -> Result:  # noqa: PLR0911 - one per action
         match action:
@@ -363,25 +286,6 @@ class Reconciler:
         return Result.LEFT
 
 
-@dataclass
-class _Look:
-    """A repository that a pass looks into.
-
-    Attributes:
-        repository: its full name.
-        known_event: a job of it, if one is known.
-        events: yields its queued jobs, call by call.
-        calls: how many were made.
-        refused: how many of its jobs may have no runner, by the reason.
-    """
-
-    repository: str
-    known_event: WorkflowJobEvent | None
-    events: Iterator[Sequence[WorkflowJobEvent]]
-    calls: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-
-
 def _level(action: Action) -> int:
     """How much an action needs a person's attention."""
     if isinstance(action, Pause):
@@ -392,16 +296,3 @@ def _level(action: Action) -> int:
 def _place(task: TaskState) -> tuple[str, str, str | None]:
     """Return what a task is found by."""
     return task.pool, task.task_id, task.batch_job or None
-
-
-def rotation(repositories: Sequence[str], turn: int) -> frozenset[str]:
-    """Return the repositories that one pass asks about: always the first 40; of the rest, 20 per pass in rotation.
-
-    Args:
-        repositories: those in view, the most important first.
-        turn: the number of the pass.
-    """
-    always = repositories[: REPOSITORIES_PER_PASS - ROTATED_PER_PASS]
-    rest = repositories[REPOSITORIES_PER_PASS - ROTATED_PER_PASS :]
-    begin = turn * ROTATED_PER_PASS % len(rest) if rest else 0
-    return frozenset([*always, *[*rest, *rest][begin : begin + ROTATED_PER_PASS]])

@@ -1,7 +1,8 @@
 """Redelivery of failed webhook deliveries: GitHub does not redeliver by itself.
 
-Nothing is remembered between passes but which webhooks are gone. GitHub lists every attempt under the event's guid, so
-the list itself says whether an attempt has succeeded since, how many there were, and when.
+GitHub lists every attempt under the event's guid, so the list itself says whether an attempt has succeeded since, how
+many there were, and when. A pass reads what came since the last one, and keeps the attempts of the events that failed.
+The first pass of all reads as far back as it may. To send an event again that was delivered after all does no harm.
 """
 
 import logging
@@ -14,6 +15,7 @@ from orchestrator.errors import GitHubRefused, UpstreamError
 from orchestrator.jobs.event import EVENT
 from orchestrator.log import Log, about
 from orchestrator.reconcile.hook_delivery import APP_HOOK, HookDelivery
+from orchestrator.reconcile.progress import HookProgress, Progress
 from orchestrator.result import Result
 from orchestrator.runners.task import TaskState
 
@@ -23,6 +25,8 @@ log = Log(__name__)
 PAUSES = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 # How far back failed deliveries are looked for.
 LOOK_BACK = timedelta(hours=6)
+# So much of what was read is read again: an attempt may be listed when GitHub has given it up, by the time it was made.
+READ_AGAIN = timedelta(minutes=5)
 # How many deliveries one pass sends again, over all webhooks.
 REDELIVERIES_PER_PASS = 50
 # A webhook that is gone is not asked for again within this time; tasks name it for a day.
@@ -34,8 +38,8 @@ EVENT_ACTIONS = ("queued", "completed")
 class Deliveries(Protocol):
     """The deliveries of webhooks, as GitHub keeps them."""
 
-    def since(self, hook: str, moment: datetime) -> Iterator[HookDelivery]:
-        """List those of one webhook, newest first, back to a moment."""
+    def since(self, hook: str, moment: datetime, *, failed: bool = False) -> Iterator[HookDelivery]:
+        """List those of one webhook, newest first, back to a moment: all, or those that were answered with an error."""
 
     def redeliver(self, hook: str, delivery: HookDelivery) -> None:
         """Send one again."""
@@ -51,21 +55,26 @@ def due(deliveries: Iterable[HookDelivery], now: datetime) -> Sequence[HookDeliv
         deliveries: every attempt of the last hours.
         now: the time.
     """
-    attempts_of: dict[str, list[HookDelivery]] = {}
-    for delivery in deliveries:
-        if delivery.event == EVENT and delivery.action in EVENT_ACTIONS:
-            attempts_of.setdefault(delivery.guid, []).append(delivery)
     repeated: list[HookDelivery] = []
-    for attempts in attempts_of.values():
+    for attempts in _unsuccessful(deliveries):
         # If the first attempt is not in the list, other attempts may be missing too, and cannot be counted.
         first_is_missing = all(attempt.again for attempt in attempts)
-        if first_is_missing or len(attempts) > len(PAUSES) or any(attempt.succeeded for attempt in attempts):
+        if first_is_missing or len(attempts) > len(PAUSES):
             continue
         last = max(attempts, key=lambda attempt: (attempt.delivered_at, attempt.id))
         if now - last.delivered_at >= PAUSES[len(attempts) - 1]:
             repeated.append(last)
     repeated.sort(key=lambda attempt: (attempt.refused, attempt.delivered_at, attempt.id))
     return repeated[:REDELIVERIES_PER_PASS]
+
+
+def _unsuccessful(deliveries: Iterable[HookDelivery]) -> list[list[HookDelivery]]:
+    """Return the attempts of each event that is for us and was not delivered."""
+    attempts_of: dict[str, list[HookDelivery]] = {}
+    for delivery in deliveries:
+        if delivery.event == EVENT and delivery.action in EVENT_ACTIONS:
+            attempts_of.setdefault(delivery.guid, []).append(delivery)
+    return [attempts for attempts in attempts_of.values() if not any(attempt.succeeded for attempt in attempts)]
 
 
 class Redelivery:
@@ -82,12 +91,13 @@ class Redelivery:
         # When each webhook was last found to be gone.
         self._gone: dict[str, datetime] = {}
 
-    def run(self, tasks: Iterable[TaskState], now: datetime) -> None:
+    def run(self, tasks: Iterable[TaskState], now: datetime, progress: Progress) -> None:
         """Make one pass; what fails is reported, and tried again by the next.
 
         Args:
             tasks: recent ones; each names the webhook that delivered its job.
             now: the time.
+            progress: how far earlier passes have come; it is brought up to date.
         """
         left = REDELIVERIES_PER_PASS
         self._gone = {hook: since for hook, since in self._gone.items() if now - since < GONE_FOR}
@@ -96,7 +106,7 @@ class Redelivery:
                 continue
             with about(**{"pass": "redelivery"}, hook=hook):
                 try:
-                    for delivery in due(self._deliveries.since(hook, now - LOOK_BACK), now)[:left]:
+                    for delivery in due(self._read(hook, now, progress), now)[:left]:
                         left -= 1
                         self._redeliver(hook, delivery)
                 except GitHubRefused as error:
@@ -105,6 +115,21 @@ class Redelivery:
                     log(logging.INFO, result=Result.SKIPPED, reason=str(error))
                 except UpstreamError as error:
                     log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
+
+    def _read(self, hook: str, now: datetime, progress: Progress) -> Sequence[HookDelivery]:
+        """Return the attempts of all events that failed, and bring up to date what is kept of them."""
+        oldest, known = now - LOOK_BACK, progress.hooks.get(hook)
+        if known is None:
+            # The list may be too long to be read as far back as this. That of the failed ones is shorter.
+            attempts = [*self._deliveries.since(hook, oldest), *self._deliveries.since(hook, oldest, failed=True)]
+        else:
+            attempts = [*known.failed, *self._deliveries.since(hook, max(oldest, known.read_until - READ_AGAIN))]
+        each_once = {
+            (attempt.guid, attempt.id): attempt for attempt in attempts if attempt.delivered_at >= oldest
+        }.values()
+        failed = [attempt for of_event in _unsuccessful(each_once) for attempt in of_event]
+        progress.hooks[hook] = HookProgress(now, failed)
+        return failed
 
     def _hooks(self, tasks: Iterable[TaskState]) -> Iterable[str]:
         """Return the App's webhook and each webhook that a task names, once."""

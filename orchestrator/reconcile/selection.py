@@ -1,6 +1,6 @@
-"""Which of the runners that a pass would start are started: by turns, within quotas and limits (pure).
+"""Which of the runners that a pass would start are started, and in which order: by turns, within quotas (pure).
 
-Each scope is decided about by itself. What one pass may do is shared by all of them, so that no repository uses it up.
+Each scope is decided about by itself. The time of a pass is shared by all of them, so that no repository uses it up.
 """
 
 from collections import Counter
@@ -11,7 +11,6 @@ from orchestrator.config.settings import Settings
 from orchestrator.quotas.rule import Quota, Slot, quotas_of, slot_of, slots_of
 from orchestrator.quotas.turns import by_turns
 from orchestrator.reconcile.action import Action, Hold, ReplaceTask, StartRunner
-from orchestrator.reconcile.plan import REPLACEMENTS_PER_PASS, STARTS_PER_PASS
 from orchestrator.reconcile.view import WaitingJob
 from orchestrator.runners.task import TaskState, task_id
 
@@ -27,14 +26,15 @@ def select(actions: Iterable[Action], tasks: Sequence[TaskState], settings: Sett
     """
     decided = list(actions)
     slots = _Slots(slots_of(tasks), settings)
-    replacements: list[Action] = []
-    for replacement in _in_turn([action for action in decided if isinstance(action, ReplaceTask)], {}, now):
-        if len(replacements) < REPLACEMENTS_PER_PASS and slots.replace(replacement):
-            replacements.append(replacement)
+    replacements = [
+        replacement
+        for replacement in _in_turn([action for action in decided if isinstance(action, ReplaceTask)], {}, now)
+        if slots.replace(replacement)
+    ]
     starts: list[Action] = []
     has = Counter(slot.repository for slot in slots.taken)
     for start in _in_turn([action for action in decided if isinstance(action, StartRunner)], has, now):
-        if not slots.hold(start.job) and len(starts) < STARTS_PER_PASS:
+        if not slots.hold(start.job):
             slots.take(start.job, start.replacement)
             starts.append(start)
     return [

@@ -55,12 +55,13 @@ class ScopeView:
     Attributes:
         access: the scope.
         jobs: the queued jobs of its repositories in view.
-        runners: every runner that is registered there.
+        runners: every runner that is registered there, or those of the tasks that run.
         tasks: the runner tasks of this scope.
         others: tasks of these jobs that were started under another scope, before a setting or a name changed.
         complete: whether every repository that has tasks here was looked at. If not, a task that seems surplus may be
             needed.
         period: the time between two passes.
+        all_runners: whether `runners` are all. If not, a runner that is not among them may be there all the same.
         assumed: jobs that are not known to be queued, but may be: tasks were started for them, and their repositories
             were not looked at completely.
         node_slots: how many slots a node has, by pool, where that was asked.
@@ -73,5 +74,6 @@ class ScopeView:
     others: Sequence[TaskState]
     complete: bool
     period: timedelta
+    all_runners: bool = True
     assumed: Sequence[WaitingJob] = ()
     node_slots: Mapping[str, int] = field(default_factory=dict)

@@ -1,5 +1,6 @@
-"""Where a GitHub App is installed (pure)."""
+"""Where a GitHub App is installed, and what GitHub lists of an account (pure)."""
 
+from datetime import datetime
 from typing import NamedTuple
 
 
@@ -15,3 +16,17 @@ class Installed(NamedTuple):
     id: int
     account: str
     is_organization: bool
+
+
+class ListedRepository(NamedTuple):
+    """A repository that may run workflows.
+
+    Attributes:
+        full_name: `owner/name`.
+        is_public: whether anybody can see it.
+        pushed_at: when somebody last pushed to it, if GitHub says so.
+    """
+
+    full_name: str
+    is_public: bool
+    pushed_at: datetime | None

@@ -84,6 +84,8 @@ class TaskState:
         runs_before: how often Batch ran it before, and lost the node.
         notes: what it says about its runner.
         batch_job: the id of the Batch job that holds it. Two Batch jobs of a pool may hold tasks of one id.
+        repository: the full name of the repository of its job, where its display name tells. A finished task may have
+            the notes of another task of this repository.
     """
 
     task_id: str
@@ -100,6 +102,7 @@ class TaskState:
     runs_before: int = 0
     notes: TaskNotes = _SAYS_NOTHING
     batch_job: str = ""
+    repository: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:

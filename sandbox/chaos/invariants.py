@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from orchestrator.azure.batch_jobs import note_id
 from orchestrator.azure.request_queue import POISON, REQUESTS
 from orchestrator.delivery.answer import Answer
-from orchestrator.reconcile.reconciler import CALLS_PER_REPOSITORY
+from orchestrator.reconcile.job_search import CALLS_PER_REPOSITORY
 from orchestrator.runners.task import task_of_runner
 from sandbox.chaos.answers import documented_answers
 from sandbox.chaos.foreign import Foreign
@@ -23,9 +23,10 @@ from sandbox.storage_queue import QueueService
 # Seconds between two looks at the runners that have no job.
 LOOK_EVERY = 30.0
 # Calls to GitHub, Batch and the queue that are enough. A job needs one or two, three if it is cancelled. A pass asks
-# Batch nine times, GitHub three times per repository and once per scope and hook, and once more for each unfinished
-# run (counted apart). What fails is tried again from the beginning.
-CALLS_PER_JOB, CALLS_PER_PASS, CALLS_PER_FAULT = 4, 30, 4
+# Batch nine times, GitHub three times per repository and once per scope, hook and list of repositories, and once more
+# for each unfinished run (counted apart). What fails is tried again from the beginning: two calls ask whether the job
+# still waits, one registers, one makes the task, one takes the registration back, and one keeps the request.
+CALLS_PER_JOB, CALLS_PER_PASS, CALLS_PER_FAULT = 4, 30, 6
 # The same of a look at a pool that may be boosted: the pool, its Batch jobs and their tasks, the note, autoscale, Batch
 # jobs and tasks again, its size.
 CALLS_PER_LOOK = 8

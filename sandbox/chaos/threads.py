@@ -177,6 +177,8 @@ class Threads(Executor):
             retry_threads=self,
             queue_threads=self,
             hook_range_threads=self,
+            pass_threads=self,
+            sleep=self.sleep,
         )
 
     def lock(self) -> "Lock":

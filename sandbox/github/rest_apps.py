@@ -1,4 +1,4 @@
-"""GitHub's operations on Apps, installations, webhook deliveries and on GitHub itself."""
+"""GitHub's operations on Apps, installations, lists of repositories, webhook deliveries and on GitHub itself."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,7 +6,7 @@ from typing import Any
 
 from sandbox.github.access import Installation
 from sandbox.github.hooks import Delivery, Hook
-from sandbox.github.model import Refusal, Repository
+from sandbox.github.model import Refusal, Repository, Scope
 from sandbox.github.payloads import timestamp
 from sandbox.github.rest import Audience, Call, Reply, Route, page_of
 
@@ -31,6 +31,7 @@ def routes() -> list[Route]:
               audience="app"),
         Route("GET", "/repos/{owner}/{repo}/installation", repository_installation, audience="app"),
         Route("GET", "/installation/repositories", list_repositories),
+        Route("GET", "/orgs/{org}/repos", list_repositories_of, ("metadata", "read")),
         Route("DELETE", "/installation/token", revoke_token),
     ]  # fmt: skip
     for base, permission in (
@@ -155,6 +156,29 @@ def list_repositories(call: Call) -> Reply:
     page, headers = page_of(call, found)
     bodies = [call.core.payloads.repository(repository) for repository in page]
     return Reply({"total_count": len(found), "repositories": bodies}, headers=headers)
+
+
+def list_repositories_of(call: Call) -> Reply:
+    """List the repositories of an organization, by name or by the last push; a run counts as one."""
+    pushed_at: dict[str, float] = {}
+    for run in call.core.state.runs.values():  # in the order in which they were created
+        pushed_at[run.repository.full_name] = run.created_at
+    owned = [each for each in call.core.state.repositories.values() if call.scope.covers(each)]
+    if not owned or owned[0].owner_type != "Organization":
+        raise Refusal(404, "Not Found")
+    found = [
+        each
+        for each in owned
+        if call.principal is not None and call.principal.sees(Scope("repository", each.full_name))
+    ]
+    if call.query.get("sort") == "pushed":
+        found.sort(key=lambda each: pushed_at.get(each.full_name, 0.0), reverse=True)
+    page, headers = page_of(call, found)
+    bodies = [call.core.payloads.repository(each) for each in page]
+    for each, body in zip(page, bodies, strict=True):
+        if each.full_name in pushed_at:
+            body["pushed_at"] = timestamp(pushed_at[each.full_name])
+    return Reply(bodies, headers=headers)
 
 
 def revoke_token(call: Call) -> Reply:

@@ -2,17 +2,24 @@
 
 import asyncio
 import base64
+import gzip
 import json
+import re
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+from azure.core.credentials import AzureNamedKeyCredential
 
 from orchestrator.application import Application
+from orchestrator.azure.batch_jobs import job_id
 from orchestrator.azure.request_queue import POISON, REQUESTS
+from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.delivery.answer import Answer
 from orchestrator.quotas import held_jobs
+from orchestrator.reconcile.memory import decode
 from orchestrator.result import Result
 from orchestrator.runners.notes import TaskNotes
 from sandbox.batch import Batch
@@ -20,7 +27,7 @@ from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.server import Server
 from sandbox.storage_queue import QueueService
-from tests.builders import delivery, environment, queued_job
+from tests.builders import SECRET, delivery, environment, queued_job
 from tests.logs import lines
 from tests.waiting import until
 
@@ -30,6 +37,7 @@ type Make = Callable[..., Application]
 
 REGISTRATION = "POST /orgs/acme/actions/runners/registration-token"
 TASK = "runner-29679449526-1"
+TASK_JOB = job_id("still", "acme", "normal")
 
 
 @pytest.fixture
@@ -150,6 +158,79 @@ def test_a_boost(make: Make, batch: Batch) -> None:
     before = len(batch.recorder.calls)
     application.tend_pools()
     assert any("/pools/linux" in call for call in batch.recorder.calls[before:])
+
+
+def finished_job(make: Make, batch: Batch, **settings: str) -> Application:
+    """Return an application that has started a runner, whose task is over, and has made a pass."""
+    application = make(**settings)
+    assert receive(application).status == 201
+    client = RunnerTasks(
+        application._settings.batch_account_url, AzureNamedKeyCredential(batch.account, batch.key)
+    )  # fmt: skip
+    client.end("still", TASK)
+    application.reconcile()
+    return application
+
+
+def environments_read(batch: Batch) -> list[str]:
+    """Return the questions about finished tasks, since the last time, that were answered with environments."""
+    urls = [unquote(call["url"]) for call in batch.recorder.exchanges if call["path"].endswith("/tasks")]
+    batch.recorder.clear()
+    return [url for url in urls if "environmentSettings" in url and ("completed" in url or "id eq" in url)]
+
+
+@pytest.mark.parametrize("registration", ["token", "jit"])
+def test_a_new_process_goes_on(
+    make: Make, batch: Batch, queue: QueueService, registration: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What one process has learned of finished tasks the next one need not ask for; no secret is kept."""
+    application = finished_job(make, batch, RunnerRegistration=registration)
+    assert len(environments_read(batch)) == 1
+    application.reconcile()
+    assert environments_read(batch) == []
+    make(RunnerRegistration=registration).reconcile()
+    questions = [unquote(call["url"]) for call in batch.recorder.exchanges]
+    assert environments_read(batch) == []
+    (since,) = [re.findall(r"ge DateTime'([^']+)'", url)[0] for url in questions if "stateTransitionTime ge" in url]
+    assert datetime.now(UTC) - datetime.fromisoformat(since) < timedelta(hours=1)
+    (content,) = queue.blobs.contents.values()
+    (task,) = decode(content).finished.merged([], [TASK_JOB], datetime.now(UTC))
+    assert (task.task_id, task.repository, task.notes.url.rpartition("/")[2]) == (TASK, "acme/app", "acme")
+    text = gzip.decompress(content).decode()
+    kept = {s["name"]: s["value"] for s in batch.task_bodies()[TASK]["environmentSettings"]}
+    secrets = [kept.get("GHR_TOKEN"), kept.get("GHR_JITCONFIG"), "ghp_sandbox", SECRET, batch.key, queue.key]
+    assert not any(secret in text for secret in secrets if secret)
+    assert [line for level, line in lines(caplog) if level != "INFO"] == []
+
+
+@pytest.mark.parametrize("content", [None, b"garbage"])
+def test_a_memory_that_is_gone(
+    make: Make, batch: Batch, queue: QueueService, content: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If the blob is deleted or garbage, the next process asks for everything once more and writes it anew."""
+    finished_job(make, batch)
+    environments_read(batch)
+    (name,) = queue.blobs.contents
+    if content is None:
+        queue.blobs.contents.clear()
+    else:
+        queue.blobs.contents[name] = content
+    make().reconcile()
+    assert len(environments_read(batch)) == 1
+    warnings = [line for level, line in lines(caplog) if level == "WARNING"]
+    assert [line["what"] for line in warnings] == ([] if content is None else ["the memory of earlier passes"])
+    (task,) = decode(queue.blobs.contents[name]).finished.merged([], [TASK_JOB], datetime.now(UTC))
+    assert task.task_id == TASK
+
+
+def test_two_passes_at_once(make: Make, batch: Batch, queue: QueueService) -> None:
+    """Two processes that make passes by turns each go on from what the other has written."""
+    one, other = finished_job(make, batch), make()
+    for application in (other, one, other, one):
+        application.reconcile()
+    assert len(environments_read(batch)) == 1
+    (content,) = queue.blobs.contents.values()
+    assert len(decode(content).finished.merged([], [TASK_JOB], datetime.now(UTC))) == 1
 
 
 def deliver(application: Application, number: int, name: str, *labels: str, **changes: Any) -> Answer:

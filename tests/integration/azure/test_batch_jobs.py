@@ -12,6 +12,7 @@ from orchestrator.azure.batch_jobs import former_job_id, job_id
 from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.tasks import LISTED_WITHIN_FOR_ADD, LISTED_WITHIN_FOR_LIVE, SETTLED_AFTER, RunnerTasks
 from orchestrator.errors import TransientError, UpstreamRefused
+from orchestrator.reconcile.finished_tasks import FinishedTasks
 from sandbox.batch import Batch
 from sandbox.faults import Fault
 from tests.batch_tasks import task
@@ -111,7 +112,7 @@ class TestJobs:
         """Batch jobs of others, and those of other pools, are never looked into."""
         for name, pool in (("nightly", "still"), ("github-runner-othersPool", "othersPool")):
             tasks._client.create_job(BatchJobCreateOptions(id=name, pool_info=BatchPoolInfo(pool_id=pool)))
-        assert list(tasks.listed(["still"], datetime.now(UTC))) == []
+        assert list(tasks.listed(["still"], datetime.now(UTC), FinishedTasks())) == []
         assert [call for call in batch.recorder.calls if "/tasks" in call] == []
 
 
@@ -138,7 +139,7 @@ class TestTwice:
     def test_of_a_renamed_account(self, tasks: RunnerTasks, another: RunnerTasks) -> None:
         """A task that this process has listed is recognised, whatever the account was called."""
         another.add(still(account="old-name"))
-        assert len(list(tasks.listed(["still"], datetime.now(UTC)))) == 1
+        assert len(list(tasks.listed(["still"], datetime.now(UTC), FinishedTasks()))) == 1
         assert not tasks.add(still(account="new-name"))
         tasks.delete("still", "runner-1-1")
         assert tasks.add(still(account="new-name"))
@@ -186,11 +187,11 @@ class TestTwice:
         """If there are two all the same, both are listed, and each can be ended by its Batch job."""
         tasks.add(still())
         another.add(still(account="renamed"))
-        found = list(tasks.listed(["still"], datetime.now(UTC)))
+        found = list(tasks.listed(["still"], datetime.now(UTC), FinishedTasks()))
         assert len({one.key for one in found}) == 2
         for one in found:
             assert tasks.end_waiting("still", one.task_id, one.batch_job)
-        assert {one.state for one in tasks.listed(["still"], datetime.now(UTC))} == {"finished"}
+        assert {one.state for one in tasks.listed(["still"], datetime.now(UTC), FinishedTasks())} == {"finished"}
 
 
 class TestAllJobs:
@@ -212,7 +213,9 @@ class TestAllJobs:
             "runner-3-1": job_id("still", "acme", "low"),
         }
         assert {name: getattr(spread.state("still", name), "batch_job", None) for name in jobs} == jobs
-        assert {one.task_id: one.batch_job for one in spread.listed(["still"], datetime.now(UTC))} == jobs
+        assert {
+            one.task_id: one.batch_job for one in spread.listed(["still"], datetime.now(UTC), FinishedTasks())
+        } == jobs
         assert spread.state("still", "runner-4-1") is None
 
     def test_ended_and_deleted(self, spread: RunnerTasks) -> None:
@@ -220,15 +223,15 @@ class TestAllJobs:
         assert spread.end_waiting("still", "runner-1-1")
         spread.end("still", "runner-2-1")
         spread.end("still", "runner-3-1")
-        states = {one.task_id: one.state for one in spread.listed(["still"], datetime.now(UTC))}
+        states = {one.task_id: one.state for one in spread.listed(["still"], datetime.now(UTC), FinishedTasks())}
         assert states == dict.fromkeys(("runner-1-1", "runner-2-1", "runner-3-1"), "finished")
         for name in states:
             spread.delete("still", name)
-        assert list(spread.listed(["still"], datetime.now(UTC))) == []
+        assert list(spread.listed(["still"], datetime.now(UTC), FinishedTasks())) == []
 
     def test_a_known_task_costs_no_search(self, batch: Batch, spread: RunnerTasks) -> None:
         """Where a task was listed, what is done with it goes straight to its Batch job."""
-        assert len(list(spread.listed(["still"], datetime.now(UTC)))) == 3
+        assert len(list(spread.listed(["still"], datetime.now(UTC), FinishedTasks()))) == 3
         batch.recorder.clear()
         assert spread.end_waiting("still", "runner-3-1")
         task_path = f"/jobs/{job_id('still', 'acme', 'low')}/tasks/runner-3-1"
@@ -257,13 +260,13 @@ class TestAllJobs:
         batch.faults.add(
             Fault("status", "GET */tasks", times=4, status=404, body='{"code": "JobNotFound"}', headers=JSON)
         )
-        assert len(list(spread.listed(["still"], datetime.now(UTC)))) == 2
+        assert len(list(spread.listed(["still"], datetime.now(UTC), FinishedTasks()))) == 2
 
     def test_trouble_with_the_list(self, batch: Batch, spread: RunnerTasks) -> None:
         """If Batch does not list its jobs, that is trouble and not an empty pool."""
         batch.faults.add(Fault("status", "GET /jobs", times=2, status=503))
         with pytest.raises(TransientError, match="list the Batch jobs"):
-            list(spread.listed(["still"], datetime.now(UTC)))
+            list(spread.listed(["still"], datetime.now(UTC), FinishedTasks()))
         with pytest.raises(TransientError, match="look for a task"):
             spread.state("still", "runner-1-1")
 

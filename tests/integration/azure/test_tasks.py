@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote
 
 import pytest
 from azure.core.credentials import AccessToken, AzureNamedKeyCredential
@@ -15,6 +16,7 @@ from orchestrator.azure.paging import MOST_PAGES
 from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import TransientError, UpstreamRefused
+from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.runners.notes import Origin, TaskNotes
 from sandbox.batch import Batch
 from sandbox.faults import Fault
@@ -23,6 +25,7 @@ from tests.builders import queued_job
 from tests.waiting import until
 
 JOB = job_id("linux", "acme", "normal")
+JOB_STILL = job_id("still", "acme", "normal")
 ADD = f"POST /jobs/{JOB}/tasks"
 JSON = {"Content-Type": "application/json;odata=minimalmetadata"}
 
@@ -44,7 +47,7 @@ class TestAdd:
         assert body["userIdentity"] == {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
         assert body["environmentSettings"] == [{"name": "GHR_TOKEN", "value": "s3cret"}]
         assert body["constraints"] == {
-            "maxWallClockTime": "PT01H30M00S", "retentionTime": "P7D", "maxTaskRetryCount": 0,
+            "maxWallClockTime": "PT5400S", "retentionTime": "P7D", "maxTaskRetryCount": 0,
         }  # fmt: skip
         assert (body["requiredSlots"], body["jobId"], body["poolId"]) == (2, JOB, "linux")
 
@@ -290,7 +293,9 @@ class TestListed:
         tasks.add(task(task_id="runner-4-1"))
         tasks.end("still", "runner-2-1")
         until(lambda: batch.task_bodies()["runner-4-1"]["state"] == "running")
-        found = {one.task_id: one for one in tasks.listed(["still", "linux", "windows"], datetime.now(UTC))}
+        found = {
+            one.task_id: one for one in tasks.listed(["still", "linux", "windows"], datetime.now(UTC), FinishedTasks())
+        }
         assert {name: one.state for name, one in found.items()} == {
             "runner-1-1": "waiting", "runner-2-1": "finished", "runner-3-1-r1": "waiting", "runner-4-1": "running",
         }  # fmt: skip
@@ -300,12 +305,68 @@ class TestListed:
         live = {one.task_id: one.state for pool in ("still", "linux", "windows") for one in tasks.live(pool)}
         assert live == {"runner-1-1": "waiting", "runner-3-1-r1": "waiting", "runner-4-1": "running"}
 
+    def test_a_finished_task_is_read_once(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A task that finished is known with its repository's notes, and no environment is read for it again."""
+        known = FinishedTasks()
+        urls = ("https://github.com/acme", "https://github.com/other")
+        for number, url in enumerate(urls):
+            tasks.add(task(task_id=f"runner-{number}-1", pool="still", environment={"GHR_URL": url}))
+            assert {one.notes.url for one in tasks.listed(["still"], datetime.now(UTC), known)} == set(
+                urls[: number + 1]
+            )
+            tasks.end("still", f"runner-{number}-1")
+        tasks.add(task(task_id="runner-2-1", pool="still", display_name="by hand"))
+        tasks.end("still", "runner-2-1")
+        batch.recorder.clear()
+        found = {one.task_id: one.notes.url for one in tasks.listed(["still"], datetime.now(UTC), known)}
+        assert found == {"runner-0-1": urls[1], "runner-1-1": urls[1], "runner-2-1": ""}
+        assert not any("id eq" in unquote(call["url"]) for call in batch.recorder.exchanges)
+
+    def test_the_newest_task_tells_of_its_repository(self, tasks: RunnerTasks) -> None:
+        """Where no task of a repository is known, the environment of its newest finished one is read."""
+        for number in range(3):
+            tasks.add(task(task_id=f"runner-{number}-1", pool="still", environment={"GHR_URL": f"url {number}"}))
+            tasks.end("still", f"runner-{number}-1")
+        found = tasks.listed(["still"], datetime.now(UTC), FinishedTasks())
+        assert {one.notes.url for one in found} == {"url 2"}
+
+    def test_a_task_that_was_created_again(self, tasks: RunnerTasks) -> None:
+        """What is known of a living task does not count for another one of its id."""
+        known = FinishedTasks()
+        for url in ("old", "new"):
+            tasks.add(task(pool="still", environment={"GHR_URL": url}))
+            for _ in range(2):
+                assert [one.notes.url for one in tasks.listed(["still"], datetime.now(UTC), known)] == [url]
+            tasks.delete("still", "runner-1-1")
+
+    def test_tasks_without_end(self, batch: Batch, batch_url: str, tasks: RunnerTasks) -> None:
+        """A list of tasks whose next page is itself ends with an error, too."""
+        tasks.add(task(pool="still"))
+        link = f"{batch_url}/jobs/{JOB_STILL}/tasks?api-version=2025-06-01"
+        body = json.dumps({"value": [], "odata.nextLink": link})
+        batch.faults.add(Fault("status", "GET */tasks", status=200, body=body, headers=JSON, times=None))
+        with pytest.raises(TransientError, match="has no end"):
+            tasks.live("still")
+        assert batch.faults.hits == MOST_PAGES + 1
+
+    def test_several_pages(self, batch: Batch, tasks: RunnerTasks) -> None:
+        """A list goes on at the address that the page before names, on the account's own host."""
+        for number in (1, 2):
+            tasks.add(task(task_id=f"runner-{number}-1", pool="still"))
+        body = json.dumps(
+            {"value": [], "odata.nextLink": f"https://elsewhere.invalid/jobs/{JOB_STILL}/tasks?$select=id"}
+        )
+        batch.faults.add(Fault("status", "GET */tasks", status=200, body=body, headers=JSON))
+        with pytest.raises(TransientError, match="list the tasks: KeyError"):
+            tasks.live("still")
+
     def test_age(self, tasks: RunnerTasks) -> None:
         """A finished task is listed for a day, and again when its retention is over."""
         tasks.add(task(pool="still"))
         tasks.end("still", "runner-1-1")
         seen = [
-            bool(list(tasks.listed(["still"], datetime.now(UTC) + timedelta(days=days)))) for days in (0, 2, 6.9, 7.1)
+            bool(list(tasks.listed(["still"], datetime.now(UTC) + timedelta(days=days), FinishedTasks())))
+            for days in (0, 2, 6.9, 7.1)
         ]
         assert seen == [True, False, False, True]
 
@@ -324,7 +385,7 @@ class TestListed:
     @pytest.mark.parametrize(
         ("what", "ask"),
         [
-            ("list the Batch jobs", lambda tasks: list(tasks.listed(["still"], datetime.now(UTC)))),
+            ("list the Batch jobs", lambda tasks: list(tasks.listed(["still"], datetime.now(UTC), FinishedTasks()))),
             ("end a task", lambda tasks: tasks.end("still", "runner-1-1")),
             ("delete a task", lambda tasks: tasks.delete("still", "runner-1-1")),
         ],
@@ -349,7 +410,7 @@ class TestListed:
         tasks.add(task(pool="still"))
         batch.faults.add(Fault("status", "GET */tasks", status=200, body=body, headers=JSON))
         with pytest.raises(TransientError, match="list the tasks"):
-            list(tasks.listed(["still"], datetime.now(UTC)))
+            list(tasks.listed(["still"], datetime.now(UTC), FinishedTasks()))
 
     def test_a_list_without_end(self, batch: Batch, batch_url: str, tasks: RunnerTasks) -> None:
         """A list whose next page is itself ends with an error."""
@@ -357,13 +418,13 @@ class TestListed:
         body = json.dumps({"value": [], "odata.nextLink": link})
         batch.faults.add(Fault("status", status=200, body=body, headers=JSON, times=None))
         with pytest.raises(TransientError, match="has no end"):
-            list(tasks.listed(["still"], datetime.now(UTC)))
+            list(tasks.listed(["still"], datetime.now(UTC), FinishedTasks()))
         assert batch.faults.hits == MOST_PAGES + 1
 
     def test_notes_of_somebody_else(self, tasks: RunnerTasks) -> None:
         """A task whose notes cannot be read is listed without them."""
         tasks.add(task(pool="still", environment={"GHR_ORIGIN": "{}", "GHR_EXPIRES_AT": "soon"}))
-        (found,) = tasks.listed(["still"], datetime.now(UTC))
+        (found,) = tasks.listed(["still"], datetime.now(UTC), FinishedTasks())
         assert found.notes == TaskNotes()
 
 

@@ -1,14 +1,12 @@
 """Where a GitHub App is installed, and for what."""
 
-import json
-import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from orchestrator.errors import GitHubRefused, TransientError
-from orchestrator.github.app import MOST_REPOSITORIES, GitHubApp
+from orchestrator.github.app import GitHubApp
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential
 from orchestrator.github.session import GitHubSession
@@ -26,7 +24,7 @@ LISTING = "/orgs/acme/actions/runners"
 
 
 class TestInstallations:
-    """`GitHubApp.repositories`."""
+    """`GitHubApp.installations`."""
 
     @pytest.fixture
     def client(self, github_url: str) -> GitHubClient:
@@ -55,33 +53,6 @@ class TestInstallations:
 
         return install
 
-    def test_of_all(self, installed: GitHubApp, install: Callable[..., Installation]) -> None:
-        """Those of every installation, of organizations and users, each with its installation."""
-        one, two = install("o", 2), install("mona", 1, account_type="User")
-        assert installed.repositories() == {"o/r-0": one.id, "o/r-1": one.id, "mona/r-0": two.id}
-
-    def test_selected(self, installed: GitHubApp, install: Callable[..., Installation]) -> None:
-        """Only those that the installation was given."""
-        one = install("o", 3, repositories=["o/r-1"])
-        assert installed.repositories() == {"o/r-1": one.id}
-
-    @pytest.mark.parametrize(
-        ("count", "seen"), [(MOST_REPOSITORIES, MOST_REPOSITORIES), (MOST_REPOSITORIES + 1, 0), (150, 0)]
-    )
-    def test_small_and_large(
-        self, github: GitHub, installed: GitHubApp, install: Callable[..., Installation], count: int, seen: int
-    ) -> None:
-        """A large installation is left out, after one page of its list."""
-        install("o", count)
-        assert len(installed.repositories()) == seen
-        assert sum("/installation/repositories" in call for call in github.recorder.calls) == 1
-
-    def test_strangers(self, github: GitHub, installed: GitHubApp, install: Callable[..., Installation]) -> None:
-        """An account that is not admitted is not asked after; its installation's token is not even fetched."""
-        stranger, one = install("evil-corp", 1), install("o", 1)
-        assert installed.repositories(lambda account: account == "o") == {"o/r-0": one.id}
-        assert not any(f"/installations/{stranger.id}/" in call for call in github.recorder.calls)
-
     def test_where(self, installed: GitHubApp, install: Callable[..., Installation]) -> None:
         """The App's installations can be listed: those on organizations and on users."""
         one, two = install("o", 0), install("mona", 0, account_type="User")
@@ -92,48 +63,28 @@ class TestInstallations:
         """One that is suspended is not asked; the others are."""
         github.suspend(install("o", 1))
         other = install("p", 1)
-        assert installed.repositories() == {"p/r-0": other.id}
+        assert [each.id for each in installed.installations()] == [other.id]
         assert 403 not in github.recorder.statuses
 
     def test_enterprise(self, installed: GitHubApp, install: Callable[..., Installation]) -> None:
         """One on an enterprise, whose account has no login and which has no repositories, hides none of the others."""
         install("big", 0, account_type="Enterprise")
         other = install("o", 1)
-        assert installed.repositories() == {"o/r-0": other.id}
+        assert [each.id for each in installed.installations()] == [other.id]
 
     def test_many(self, github: GitHub, installed: GitHubApp, install: Callable[..., Installation]) -> None:
         """Installations are read over all pages."""
         for number in range(101):
             github.suspend(install(f"o-{number}", 0))
         last = install("p", 1)
-        assert installed.repositories() == {"p/r-0": last.id}
+        assert [each.id for each in installed.installations()] == [last.id]
 
-    def test_one_refuses(
-        self,
-        github: GitHub,
-        installed: GitHubApp,
-        install: Callable[..., Installation],
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        """One that refuses is reported and hides none of the others."""
-        caplog.set_level(logging.INFO)
-        one, other = install("o", 1), install("p", 1)
-        body = '{"message": "Although you appear to have the correct authorization, your IP address is not permitted"}'
-        github.faults.add(Fault("status", "GET /installation/repositories", status=403, body=body))
-        assert installed.repositories() == {"p/r-0": other.id}
-        (line,) = [json.loads(record.getMessage()) for record in caplog.records]
-        assert (line["result"], line["installation"]) == ("skipped", one.id)
-        assert "IP address" in line["reason"]
-
-    @pytest.mark.parametrize("match", ["GET /app/installations", "GET /installation/repositories", "POST *"])
-    def test_trouble(
-        self, github: GitHub, installed: GitHubApp, install: Callable[..., Installation], match: str
-    ) -> None:
+    def test_trouble(self, github: GitHub, installed: GitHubApp, install: Callable[..., Installation]) -> None:
         """Trouble is an error and no shorter list."""
         install("o", 1)
-        github.faults.add(Fault("status", match, status=502))
+        github.faults.add(Fault("status", "GET /app/installations", status=502))
         with pytest.raises(TransientError, match="502"):
-            installed.repositories()
+            installed.installations()
 
     @pytest.mark.parametrize(
         "body", ["{}", "null", '[{"id": 1}]', '[{"id": 1, "account": {"login": null}}]', '[{"account": null}]', ""]
@@ -142,7 +93,7 @@ class TestInstallations:
         """An answer of another shape is transient trouble and no empty list."""
         github.faults.add(Fault("status", status=200, body=body))
         with pytest.raises(TransientError, match="holds no installations"):
-            installed.repositories()
+            installed.installations()
 
     def test_without_end(self, github: GitHub, client: GitHubClient, credential: AppCredential) -> None:
         """A server that always links a next page is not asked without end."""
@@ -150,13 +101,13 @@ class TestInstallations:
         link = f'<{github.url}/app/installations?page=2>; rel="next"'
         github.faults.add(Fault("status", times=None, status=200, headers={"Link": link}, body="[]"))
         with pytest.raises(TransientError, match="no end"):
-            installed.repositories()
+            installed.installations()
         assert github.faults.hits == 3
 
     def test_wrong_key(self, client: GitHubClient, app_keys: tuple[str, str]) -> None:
         """An App that GitHub does not know is an error that shows nothing of the key."""
         with pytest.raises(GitHubRefused) as caught:
-            GitHubApp(GitHubSession(client, AppCredential(client, "4711", app_keys[0]))).repositories()
+            GitHubApp(GitHubSession(client, AppCredential(client, "4711", app_keys[0]))).installations()
         assert "eyJ" not in str(caught.value)
 
 

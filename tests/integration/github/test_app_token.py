@@ -48,7 +48,7 @@ def app(github_url: str, clock: ManualClock, credential: AppCredential) -> GitHu
 
 WAYS: dict[str, Callable[[AppCredential, GitHubApp], object]] = {
     "an installation's token": lambda credential, _: credential.authorization(ORGANIZATION),
-    "a list of the App's own": lambda _, app: app.repositories(),
+    "a list of the App's own": lambda _, app: app.installations(),
 }
 each_way = pytest.mark.parametrize("way", WAYS)
 
@@ -89,7 +89,7 @@ def test_a_clock_that_is_wrong(
     assert github.recorder.statuses.count(401) == 1
     clock.advance(timedelta(seconds=2 * JWT_USED))
     github.clock = (clock.now - ahead).timestamp
-    app.repositories()
+    app.installations()
     assert github.recorder.statuses.count(401) == 1
     (line,) = [json.loads(record.getMessage()) for record in caplog.records]
     assert line["clock_ahead_s"] == ahead.total_seconds()
@@ -100,10 +100,10 @@ def test_a_clock_that_is_set_right_again(
 ) -> None:
     """A correction that is no longer right is corrected in its turn."""
     clock.advance(timedelta(hours=1))
-    app.repositories()
+    app.installations()
     clock.advance(timedelta(hours=-1) + timedelta(seconds=JWT_USED))
     github.clock = clock.now.timestamp
-    app.repositories()
+    app.installations()
     assert credential.authorization(None)
     assert github.recorder.statuses.count(401) == 2
 

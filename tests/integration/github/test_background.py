@@ -1,15 +1,17 @@
 """How the control loop reads GitHub's lists: whole or not at all, and within the budget."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 
-from orchestrator.errors import GitHubRefused, TransientError
+from orchestrator.errors import CallsSpent, GitHubRefused, ListTooLong, TransientError
 from orchestrator.github.app import GitHubApp
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential, PersonalToken
-from orchestrator.github.runners import Runners
+from orchestrator.github.repositories import Repositories
+from orchestrator.github.runners import TOO_LONG_FOR, Runners
 from orchestrator.github.session import GitHubSession
 from orchestrator.runners.scope import Scope, ScopeAccess
 from sandbox.faults import Fault
@@ -17,6 +19,7 @@ from sandbox.github import GitHub
 from sandbox.github.limits import Budget
 from sandbox.github.model import Label, Registration
 from sandbox.github.model import Scope as StandInScope
+from tests.fakes import ManualClock
 
 REPOSITORY = "acme/app"
 ORGANIZATION = ScopeAccess(Scope("organization", "acme"), None)
@@ -125,6 +128,30 @@ class TestListing:
             runners.listed(ORGANIZATION)
 
 
+class TestNamed:
+    """`Runners.named`."""
+
+    def test_by_name(self, github: GitHub, runners: Runners) -> None:
+        """Each is asked for by its whole name; one that is not there is left out."""
+        register(github, 12)
+        assert [runner.name for runner in runners.named(ORGANIZATION, ["r-1", "gone", "r-11"])] == ["r-1", "r-11"]
+        assert len(github.recorder.calls) == 3
+
+    def test_a_list_that_is_too_long(self, github: GitHub, github_url: str) -> None:
+        """A list that was too long is not read again for an hour; single runners can be asked for."""
+        clock = ManualClock()
+        session = GitHubSession(GitHubClient(github_url, clock), PersonalToken("ghp_sandbox"), most_pages=2)
+        runners = Runners(session)
+        register(github, 250)
+        for pause, calls in ((timedelta(), 2), (timedelta(), 0), (TOO_LONG_FOR, 2)):
+            clock.advance(pause)
+            github.recorder.clear()
+            with pytest.raises(ListTooLong):
+                runners.listed(ORGANIZATION)
+            assert len(github.recorder.calls) == calls
+        assert len(runners.named(ORGANIZATION, ["r-1"])) == 1
+
+
 class TestNotModified:
     """Lists that have not changed."""
 
@@ -167,14 +194,17 @@ class TestNotModified:
         app = github.add_app(app_keys[1])
         for account in ("acme", "other"):
             github.add_repository(f"{account}/app")
-            github.install(app, account)
+        of = [
+            ScopeAccess(Scope("organization", account), github.install(app, account).id)
+            for account in ("acme", "other")
+        ]
         client = GitHubClient(github_url)
-        installed = GitHubApp(GitHubSession(client, AppCredential(client, str(app.id), app_keys[0])))
-        first = installed.repositories()
+        repositories = Repositories(GitHubSession(client, AppCredential(client, str(app.id), app_keys[0])))
+        first = [repositories.all(access) for access in of]
         github.recorder.clear()
-        assert installed.repositories() == first
-        calls = [call for call in github.recorder.calls if "/installation/repositories" in call]
-        assert calls == ["GET /installation/repositories -> 304"] * 2
+        assert [repositories.all(access) for access in of] == first
+        assert first[0] != first[1]
+        assert github.recorder.calls == ["GET /installation/repositories -> 304"] * 2
 
 
 class TestBudget:
@@ -196,6 +226,39 @@ class TestBudget:
         assert github.recorder.calls == []
         assert of_jobs.registration_token(ORGANIZATION).value
         assert of_jobs.jit_config(ORGANIZATION, "r-1", list(LABELS), None).runner_id
+
+    def test_share_of_a_pass(self, github: GitHub, client: GitHubClient, runners: Runners) -> None:
+        """A pass spends its share of what the hour has left, and no more; new runners do not keep to it."""
+        github.budget = Budget(limit=100, window=1200)
+        of_jobs = Runners(GitHubSession(client, PersonalToken("ghp_sandbox")))
+        scopes = (ScopeAccess(Scope("organization", f"org-{number}"), None) for number in count())
+        spent: list[int] = []
+        for _ in range(4):
+            client.begin_pass(300)
+            github.recorder.clear()
+            with pytest.raises(CallsSpent, match="its share of the hour"):
+                all(runners.listed(scope) == [] for scope in scopes)
+            spent.append(len(github.recorder.calls))
+        assert spent == [19, 14, 10, 8]  # a quarter of 74, which the first answer told, and so on: the window stands
+        assert of_jobs.registration_token(ORGANIZATION).value
+
+    def test_waiting_for_a_limit(self, github: GitHub, github_url: str) -> None:
+        """A session that may wait makes the call when GitHub takes it; one that may not wait so long says so."""
+        clock = ManualClock()
+        waited: list[float | None] = []
+
+        def wait(seconds: float | None) -> bool:
+            waited.append(seconds)
+            clock.advance(timedelta(seconds=seconds or 0))
+            return len(waited) < 3
+
+        client = GitHubClient(github_url, clock)
+        runners = Runners(GitHubSession(client, PersonalToken("ghp_sandbox"), background=True, wait=wait))
+        github.faults.add(Fault("status", status=429, headers={"Retry-After": "30"}))
+        with pytest.raises(TransientError):
+            runners.listed(ORGANIZATION)
+        assert runners.listed(ORGANIZATION) == []
+        assert waited == [30]
 
     def test_silence(self, github: GitHub, runners: Runners) -> None:
         """After a secondary limit's answer nothing is asked until its time is over."""
@@ -225,17 +288,17 @@ class TestBudget:
         first = credential.authorization(None)
         github.faults.add(Fault("status", status=403, headers={"Retry-After": "60"}))
         with pytest.raises(TransientError, match="rate limit"):
-            installed.repositories()
+            installed.installations()
         now[0] += 30
         with pytest.raises(TransientError, match="left alone"):
-            installed.repositories()
+            installed.installations()
         now[0] += 30
-        assert installed.repositories() == {}
+        assert installed.installations() == []
         now[0] += 300
-        assert installed.repositories() == {}
+        assert installed.installations() == []
         assert credential.authorization(None) != first
         now[0] -= 7200
-        assert installed.repositories() == {}
+        assert installed.installations() == []
 
     @pytest.mark.parametrize("status", [301, 302, 303])
     def test_redirected(self, github: GitHub, runners: Runners, status: int) -> None:

@@ -16,6 +16,7 @@ from orchestrator.github.hook_deliveries import HookDeliveries
 from orchestrator.github.session import GitHubSession
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile.hook_delivery import APP_HOOK
+from orchestrator.reconcile.progress import Progress
 from orchestrator.reconcile.redelivery import Redelivery
 from orchestrator.runners.notes import Origin, TaskNotes
 from orchestrator.runners.task import TaskState
@@ -289,7 +290,7 @@ class TestPasses:
     def make_pass(self, place: Place, clock: list[float]) -> Callable[[], None]:
         """Return what makes a pass, half an hour after the last."""
         hook, deliveries = place
-        redelivery = Redelivery(deliveries, app=hook == APP_HOOK)
+        redelivery, progress = Redelivery(deliveries, app=hook == APP_HOOK), Progress()
         event = workflow_job_event(json.dumps(queued_job()).encode())
         told = WorkflowJobEvent.model_validate({**event.model_dump(), "webhook": None if hook == APP_HOOK else hook})
         now = datetime.fromtimestamp(clock[0], UTC)
@@ -299,7 +300,7 @@ class TestPasses:
 
         def make() -> None:
             clock[0] += 1800
-            redelivery.run([task], datetime.fromtimestamp(clock[0], UTC))
+            redelivery.run([task], datetime.fromtimestamp(clock[0], UTC), progress)
 
         return make
 

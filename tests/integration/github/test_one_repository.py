@@ -6,13 +6,20 @@ from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import PersonalToken
 from orchestrator.github.session import GitHubSession
 from orchestrator.github.workflow_jobs import WorkflowJobs
-from orchestrator.reconcile.reconciler import CALLS_PER_REPOSITORY, Reconciler
+from orchestrator.reconcile.job_search import CALLS_PER_REPOSITORY
+from orchestrator.reconcile.progress import Progress
 from sandbox.github import GitHub
 from tests.builders import settings
 from tests.fakes import ManualClock
 from tests.unit.reconcile.fakes import FakeUpstream
+from tests.unit.reconcile.passes import reconciler
 
 LABELS = ("self-hosted", "ubuntu-latest")
+
+
+def no_time(_seconds: float) -> None:
+    """Wait for nothing: the clock stands still."""
+    raise AssertionError
 
 
 def test_many_runs(github: GitHub, github_url: str) -> None:
@@ -27,21 +34,13 @@ def test_many_runs(github: GitHub, github_url: str) -> None:
     missed = github.queue_job("acme/app", LABELS)
     clock = ManualClock(datetime.fromtimestamp(github.clock(), UTC) + timedelta(minutes=10))
     session = GitHubSession(GitHubClient(github_url, clock), PersonalToken("ghp_sandbox"), background=True)
-    upstream = FakeUpstream(clock)
-    reconciler = Reconciler(
-        settings(ReconcileRepositories="acme/evil,acme/app"),
-        tasks=upstream,
-        queued_jobs=WorkflowJobs(session).queued,
-        runners=upstream,
-        start=upstream.start,
-        boundary=upstream,
-        installed=upstream.installations,
-        retention=timedelta(days=7),
-        clock=clock,
+    upstream, progress = FakeUpstream(clock), Progress()
+    make = reconciler(
+        settings(ReconcileRepositories="acme/evil,acme/app"), upstream, WorkflowJobs(session).queued, clock, no_time
     )
-    reconciler.run((), clock())
+    make.run((), clock(), progress)
     assert upstream.done == [f"start runner-{missed.id}-1"]
     assert len(github.recorder.calls) <= CALLS_PER_REPOSITORY + 1 + 4
     clock.advance(timedelta(minutes=5))
-    reconciler.run((), clock())
+    make.run((), clock(), progress)
     assert f"start runner-{own.id}-1" in upstream.done

@@ -249,6 +249,43 @@ class TestQueuedJobs:
         assert looked_into(github) == held[:1]
 
 
+class TestQuickLook:
+    """`WorkflowJobs.queued` where old runs may be overlooked."""
+
+    def test_one_call(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """Where nothing has run since yesterday it takes one call, which costs nothing when it is made again."""
+        for _ in range(2):
+            assert list(jobs.queued(REPOSITORY, None, quick=True)) == [()]
+        assert github.recorder.statuses == [200, 304]
+
+    def test_new_runs(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """The queued jobs of new runs are found, and only unfinished runs are looked into."""
+        done = github.queue_job(REPOSITORY, LABELS)
+        github.cancel_job(done.id)
+        job = github.queue_job(REPOSITORY, LABELS)
+        events = [event for page in jobs.queued(REPOSITORY, None, quick=True) for event in page]
+        assert [event.workflow_job.id for event in events] == [job.id]
+        assert len(github.recorder.calls) == 2
+
+    def test_old_runs(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """A run that was created before yesterday is overlooked."""
+        now = github.clock()
+        github.clock = lambda: now - 3 * 86_400
+        github.queue_job(REPOSITORY, LABELS)
+        github.clock = lambda: now
+        assert list(jobs.queued(REPOSITORY, None, quick=True)) == [()]
+        assert len(queued(jobs)) == 1
+
+    def test_too_many_runs(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """Where more runs are new than a page holds, the unfinished ones are asked for instead."""
+        oldest = github.queue_job(REPOSITORY, LABELS)
+        for _ in range(100):
+            github.cancel_job(github.queue_job(REPOSITORY, LABELS).id)
+        events = [event for page in jobs.queued(REPOSITORY, None, quick=True) for event in page]
+        assert [event.workflow_job.id for event in events] == [oldest.id]
+        assert len(github.recorder.calls) == 1 + 3 + 1
+
+
 class TestIsQueued:
     """`WorkflowJobs.is_queued`."""
 

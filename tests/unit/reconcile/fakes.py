@@ -1,6 +1,6 @@
 """GitHub and Batch, as a pass sees them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from orchestrator.config.profiles import Profile
@@ -9,6 +9,7 @@ from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile.hook_delivery import HookDelivery
 from orchestrator.result import Result
+from orchestrator.runners.installed import Installed, ListedRepository
 from orchestrator.runners.outcome import Outcome, OutcomeResult
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import ScopeAccess
@@ -24,13 +25,21 @@ class FakeUpstream:
 
     Attributes:
         jobs: the queued jobs of each repository, which its first call tells.
+        quick: the repositories that were looked into quickly.
         further_calls: how many more calls a look into a repository takes; none if it is not named.
         order: the repository of each call.
         runners: those of every scope.
-        installed: what the App is installed for.
+        installed: the App's installations and tokens' organizations, by account.
+        lists: the repositories of each account.
+        pushed: those that somebody pushed to lately.
+        whole_lists: the accounts whose repositories were listed as a whole.
         rule: which accounts may have runners.
         refused: why no job of a repository may have a runner.
         not_started: what becomes of tasks that are to start, and do not.
+        users: which of the installations are on users.
+        named_runners: the names of runners that were asked for.
+        takes: how long a start takes.
+        once: raised when this task is to start, the first time.
         errors: raised where this is asked for: a repository, `the end of` one, a scope, a task, `installations`,
             `account rule`, or `refusal` with a repository.
         asked: the repositories asked about, with the installation.
@@ -48,6 +57,14 @@ class FakeUpstream:
         self.order: list[str] = []
         self.runners: list[Runner] = []
         self.installed: Mapping[str, int] = {}
+        self.lists: dict[str, list[ListedRepository]] = {}
+        self.pushed: dict[str, list[ListedRepository]] = {}
+        self.whole_lists: list[str] = []
+        self.quick: list[str] = []
+        self.users: set[str] = set()
+        self.named_runners: list[str] = []
+        self.takes = timedelta()
+        self.once: dict[str, UpstreamError] = {}
         self.rule = AccountRule(None)
         self.refused: dict[str, str] = {}
         self.not_started: dict[str, OutcomeResult] = {}
@@ -59,9 +76,10 @@ class FakeUpstream:
         self.asked_slots: list[str] = []
         self.starting: set[str] = set()
 
-    def queued(self, repository: str, installation: int | None) -> Iterator[Sequence[WorkflowJobEvent]]:
+    def queued(self, repository: str, installation: int | None, *, quick: bool) -> Iterator[Sequence[WorkflowJobEvent]]:
         """Yield the queued jobs of a repository."""
         self.asked.append((repository, installation))
+        self.quick += [repository] if quick else []
         self._clock.advance(timedelta(milliseconds=250))
         self._fail(repository)
         self.order.append(repository)
@@ -71,10 +89,21 @@ class FakeUpstream:
             yield []
         self._fail(f"the end of {repository}")
 
-    def installations(self, admits: Callable[[str], bool]) -> Mapping[str, int]:
-        """Return what the App is installed for, on accounts that are asked after."""
+    def installations(self) -> list[Installed]:
+        """Return where the App is installed."""
         self._fail("installations")
-        return {name: number for name, number in self.installed.items() if admits(name.partition("/")[0])}
+        return [Installed(number, account, account not in self.users) for account, number in self.installed.items()]
+
+    def all(self, access: ScopeAccess) -> Sequence[ListedRepository]:
+        """Return an account's repositories."""
+        self.whole_lists.append(access.scope.name)
+        self._fail(f"the list of {access.scope.name}")
+        return self.lists.get(access.scope.name, [])
+
+    def pushed_since(self, access: ScopeAccess, moment: datetime) -> Sequence[ListedRepository]:
+        """Return those of an account that somebody pushed to."""
+        pushed = self.pushed.get(access.scope.name, [])
+        return [each for each in pushed if each.pushed_at is None or each.pushed_at >= moment]
 
     def account_rule(self, events: Iterable[WorkflowJobEvent] = ()) -> AccountRule:
         """Return which accounts may have runners."""
@@ -94,6 +123,12 @@ class FakeUpstream:
         self._fail(access.scope.name)
         return self.runners
 
+    def named(self, access: ScopeAccess, names: Iterable[str]) -> Sequence[Runner]:
+        """Return the runners of these names."""
+        self._fail(f"names in {access.scope.name}")
+        self.named_runners += names
+        return [runner for runner in self.runners if runner.name in self.named_runners]
+
     def remove(self, access: ScopeAccess, runner_id: int) -> None:
         """Remove a runner."""
         assert access
@@ -102,6 +137,9 @@ class FakeUpstream:
     def start(self, event: WorkflowJobEvent, profile: Profile, replacement: int = 0) -> Outcome:
         """Start a runner."""
         name = task_id(event.workflow_job, replacement)
+        self._clock.advance(self.takes)
+        if name in self.once:
+            raise self.once.pop(name)
         self._fail(name)
         self.done.append(f"start {name}")
         return Outcome(self.not_started.get(name, Result.CREATED), name, profile)
@@ -152,13 +190,14 @@ class FakeDeliveries:
         self.asked: list[tuple[str, datetime]] = []
         self.sent: list[tuple[str, str]] = []
 
-    def since(self, hook: str, moment: datetime) -> Iterator[HookDelivery]:
+    def since(self, hook: str, moment: datetime, *, failed: bool = False) -> Iterator[HookDelivery]:
         """List the deliveries of a webhook."""
-        self.asked.append((hook, moment))
+        if not failed:
+            self.asked.append((hook, moment))
         deliveries = self.hooks.get(hook, ())
         if isinstance(deliveries, UpstreamError):
             raise deliveries
-        yield from deliveries
+        yield from (one for one in deliveries if one.delivered_at >= moment and not (failed and one.succeeded))
 
     def redeliver(self, hook: str, delivery: HookDelivery) -> None:
         """Send one again."""

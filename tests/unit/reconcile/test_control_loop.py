@@ -8,8 +8,11 @@ import pytest
 
 from orchestrator.errors import SettingsError, TransientError, UpstreamError
 from orchestrator.reconcile.control_loop import ControlLoop
+from orchestrator.reconcile.finished_tasks import FinishedTasks
+from orchestrator.reconcile.memory import PassMemory, decode
+from orchestrator.reconcile.progress import Progress
 from orchestrator.runners.task import TaskState
-from tests.fakes import ManualClock
+from tests.fakes import ManualClock, MemoryStore
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -21,10 +24,14 @@ class FakeSteps:
 
     def __init__(self) -> None:
         self.tasks: list[TaskState] = []
+        self.store = MemoryStore()
+        self.memory = PassMemory(self.store)
         self.tasks_error: Exception | None = None
         self.requests: list[bytes] = []
         self.queue_error: UpstreamError | None = None
         self.step_errors: dict[str, Exception] = {}
+        self.begun: list[int] = []
+        self.progress: list[Progress] = []
         self.calls: list[tuple[str, Sequence[TaskState], datetime]] = []
 
     def run_pass(self) -> None:
@@ -32,22 +39,26 @@ class FakeSteps:
         ControlLoop(
             self.list_tasks,
             ["batchLinux"],
-            redeliver=lambda tasks, now: self.note("redelivery", tasks, now),
-            reconcile=lambda tasks, now: self.note("reconciliation", tasks, now),
+            begin=lambda: self.begun.append(len(self.calls)),
+            redeliver=lambda tasks, now, progress: self.note("redelivery", tasks, now, progress),
+            reconcile=lambda tasks, now, progress: self.note("reconciliation", tasks, now, progress),
             watch_boundary=lambda tasks, now: self.note("boundary", tasks, now),
             given_up=self.given_up,
+            memory=self.memory,
             clock=ManualClock(NOW),
         ).run()
 
-    def list_tasks(self, pools: Iterable[str], now: datetime) -> Iterator[TaskState]:
+    def list_tasks(self, pools: Iterable[str], now: datetime, known: FinishedTasks) -> Sequence[TaskState]:
         """List the tasks."""
         assert (list(pools), now) == (["batchLinux"], NOW)
-        yield from self.tasks
+        assert known is self.memory.finished
         if self.tasks_error:
             raise self.tasks_error
+        return self.tasks
 
-    def note(self, step: str, tasks: Sequence[TaskState], now: datetime) -> None:
+    def note(self, step: str, tasks: Sequence[TaskState], now: datetime, progress: Progress | None = None) -> None:
         """Take note of a step."""
+        self.progress += [progress] if progress else []
         self.calls.append((step, tasks, now))
         if step in self.step_errors:
             raise self.step_errors[step]
@@ -66,12 +77,16 @@ def steps() -> FakeSteps:
 
 
 def test_a_pass(steps: FakeSteps, log_lines: Lines) -> None:
-    """All steps get the tasks, each once and in its latest state, and the log reports each given-up request."""
-    steps.tasks = [TaskState("runner-1-1", "batchLinux", state, NOW) for state in ("waiting", "running")]
+    """All steps get the tasks, the log reports each given-up request, and the memory is kept for the next pass."""
+    steps.tasks = [TaskState("runner-1-1", "batchLinux", "waiting", NOW)]
     steps.requests = [b'{"a": "request"}']
     steps.run_pass()
     names = ["redelivery", "reconciliation", "boundary"]
-    assert steps.calls == [(name, steps.tasks[1:], NOW) for name in names]
+    assert steps.calls == [(name, steps.tasks, NOW) for name in names]
+    assert steps.begun == [0]
+    assert steps.progress[0] is steps.progress[1]
+    record = decode(steps.store.content or b"")
+    assert (record.written_at, record.progress) == (NOW, Progress().to_json())
     fields = {"pass": "control loop", "result": "given up", "message": '{"a": "request"}'}
     assert log_lines == [("CRITICAL", fields)]
 

@@ -1,89 +1,23 @@
-"""One pass: what is asked, what is left alone if an answer is missing, and what is done and logged."""
+"""One pass: what is decided without some answers, what is done, and what is logged."""
 
-import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from orchestrator.config.profiles import Profile
-from orchestrator.config.settings import Settings
-from orchestrator.delivery.webhook import workflow_job_event
-from orchestrator.errors import GitHubRefused, TransientError
-from orchestrator.jobs.accounts import AccountRule
+from orchestrator.errors import CallsSpent, GitHubRefused, TransientError
 from orchestrator.jobs.event import WorkflowJobEvent
-from orchestrator.reconcile import selection
-from orchestrator.reconcile.reconciler import (
-    CALLS_PER_REPOSITORY,
-    REFUSALS_HEEDED,
-    REPOSITORIES_PER_PASS,
-    ROTATED_PER_PASS,
-    Reconciler,
-    rotation,
-)
+from orchestrator.reconcile.time_left import MARGIN
 from orchestrator.result import Result
 from orchestrator.runners.notes import Origin
 from orchestrator.runners.outcome import Outcome, OutcomeResult
 from orchestrator.runners.registered import Runner
-from orchestrator.runners.task import TaskState, task_id
+from orchestrator.runners.task import task_id
 from tests.builders import queued_job, settings, task_state
-from tests.fakes import ManualClock
 from tests.unit.reconcile.fakes import FakeUpstream
-
-NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
-LABELS = frozenset({"self-hosted", "linux", "x64", "ubuntu-latest", "ubuntu-24.04"})
-
-
-def event(
-    number: int, full_name: str = "acme/app", queued_at: str = "2026-11-25T11:50:00Z", **changes: Any
-) -> WorkflowJobEvent:
-    """Return a job that was queued ten minutes ago, or at another time."""
-    owner, name = full_name.split("/")
-    job = queued_job()["workflow_job"] | {"id": number, "created_at": queued_at}
-    about = {
-        "workflow_job": job,
-        "repository": queued_job()["repository"] | {"name": name, "full_name": full_name, "owner": {"login": owner}},
-        "organization": {"login": owner},
-    }
-    return workflow_job_event(json.dumps(queued_job(**about | changes)).encode())
-
-
-def task(number: int, state: Any = "waiting", repository: str = "acme/app", **changes: Any) -> TaskState:
-    """Return a task of ten minutes' age."""
-    about = event(number, repository)
-    at = NOW - timedelta(minutes=10)
-    values: dict[str, Any] = {
-        "ended_at": at if state == "finished" else None,
-        "origin": Origin(event=about, profile="ubuntu-latest"),
-        "url": f"https://github.com/{repository.split('/', maxsplit=1)[0]}",
-        "labels": tuple(LABELS),
-    }
-    return task_state(task_id(about.workflow_job), "batchLinux", state, at, **values | changes)
-
-
-class FakePasses:
-    """Passes over a GitHub and a Batch that are made up."""
-
-    def __init__(self, configured: Settings | None = None, **options: Any) -> None:
-        self.clock = ManualClock(NOW)
-        self.upstream = FakeUpstream(self.clock)
-        self.reconciler = Reconciler(
-            configured or settings(),
-            tasks=self.upstream,
-            queued_jobs=self.upstream.queued,
-            runners=self.upstream,
-            start=self.upstream.start,
-            boundary=self.upstream,
-            installed=self.upstream.installations,
-            retention=timedelta(days=7),
-            clock=self.clock,
-            **options,
-        )
-
-    def run(self, *tasks: TaskState) -> None:
-        """Make a pass."""
-        self.reconciler.run(tasks, self.clock())
+from tests.unit.reconcile.passes import LABELS, NOW, FakePasses, event, task
 
 
 @pytest.fixture
@@ -101,282 +35,33 @@ def upstream(passes: FakePasses) -> FakeUpstream:
 type Lines = list[tuple[str, dict[str, Any]]]
 
 
-class TestInView:
-    """Which repositories are asked about."""
+class TestRunners:
+    """What is decided where the runners cannot all be listed."""
 
-    def test_of_recent_tasks(self, passes: FakePasses, upstream: FakeUpstream) -> None:
-        """A repository with a task is asked about, and what waits there without a task gets a runner."""
+    def test_asked_for_by_name(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
+        """Those of running tasks are asked for by name; jobs are served, and nothing is ended as surplus."""
+        upstream.errors["acme"] = TransientError("the list has no end")
         upstream.jobs["acme/app"] = [event(1), event(2)]
-        passes.run(task(1))
-        assert upstream.done == ["start runner-2-1"]
-
-    def test_of_tasks_that_are_gone(self, passes: FakePasses, upstream: FakeUpstream) -> None:
-        """Repositories whose tasks someone deleted with the Batch job are looked at for another day."""
-        passes.run(task(1, "finished"))
-        upstream.jobs["acme/app"] = [event(2)]
-        passes.run()
-        assert upstream.done == ["start runner-2-1"]
-        passes.clock.advance(timedelta(hours=24))
-        passes.run()
-        assert upstream.asked == [("acme/app", None)] * 2
-
-    def test_of_settings_and_installations(self) -> None:
-        """Repositories of the settings are asked about, and those of the App, with its installation."""
-        passes = FakePasses(settings(ReconcileRepositories="acme/named"))
-        upstream = passes.upstream
-        upstream.installed = {"acme/installed": 7}
-        upstream.jobs = {"acme/named": [event(1, "acme/named")], "acme/installed": [event(2, "acme/installed")]}
-        passes.run()
-        assert upstream.asked == [("acme/named", None), ("acme/installed", 7)]
-        assert sorted(upstream.done) == ["start runner-1-1", "start runner-2-1"]
-
-    def test_an_app_that_was_installed_again(self, passes: FakePasses, upstream: FakeUpstream) -> None:
-        """The installation that GitHub names now is used, and not the one of a task's notes."""
-        upstream.installed = {"acme/app": 10}
-        passes.run(task(1, origin=Origin(event=event(1, installation={"id": 9}), profile="p")))
-        assert upstream.asked == [("acme/app", 10)]
-
-    def test_no_strangers(self) -> None:
-        """Accounts that may have no runners are not asked after, wherever they come from, and get none."""
-        passes = FakePasses(settings(ReconcileRepositories="evil-corp/named"))
-        upstream = passes.upstream
-        upstream.rule = AccountRule(frozenset({"acme"}))
-        upstream.installed = {"evil-corp/installed": 7, "acme/app": 8}
-        upstream.jobs = {f"evil-corp/{name}": [event(1, f"evil-corp/{name}")] for name in ("named", "installed", "app")}
-        passes.run(task(2, "finished", "evil-corp/app"))
-        assert upstream.asked == [("acme/app", 8)]
-        assert [access.scope.name for access in upstream.listed_for] == []
-        assert upstream.done == []
-
-    def test_strangers_of_an_earlier_pass(self, passes: FakePasses, upstream: FakeUpstream) -> None:
-        """An account that may have no runners any more is not asked after because of what is remembered."""
-        passes.run(task(1, "finished"))
-        upstream.rule = AccountRule(frozenset({"other"}))
-        upstream.asked.clear()
-        passes.run()
-        assert upstream.asked == []
-
-    def test_nobody_knows_who_is_a_stranger(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
-        """While GitHub does not say whose jobs may have runners, nothing is asked and only overdue tasks are ended."""
-        upstream.errors["account rule"] = TransientError("GitHub is not reachable")
-        upstream.installed = {"acme/app": 8}
-        upstream.jobs["acme/app"] = [event(2)]
-        overdue = task(1, "running", started_at=NOW - timedelta(hours=9), max_hours=7)
-        passes.run(overdue)
-        assert (upstream.asked, upstream.listed_for) == ([], [])
-        assert upstream.done == ["end running runner-1-1"]
-        assert log_lines[0] == (
-            "WARNING",
-            {
-                "pass": "reconciliation",
-                "result": "skipped",
-                "what": "whose jobs may have runners",
-                "reason": "GitHub is not reachable",
-            },
-        )
-
-    def test_the_installation_of_a_task(self, passes: FakePasses, upstream: FakeUpstream) -> None:
-        """If a delivery named the App's installation, it is used."""
-        origin = Origin(event=event(1, installation={"id": 9}), profile="p")
-        passes.run(task(1, origin=origin), task(2, origin=origin))
-        assert upstream.asked == [("acme/app", 9)]
-        assert [access.installation for access in upstream.listed_for] == [9]
-
-    def test_a_task_without_notes(self, passes: FakePasses, upstream: FakeUpstream) -> None:
-        """A task that does not name its job puts no repository into view."""
-        passes.run(task(1, origin=None))
-        assert upstream.asked == []
-        assert upstream.done == []
-
-    @pytest.mark.parametrize(
-        "changes",
-        [
-            {"workflow_job": queued_job("self-hosted", "gone")["workflow_job"]},
-            {"workflow_job": queued_job("ubuntu-latest")["workflow_job"]},
-            {"repository": queued_job()["repository"] | {"private": False, "visibility": "public"}},
-        ],
-    )
-    def test_what_is_not_ours(self, passes: FakePasses, upstream: FakeUpstream, changes: dict[str, Any]) -> None:
-        """Jobs that no profile serves, and jobs of public repositories, are ignored, as by the webhook."""
-        upstream.jobs["acme/app"] = [event(1, **changes)]
-        passes.run(task(9, "finished"))
-        assert upstream.done == []
-
-    def test_the_same_job_twice(self) -> None:
-        """If a repository is named in two spellings, its jobs count once."""
-        passes = FakePasses(settings(ReconcileRepositories="Acme/App"))
-        upstream = passes.upstream
-        upstream.jobs = {"acme/app": [event(1)], "Acme/App": [event(1)]}
-        passes.run(task(9, "finished"))
-        assert upstream.done == ["start runner-1-1"]
-
-    def test_rotation(self) -> None:
-        """With many repositories the first are asked about in each pass, and all others in rotation."""
-        names = [f"acme/{number}" for number in range(REPOSITORIES_PER_PASS * 3)]
-        passes = [rotation(names, turn) for turn in range(len(names) // ROTATED_PER_PASS + 1)]
-        always = set(names[: REPOSITORIES_PER_PASS - ROTATED_PER_PASS])
-        assert all(always <= chosen and len(chosen) == REPOSITORIES_PER_PASS for chosen in passes)
-        assert set().union(*passes) == set(names)
-        assert rotation(names[:5], 3) == set(names[:5])
-
-    def test_rotation_of_repositories_without_tasks(self) -> None:
-        """Repositories of the settings take turns, too; while one is not asked about, surplus tasks still end."""
-        names = [f"acme/r{number}" for number in range(REPOSITORIES_PER_PASS + ROTATED_PER_PASS)]
-        passes = FakePasses(settings(ReconcileRepositories=",".join(names)))
-        upstream = passes.upstream
-        passes.run(task(1))
-        assert len(upstream.asked) == REPOSITORIES_PER_PASS
-        assert upstream.done == ["end runner-1-1"]
-
-    def test_not_in_this_pass(self, passes: FakePasses, upstream: FakeUpstream) -> None:
-        """While a repository that has tasks is not asked about, no task is ended as surplus."""
-        tasks = [
-            task(number, repository=f"acme/r{number}")
-            for number in range(1, REPOSITORIES_PER_PASS + ROTATED_PER_PASS + 2)
-        ]
-        passes.run(*tasks)
-        assert len(upstream.asked) == REPOSITORIES_PER_PASS
-        assert upstream.done == []
-
-
-class TestTrouble:
-    """If something could not be asked."""
-
-    def test_of_one_repository(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
-        """If one repository's jobs are unknown, the others of its organization are served, and a line says so."""
-        upstream.jobs = {"acme/app": [event(1)], "other/app": [event(2, "other/app")]}
-        upstream.errors["acme/lib"] = TransientError("GitHub answered 502")
-        passes.run(task(8, "finished"), task(9, repository="acme/lib"), task(7, "finished", "other/app"))
-        assert sorted(upstream.done) == ["start runner-1-1", "start runner-2-1"]
-        skipped = [line for _, line in log_lines if line["result"] == "skipped"]
-        assert skipped == [{"pass": "reconciliation", "result": "skipped", "repository": "acme/lib",
-                            "reason": "GitHub answered 502"}]  # fmt: skip
-
-    def test_what_expires(self, passes: FakePasses, upstream: FakeUpstream) -> None:
-        """What expires is replaced although the jobs of its repository are unknown, for as long as a job may wait."""
-        upstream.errors["acme/lib"] = TransientError("GitHub answered 502")
-        soon = NOW + timedelta(minutes=5)
-        two_days_old = Origin(event=event(2, "Acme/lib", "2026-11-23T11:50:00Z"), profile="p")
-        public = Origin(event=event(3, "acme/lib", repository=event(3, "acme/lib").repository.model_dump()
-                                    | {"private": False, "visibility": "public"}), profile="p")  # fmt: skip
+        upstream.runners = [Runner(5, "own-name", online=True, busy=False, labels=LABELS)]
+        long_ago = NOW - timedelta(minutes=30)
+        own = task(1, "running", started_at=long_ago)
         passes.run(
-            task(1, repository="acme/lib", expires_at=soon),
-            task(2, repository="acme/lib", expires_at=soon, origin=two_days_old),
-            task(3, repository="acme/lib", expires_at=soon, origin=public),
-            task(4, "finished", repository="acme/lib"),
-            task(5, repository="acme/app", expires_at=soon),
-            task(6, expires_at=soon, origin=None),
+            replace(own, notes=replace(own.notes, name="own-name")),
+            task(8, "running", started_at=long_ago - timedelta(minutes=1)),
+            task(7, labels=("x",)),
+            replace(task(6, registration="jit", labels=("x",)), created_at=long_ago),
         )
-        assert upstream.done == ["start runner-1-1-r1", "end runner-1-1"]
-
-    def test_many_runs_of_one_repository(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
-        """A repository with many runs takes its share of the calls, by turns with the others, and ends nothing."""
-        upstream.further_calls = {"acme/evil": 500, "acme/app": 2}
-        upstream.jobs = {"acme/app": [event(1)], "acme/evil": [event(2, "acme/evil")]}
-        passes.run(task(8, "finished", "acme/evil"), task(9, "finished"), task(7, labels=("x",)))
-        assert sorted(upstream.done) == ["start runner-1-1", "start runner-2-1"]
-        assert upstream.order.count("acme/evil") == CALLS_PER_REPOSITORY + 1
-        assert upstream.order[:6] == ["acme/evil", "acme/app"] * 3
-        (skipped,) = [line for _, line in log_lines if line["result"] == "skipped"]
-        assert skipped["repository"] == "acme/evil"
-        assert skipped["reason"] == f"it takes more than {CALLS_PER_REPOSITORY} calls; the next pass goes on"
-
-    def test_exactly_its_share(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
-        """A repository that takes exactly its share is complete: what is left over is ended."""
-        upstream.further_calls = {"acme/app": CALLS_PER_REPOSITORY - 1}
-        passes.run(task(7))
-        assert upstream.done == ["end runner-7-1"]
-        assert [line["result"] for _, line in log_lines] == ["ended", "done"]
-
-    def test_too_many_runs(self, passes: FakePasses, upstream: FakeUpstream) -> None:
-        """If GitHub does not list all runs of a repository, the jobs that are known are served all the same."""
-        upstream.jobs["acme/app"] = [event(1)]
-        upstream.errors["the end of acme/app"] = TransientError("more unfinished runs than GitHub lists")
-        passes.run(task(8, "finished"), task(9, labels=("x",)))
-        assert upstream.done == ["start runner-1-1"]
-
-    def test_refused_for_good(self, log_lines: Lines) -> None:
-        """A repository that is refused for long holds up no other one; that is said once, and its own tasks stay."""
-        passes = FakePasses(settings(ReconcileRepositories="acme/gone"))
-        upstream = passes.upstream
-        upstream.errors["acme/gone"] = GitHubRefused("GitHub refused it: 404", 404)
-        own, surplus = task(1, repository="acme/gone"), task(2)
-        for _ in range(REFUSALS_HEEDED - 1):
-            passes.run(own, surplus)
-        assert upstream.done == []
-        assert len([line for _, line in log_lines if line["result"] == "skipped"]) == REFUSALS_HEEDED - 1
-        for _ in range(3):
-            passes.run(own, surplus)
-        assert upstream.done == ["end runner-2-1"] * 3
-        *_, last = [line for _, line in log_lines if line["result"] == "skipped"]
-        assert last["reason"] == (
-            f"GitHub refused it: 404; after {REFUSALS_HEEDED} refusals it holds up no other repository any more"
-        )
-        assert len([line for _, line in log_lines if line["result"] == "skipped"]) == REFUSALS_HEEDED
-        del upstream.errors["acme/gone"]  # it is there again, and may be refused again
-        passes.run(own, surplus)
-        upstream.errors["acme/gone"] = GitHubRefused("GitHub refused it: 404", 404)
-        upstream.done.clear()
-        passes.run(own, surplus)
-        assert upstream.done == []
-
-    def test_a_repository_that_is_gone(self, passes: FakePasses, upstream: FakeUpstream) -> None:
-        """If GitHub refuses to list a repository's jobs, others get their runners; only no waiting task is ended."""
-        upstream.jobs = {"acme/app": [event(1)]}
-        upstream.errors["acme/gone"] = GitHubRefused("GitHub refused it: 404", 404)
-        passes.run(task(8, "finished"), task(9, repository="acme/gone", labels=("x",)))
-        assert upstream.done == ["start runner-1-1"]
-
-    def test_one_that_is_only_named(self, log_lines: Lines) -> None:
-        """While a repository of the settings cannot be looked at, no task of its organization is ended."""
-        passes = FakePasses(settings(ReconcileRepositories="acme/named,elsewhere/named"))
-        upstream = passes.upstream
-        upstream.errors = dict.fromkeys(("acme/named", "elsewhere/named"), GitHubRefused("404", 404))
-        passes.run(task(1))
-        assert upstream.done == []
-        assert [line["repository"] for _, line in log_lines if line["result"] == "skipped"] == [
-            "acme/named", "elsewhere/named",
-        ]  # fmt: skip
-
-    def test_of_an_enterprise(self, log_lines: Lines) -> None:
-        """Runners of an enterprise may serve any repository: if one cannot be asked about, no task is ended."""
-        passes = FakePasses(
-            settings(RunnerScope="enterprise", GithubEnterprise="big", ReconcileRepositories="acme/other")
-        )
-        upstream = passes.upstream
-        upstream.errors["acme/other"] = TransientError("GitHub is not reachable")
-        passes.run(task(1, url="https://github.com/enterprises/big"))
-        assert upstream.done == []
-        assert [line["result"] for _, line in log_lines] == ["skipped", "done"]
-
-    def test_runners_are_unknown(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
-        """Without the list of runners nothing is decided."""
-        upstream.jobs["acme/app"] = [event(1)]
-        upstream.errors["acme"] = TransientError("GitHub does not answer")
-        passes.run(task(9))
-        assert upstream.done == []
-        assert log_lines[-1][1]["actions"] == {"skipped": 1}
-
-    def test_installations_are_unknown(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
-        """Without the list of installations the other repositories are still asked about."""
-        upstream.jobs["acme/app"] = [event(1)]
-        upstream.errors["installations"] = TransientError("GitHub does not answer")
-        passes.run(task(9, "finished"))
-        assert upstream.done == ["start runner-1-1"]
-        assert log_lines[0][1]["what"] == "the App's installations"
-
-    def test_one_action_fails(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
-        """What cannot be done is logged with both reasons, and the rest is done."""
-        upstream.jobs["acme/app"] = [event(1), event(2)]
-        upstream.errors["runner-1-1"] = TransientError("Batch cannot add a task now: 503")
-        passes.run(task(9, "finished"))
+        assert upstream.named_runners == ["own-name", "runner-8-1"]
         assert upstream.done == ["start runner-2-1"]
-        (failed,) = [line for _, line in log_lines if line["result"] == "failed"]
-        assert failed == {
-            "pass": "reconciliation", "result": "failed", "action": "start runner",
-            "why": "no runner was started for it", "reason": "Batch cannot add a task now: 503", "job": 1,
-            "repository": "acme/app",
-        }  # fmt: skip
+        assert log_lines[0][1]["what"] == "the runners of organization acme"
+        assert log_lines[0][1]["reason"] == "the list has no end; 2 were asked for by name"
+
+    def test_refused(self, passes: FakePasses, upstream: FakeUpstream) -> None:
+        """Where GitHub refuses the list, nobody is asked for by name, and nothing is decided."""
+        upstream.errors["acme"] = GitHubRefused("may the credentials do that?", 403)
+        upstream.jobs["acme/app"] = [event(1)]
+        passes.run(task(9))
+        assert (upstream.named_runners, upstream.done) == ([], [])
 
 
 class TestActions:
@@ -402,14 +87,25 @@ class TestActions:
             },
         )  # fmt: skip
 
-    def test_starts_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """One pass starts a limited number of runners over all scopes, by turns between repositories."""
-        monkeypatch.setattr(selection, "STARTS_PER_PASS", 3)
+    def test_by_turns(self, log_lines: Lines) -> None:
+        """Starts go by turns between repositories, for as long as the pass has time; the next pass does the rest."""
         passes = FakePasses(settings(RunnerScope="repository", ReconcileRepositories="acme/app,acme/other"))
         upstream = passes.upstream
         upstream.jobs = {"acme/app": [event(1), event(2)], "acme/other": [event(n, "acme/other") for n in (3, 4)]}
+        upstream.takes = timedelta(minutes=4)
         passes.run()
         assert upstream.done == ["start runner-1-1", "start runner-3-1", "start runner-2-1"]
+        assert log_lines[-1][1]["actions"] == {"start runner": 3, "left": 1}
+
+    def test_a_limit_that_is_used_up(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
+        """A start that has to wait for GitHub's limit waits, if the pass has the time."""
+        upstream.jobs["acme/app"] = [event(1), event(2), event(3)]
+        upstream.once = {"runner-1-1": CallsSpent("no more calls in this minute", retry_after=45)}
+        upstream.errors["runner-2-1"] = CallsSpent("the last requests", retry_after=3600)
+        passes.run(task(9, "finished"))
+        assert upstream.done == ["start runner-1-1", "start runner-3-1"]
+        assert passes.slept == [45 + MARGIN]
+        assert log_lines[-1][1]["actions"] == {"start runner": 2, "left": 1}
 
     def test_replace(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
         """The new task is started before the old one is ended, so that there is always one."""

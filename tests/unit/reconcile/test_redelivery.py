@@ -13,11 +13,13 @@ from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import GitHubRefused, TransientError, UpstreamError
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile.hook_delivery import APP_HOOK, HookDelivery
+from orchestrator.reconcile.progress import Progress
 from orchestrator.reconcile.redelivery import (
     EVENT_ACTIONS,
     GONE_FOR,
     LOOK_BACK,
     PAUSES,
+    READ_AGAIN,
     REDELIVERIES_PER_PASS,
     Redelivery,
     due,
@@ -192,19 +194,19 @@ class TestRedelivery:
         deliveries = FakeDeliveries({})
         tasks = [delivered_by(ORG_HOOK), delivered_by(None), delivered_by(REPO_HOOK), delivered_by(ORG_HOOK)]
         tasks.append(replace(tasks[0], notes=TaskNotes()))
-        Redelivery(deliveries, app=True).run(tasks, NOW)
+        Redelivery(deliveries, app=True).run(tasks, NOW, Progress())
         assert deliveries.asked == [(hook, NOW - LOOK_BACK) for hook in (APP_HOOK, ORG_HOOK, REPO_HOOK)]
 
     def test_no_app(self) -> None:
         """Without an App its webhook is not listed."""
         deliveries = FakeDeliveries({})
-        Redelivery(deliveries, app=False).run([delivered_by(ORG_HOOK)], NOW)
+        Redelivery(deliveries, app=False).run([delivered_by(ORG_HOOK)], NOW, Progress())
         assert [hook for hook, _ in deliveries.asked] == [ORG_HOOK]
 
     def test_sent_again(self, log_lines: Lines) -> None:
         """What is due is sent again, and one line says which delivery, of which webhook, and why."""
         deliveries = FakeDeliveries({ORG_HOOK: [attempt(guid="g-2", succeeded=True), attempt()]})
-        Redelivery(deliveries, app=False).run([delivered_by(ORG_HOOK)], NOW)
+        Redelivery(deliveries, app=False).run([delivered_by(ORG_HOOK)], NOW, Progress())
         assert deliveries.sent == [(ORG_HOOK, "g-1")]
         line = {"pass": "redelivery", "result": "redelivered", "hook": ORG_HOOK, "delivery": "g-1"}
         assert log_lines == [("WARNING", {**line, "reason": "it failed at 2026-11-25T11:00:00Z"})]
@@ -215,7 +217,7 @@ class TestRedelivery:
     def test_one_hook_fails(self, log_lines: Lines, error: UpstreamError, level: str) -> None:
         """A webhook that cannot be listed is reported, and does not hold up the others."""
         deliveries = FakeDeliveries({APP_HOOK: error, ORG_HOOK: [attempt()]})
-        Redelivery(deliveries, app=True).run([delivered_by(ORG_HOOK)], NOW)
+        Redelivery(deliveries, app=True).run([delivered_by(ORG_HOOK)], NOW, Progress())
         assert deliveries.sent == [(ORG_HOOK, "g-1")]
         first, _ = log_lines
         assert first == (
@@ -228,7 +230,7 @@ class TestRedelivery:
         deliveries = FakeDeliveries({ORG_HOOK: GitHubRefused("not found", 404), REPO_HOOK: GitHubRefused("no", 403)})
         redelivery, tasks = Redelivery(deliveries, app=False), [delivered_by(ORG_HOOK), delivered_by(REPO_HOOK)]
         for ago in (GONE_FOR, MINUTE, timedelta()):
-            redelivery.run(tasks, NOW - ago)
+            redelivery.run(tasks, NOW - ago, Progress())
         hooks = [hook for hook, _ in deliveries.asked]
         assert (hooks.count(ORG_HOOK), hooks.count(REPO_HOOK)) == (2, 3)
         assert len(log_lines) == 5
@@ -237,24 +239,50 @@ class TestRedelivery:
         """A delivery that GitHub does not send again is reported, and does not hold up newer ones."""
         deliveries = FakeDeliveries({ORG_HOOK: [attempt(HOUR, "g-2"), attempt(2 * HOUR, "g-1")]})
         deliveries.errors["g-1"] = GitHubRefused("GitHub refused it: 422", 422)
-        Redelivery(deliveries, app=False).run([delivered_by(ORG_HOOK)], NOW)
+        Redelivery(deliveries, app=False).run([delivered_by(ORG_HOOK)], NOW, Progress())
         assert deliveries.sent == [(ORG_HOOK, "g-2")]
         level, line = log_lines[0]
         assert (level, line["result"], line["delivery"]) == ("WARNING", "failed", "g-1")
         assert line["reason"] == "GitHub refused it: 422"
         assert line["why"] == "it failed at 2026-11-25T10:00:00Z"
 
+    def test_only_what_is_new(self) -> None:
+        """A pass reads what came since the last one, and knows the failed attempts of before."""
+        progress, redelivery = Progress(), Redelivery(deliveries := FakeDeliveries({}), app=False)
+        tasks = [delivered_by(ORG_HOOK)]
+        first = attempt(timedelta(seconds=30), id=1)
+        deliveries.hooks = {ORG_HOOK: [first, attempt(guid="g-2", id=2, succeeded=True)]}
+        redelivery.run(tasks, NOW, progress)
+        assert deliveries.sent == []
+        assert progress.hooks[ORG_HOOK].failed == [first]
+        deliveries.hooks = {}
+        redelivery.run(tasks, NOW + 5 * MINUTE, progress)
+        assert deliveries.sent == [(ORG_HOOK, "g-1")]
+        assert deliveries.asked == [(ORG_HOOK, NOW - LOOK_BACK), (ORG_HOOK, NOW - READ_AGAIN)]
+        again = replace(first, id=3, delivered_at=NOW + 5 * MINUTE, again=True, succeeded=True)
+        deliveries.hooks = {ORG_HOOK: [again]}
+        redelivery.run(tasks, NOW + 10 * MINUTE, progress)
+        assert progress.hooks[ORG_HOOK].failed == []
+        assert len(deliveries.sent) == 1
+
+    def test_what_is_too_old(self) -> None:
+        """A failed attempt is forgotten when deliveries of its time are no longer looked for."""
+        progress, redelivery = Progress(), Redelivery(FakeDeliveries({ORG_HOOK: [attempt()]}), app=False)
+        redelivery.run([delivered_by(ORG_HOOK)], NOW, progress)
+        redelivery.run([delivered_by(ORG_HOOK)], NOW + LOOK_BACK, progress)
+        assert progress.hooks[ORG_HOOK].failed == []
+
     def test_bounded(self) -> None:
         """However many webhooks have failed deliveries, one pass sends no more than its limit."""
         some = [attempt(guid=f"g-{number}") for number in range(REDELIVERIES_PER_PASS - 10)]
         deliveries = FakeDeliveries({APP_HOOK: some, ORG_HOOK: some, REPO_HOOK: some})
-        Redelivery(deliveries, app=True).run([delivered_by(ORG_HOOK), delivered_by(REPO_HOOK)], NOW)
+        Redelivery(deliveries, app=True).run([delivered_by(ORG_HOOK), delivered_by(REPO_HOOK)], NOW, Progress())
         assert [hook for hook, _ in deliveries.sent] == [APP_HOOK] * (REDELIVERIES_PER_PASS - 10) + [ORG_HOOK] * 10
 
     def test_busy(self, log_lines: Lines) -> None:
         """When GitHub takes no more calls, the webhook's other deliveries are left for the next pass."""
         deliveries = FakeDeliveries({ORG_HOOK: [attempt(HOUR, "g-2"), attempt(2 * HOUR, "g-1")]})
         deliveries.errors["g-1"] = TransientError("no more calls in this minute")
-        Redelivery(deliveries, app=False).run([delivered_by(ORG_HOOK)], NOW)
+        Redelivery(deliveries, app=False).run([delivered_by(ORG_HOOK)], NOW, Progress())
         assert deliveries.sent == []
         assert [(level, line["result"]) for level, line in log_lines] == [("WARNING", "skipped")]

@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from orchestrator.config.settings import Settings
 from orchestrator.jobs.event import WorkflowJobEvent
-from orchestrator.reconcile import selection
 from orchestrator.reconcile.action import (
     Action,
     EndTask,
@@ -18,7 +15,6 @@ from orchestrator.reconcile.action import (
     StartRunner,
     Wait,
 )
-from orchestrator.reconcile.plan import STARTS_PER_PASS
 from orchestrator.reconcile.selection import select
 from orchestrator.reconcile.view import WaitingJob
 from orchestrator.runners.task import TaskState
@@ -71,16 +67,14 @@ class TestTurns:
         tasks = [task_of(8, "acme/greedy"), task_of(9, "acme/greedy")]
         assert jobs(selected(start(1, "acme/greedy", age=60), start(2, "acme/modest"), tasks=tasks)) == [2, 1]
 
-    def test_a_pass_is_not_used_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A repository with very many jobs leaves starts to the others."""
-        monkeypatch.setattr(selection, "STARTS_PER_PASS", 4)
+    def test_a_pass_is_not_used_up(self) -> None:
+        """A repository with very many jobs does not stand before the others: the time of a pass may not be enough."""
         greedy = [start(number, "acme/greedy", age=60) for number in range(1, 100)]
-        assert jobs(selected(*greedy, start(100), start(101))) == [1, 100, 2, 101]
+        assert jobs(selected(*greedy, start(100), start(101)))[:4] == [1, 100, 2, 101]
 
-    def test_replacements(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_replacements(self) -> None:
         """Replacements take turns as well, before all starts."""
-        monkeypatch.setattr(selection, "REPLACEMENTS_PER_PASS", 3)
-        greedy = [replacement(number, "acme/greedy") for number in range(1, 9)]
+        greedy = [replacement(number, "acme/greedy") for number in range(1, 3)]
         found = selected(start(50, age=99), *greedy, replacement(20, "acme/modest"))
         assert jobs(found) == [1, 20, 2, 50]
         assert [type(action) for action in found] == [ReplaceTask] * 3 + [StartRunner]
@@ -89,14 +83,11 @@ class TestTurns:
 class TestReports:
     """What is only reported."""
 
-    def test_no_start_is_used_up(self) -> None:
-        """Reports of a hundred jobs leave all starts to the others."""
-        failing = [
-            Pause([waiting(number, "acme/greedy")], alert=True, reason="they failed") for number in range(1, 101)
-        ]
-        found = selected(*failing, *(start(number) for number in range(201, 201 + STARTS_PER_PASS + 5)))
-        assert len(jobs(found)) == STARTS_PER_PASS
-        assert found[STARTS_PER_PASS:] == failing
+    def test_after_the_starts(self) -> None:
+        """Reports come after what starts runners."""
+        failing = [Pause([waiting(number, "acme/greedy")], alert=True, reason="they failed") for number in (1, 2)]
+        starts = [start(number) for number in (201, 202)]
+        assert selected(*failing, *starts) == [*starts, *failing]
 
     def test_everything_else(self) -> None:
         """What neither starts nor gives up is done as it was decided."""
@@ -117,9 +108,8 @@ class TestQuotas:
         assert hold.reason == "acme/app has 2 of 2 runners (MaxRunnersPerRepository): runner-7-1, runner-1-1"
         assert hold.ids == {"job": 2, "repository": "acme/app", "jobs": 3}
 
-    def test_held_jobs_use_up_no_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Jobs that are held leave the starts of the pass to others, and none is left out of the report."""
-        monkeypatch.setattr(selection, "STARTS_PER_PASS", 3)
+    def test_held_jobs_use_up_no_start(self) -> None:
+        """Jobs that are held are no starts, and none is left out of the report."""
         held = [start(number, "acme/full", age=60) for number in range(1, 50)]
         tasks = [task_of(70, "acme/full"), task_of(71, "acme/full")]
         found = selected(*held, start(101), start(102), tasks=tasks, configured=LIMITED)

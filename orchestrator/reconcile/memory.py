@@ -1,0 +1,127 @@
+"""What passes remember for the next one, and the record of it that another process can read.
+
+It is a cache. What a pass does follows from what GitHub and Batch say now; the memory says where to look, and which
+finished tasks need not be listed again. If the record is gone, cannot be read, or is another version's, the next pass
+asks for everything once more and takes longer. No secret is in it.
+"""
+
+import gzip
+import io
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.log import Log
+from orchestrator.reconcile.finished_tasks import FinishedTasks
+from orchestrator.result import Result
+
+log = Log(__name__)
+
+# Of the record. One of another version is not read.
+VERSION = 1
+# Bytes of a record that is written, and of what it holds when it is unpacked. 50,000 tasks take about a fiftieth.
+MOST_BYTES = 16 * 1024 * 1024
+_MOST_UNPACKED = 256 * 1024 * 1024
+
+
+class Store(Protocol):
+    """Where the record is kept."""
+
+    def read(self) -> bytes | None:
+        """Return the record; None if there is none, or the same as this process read or wrote last."""
+
+    def write(self, content: bytes) -> bool:
+        """Write it; return False if another process has written one since this process read it."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The memory at the end of a pass, as it was written.
+
+    Attributes:
+        written_at: when that was.
+        progress: how far the passes have come with GitHub; what it holds is its owner's business.
+        finished: the finished tasks.
+    """
+
+    written_at: datetime
+    progress: Mapping[str, Any]
+    finished: FinishedTasks
+
+
+def encode(record: Record) -> bytes:
+    """Return a record as it is written: compressed JSON lines."""
+    head = {"version": VERSION, "writtenAt": record.written_at.isoformat(), "progress": record.progress}
+    return gzip.compress(f"{json.dumps(head)}\n".encode(), mtime=0) + b"".join(record.finished.encoded())
+
+
+def decode(content: bytes) -> Record:
+    """Read a record.
+
+    Raises:
+        ValueError: It is none, or one of another version.
+    """
+    try:
+        lines = _lines(content)
+        head = next(lines)
+        if head["version"] != VERSION:
+            raise ValueError(f"it is of version {head['version']!r}")
+        written_at = datetime.fromisoformat(head["writtenAt"]).astimezone(UTC)
+        return Record(written_at, dict(head["progress"]), FinishedTasks.decoded(lines))
+    except (LookupError, TypeError, AttributeError, OSError, EOFError, StopIteration, OverflowError) as error:
+        raise ValueError(f"it cannot be read ({type(error).__name__})") from None
+
+
+def _lines(content: bytes) -> Iterator[Any]:
+    text = gzip.GzipFile(fileobj=io.BytesIO(content)).read(_MOST_UNPACKED)
+    values: list[Any] = json.loads(b"[%s]" % text.rstrip(b"\n").replace(b"\n", b","))
+    return iter(values)
+
+
+class PassMemory:
+    """What this process remembers, and what it has from the processes that made passes before.
+
+    Args:
+        store: keeps the record between processes.
+
+    Attributes:
+        finished: the finished tasks.
+        progress: how far the passes have come with GitHub.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.finished = FinishedTasks()
+        self.progress: Mapping[str, Any] = {}
+
+    def recall(self) -> None:
+        """Take over what another process has written since this one wrote or read last."""
+        try:
+            content = self._store.read()
+            if content is None:
+                return
+            record = decode(content)
+        except (OrchestratorError, ValueError) as error:
+            log(logging.WARNING, result=Result.SKIPPED, what="the memory of earlier passes", reason=str(error))
+            return
+        self.finished, self.progress = record.finished, record.progress
+
+    def keep(self, now: datetime) -> None:
+        """Write it for the next pass, whichever process makes it."""
+        content = encode(Record(now, self.progress, self.finished))
+        if len(content) > MOST_BYTES:
+            reason = f"{len(content):,} bytes are too many: finished tasks are left out"
+            log(logging.WARNING, result=Result.SKIPPED, what="the memory of this pass", reason=reason)
+            content = encode(Record(now, self.progress, FinishedTasks()))
+        try:
+            written = self._store.write(content)
+        except OrchestratorError as error:
+            log(logging.WARNING, result=Result.SKIPPED, what="the memory of this pass", reason=str(error))
+            return
+        if not written:
+            reason = "another process wrote its own meanwhile"
+            log(logging.INFO, result=Result.SKIPPED, what="the memory of this pass", reason=reason)
