@@ -153,7 +153,9 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         begin=lambda: client.begin_pass(60.0 * settings.reconcile_minutes),
         redeliver=Redelivery(HookDeliveries(background), app=is_app).run,
         reconcile=reconciler.run,
-        watch_boundary=BoundaryWatch(settings, boundary, app.installations if is_app else list).run,
+        watch_boundary=BoundaryWatch(
+            settings, boundary, app.installations if is_app else list, RunnerGroups(background).repositories
+        ).run,
         given_up=unexplained,
         memory=PassMemory(MemoryBlob(settings.azure_web_jobs_storage, egress)),
         clock=runtime.clock,

@@ -37,6 +37,19 @@ class RunnerGroups:
         path = f"{access.scope.api_path}/actions/runner-groups"
         return list(self._session.listing(path, access, "runner_groups", _group, params=params))
 
+    def repositories(self, access: ScopeAccess, group: RunnerGroup) -> list[str]:
+        """Return the full names of the repositories that were chosen for a group.
+
+        Args:
+            access: the organization.
+            group: one that admits chosen repositories only.
+
+        Raises:
+            UpstreamError: GitHub does not tell.
+        """
+        path = f"{access.scope.api_path}/actions/runner-groups/{group.id}/repositories"
+        return list(self._session.listing(path, access, "repositories", _full_name))
+
 
 def _group(entry: Mapping[str, Any]) -> RunnerGroup:
     """Read a group; what an old server does not say counts as admitted, since GitHub itself keeps to the group."""
@@ -47,4 +60,9 @@ def _group(entry: Mapping[str, Any]) -> RunnerGroup:
         visibility=str(entry.get("visibility", "")),
         admits_public=bool(public),
         restricted_to_workflows=bool(entry.get("restricted_to_workflows", False)),
+        id=int(entry["id"]),
     )
+
+
+def _full_name(entry: Mapping[str, Any]) -> str:
+    return text(entry["full_name"])

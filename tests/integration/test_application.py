@@ -25,6 +25,7 @@ from orchestrator.runners.notes import TaskNotes
 from sandbox.batch import Batch
 from sandbox.faults import Fault
 from sandbox.github import GitHub
+from sandbox.github.model import Scope as StandInScope
 from sandbox.server import Server
 from sandbox.storage_queue import QueueService
 from tests.builders import SECRET, delivery, environment, queued_job
@@ -286,3 +287,15 @@ def test_a_job_that_a_pass_found_held(
     over = {"conclusion": "success", "runner_id": 1, "runner_name": "runner-1-1"}
     assert deliver(application, 1, "app", "self-hosted", "gpu", action="completed", **over).status == 200
     until(lambda: f"runner-{held.id}-1" in batch.task_bodies())
+
+
+def test_a_group_of_chosen_repositories(make: Make, github: GitHub, caplog: pytest.LogCaptureFixture) -> None:
+    """A pass warns of a runner group that was given a repository which the settings refuse."""
+    github.add_repository("acme/untrusted")
+    chosen = ["acme/app", "acme/untrusted"]
+    github.add_runner_group(StandInScope("organization", "acme"), "Batch", public=False, repositories=chosen)
+    application = make(RunnerGroup="Batch", AllowedRepositories="acme/app")
+    assert receive(application).status == 201
+    application.reconcile()
+    (message,) = [line["message"] for _, line in lines(caplog) if "Batch of organization" in line.get("message", "")]
+    assert "AllowedRepositories does not name, such as acme/untrusted" in message
