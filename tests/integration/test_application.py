@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
@@ -22,6 +23,7 @@ from orchestrator.quotas import held_jobs
 from orchestrator.reconcile.memory import decode
 from orchestrator.result import Result
 from orchestrator.runners.notes import TaskNotes
+from orchestrator.runtime import Runtime
 from sandbox.batch import Batch
 from sandbox.faults import Fault
 from sandbox.github import GitHub
@@ -53,7 +55,7 @@ def make(github: GitHub, github_url: str, batch: Batch, batch_url: str, queue: Q
     github.add_repository("acme/app")
     with Server(queue.application) as server:
 
-        def make(**changes: str) -> Application:
+        def make(runtime: Runtime | None = None, **changes: str) -> Application:
             settings = {
                 "AzureWebJobsStorage": queue.connection_string(server.url),
                 "BatchAccountUrl": batch_url,
@@ -65,7 +67,7 @@ def make(github: GitHub, github_url: str, batch: Batch, batch_url: str, queue: Q
                 "GithubToken": "ghp_sandbox",
                 "AllowedSources": "140.82.112.0/20",
             }
-            return Application(environment(**settings | changes))
+            return Application(environment(**settings | changes), runtime)
 
         yield make
 
@@ -299,3 +301,51 @@ def test_a_group_of_chosen_repositories(make: Make, github: GitHub, caplog: pyte
     application.reconcile()
     (message,) = [line["message"] for _, line in lines(caplog) if "Batch of organization" in line.get("message", "")]
     assert "AllowedRepositories does not name, such as acme/untrusted" in message
+
+
+class NoThreads(Executor):
+    """Threads that are all busy."""
+
+    def submit(self, *_: Any, **__: Any) -> Future[Any]:
+        """Begin nothing."""
+        return Future()
+
+
+class TestExplain:
+    """`explain`: why a job waits."""
+
+    @pytest.mark.parametrize("accept", ["application/json", "*/*"])
+    def test_told(self, make: Make, github: GitHub, accept: str) -> None:
+        """The report is JSON for whoever asks for it, else text."""
+        job = github.queue_job("acme/app", ["self-hosted", "ubuntu-latest"])
+        address = f"{github.url}/acme/app/actions/runs/{job.run_id}/job/{job.id}"
+        answer = asyncio.run(make().explain({"accept": accept}, address))
+        assert answer.status == 200
+        assert answer.body["verdict"] == "cannot-tell"  # no webhook leads here
+        if accept == "*/*":
+            assert answer.media_type == "text/plain; charset=utf-8"
+            assert answer.text.startswith("cannot-tell: ")
+        else:
+            assert json.loads(answer.text) == answer.body
+
+    def test_misconfigured(self, make: Make) -> None:
+        """Wrong settings are a verdict."""
+        answer = asyncio.run(make(GithubToken="").explain({}, ""))
+        assert answer.status == 200
+        assert answer.text.startswith("misconfigured: ")
+
+    def test_who_may_ask(self, make: Make) -> None:
+        """Nobody is told anything from elsewhere than `OperatorSources`."""
+        application = make(OperatorSources="192.0.2.0/24")
+        answer = asyncio.run(application.explain({"x-forwarded-for": "198.51.100.7:1"}, "7"))
+        assert (answer.status, answer.body["result"]) == (403, Result.REFUSED)
+        answer = asyncio.run(application.explain({"x-forwarded-for": "192.0.2.7:1"}, "nothing"))
+        assert answer.status == 400
+        assert answer.text.startswith("expected the address of a job")
+
+    def test_no_thread(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where too many ask, one is told to come again."""
+        monkeypatch.setattr("orchestrator.application.EXPLAIN_DEADLINE", 0.01)
+        application = make(runtime=Runtime(explain_threads=NoThreads()))
+        answer = asyncio.run(application.explain({"accept": "application/json"}, "7"))
+        assert (answer.status, answer.body["result"]) == (503, Result.FAILED)

@@ -53,7 +53,8 @@ def test_the_next_process() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"garbage", gzip.compress(b"\xff", mtime=0), gzip.compress(b"{}", mtime=0)[:-9], record(), record(7), record([]), record({}),
+        b"", b"garbage", gzip.compress(b"\xff", mtime=0), gzip.compress(b"{}", mtime=0)[:-9],
+        record(), record(7), record([]), record({}),
         record(HEAD), record(HEAD | {"version": 2}, TASKS), record(HEAD | {"version": None}, TASKS),
         record(HEAD | {"writtenAt": 7}, TASKS), record(HEAD | {"progress": 7}, TASKS), record(HEAD, 7),
         record(HEAD, TASKS, []), record(HEAD, TASKS, 7), record(HEAD, TASKS, [0, 0, 0, "soon", 0, 0, 0, 0, 0, 0]),
