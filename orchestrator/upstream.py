@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
 
 from orchestrator.azure.identity import batch_credential
 from orchestrator.azure.job_tasks import JobTasks
@@ -133,7 +132,7 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         account_refusal=boundary.account_refusal,
         handle=provisioner.handle,
         start=provisioner.start,
-        queued_jobs=lambda *repository: list(chain.from_iterable(held_repositories.queued(*repository))),
+        queued_jobs=held_repositories.queued,
         start_timer=runtime.start_timer,
         lock=runtime.lock,
     )
@@ -168,7 +167,9 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         begin=lambda: client.begin_pass(60.0 * settings.reconcile_minutes),
         redeliver=Redelivery(HookDeliveries(background), app=is_app).run,
         reconcile=reconciler.run,
-        watch_boundary=BoundaryWatch(settings, boundary, app.installations if is_app else list).run,
+        watch_boundary=BoundaryWatch(
+            settings, boundary, app.installations if is_app else list, RunnerGroups(background).repositories
+        ).run,
         given_up=unexplained,
         memory=PassMemory(MemoryBlob(settings.azure_web_jobs_storage, egress)),
         clock=runtime.clock,
