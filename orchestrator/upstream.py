@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
 
 from orchestrator.azure.identity import batch_credential
 from orchestrator.azure.job_tasks import JobTasks
@@ -153,7 +152,7 @@ def connect(
         account_refusal=boundary.account_refusal,
         handle=provisioner.handle,
         start=provisioner.start,
-        queued_jobs=lambda *repository: list(chain.from_iterable(held_repositories.queued(*repository))),
+        queued_jobs=held_repositories.queued,
         start_timer=runtime.start_timer,
         lock=runtime.lock,
     )
@@ -190,7 +189,7 @@ def connect(
         redeliver=Redelivery(HookDeliveries(background), app=is_app).run,
         reconcile=reconciler.run,
         watches=[
-            BoundaryWatch(settings, boundary, installations).run,
+            BoundaryWatch(settings, boundary, installations, RunnerGroups(background).repositories).run,
             VersionWatch(settings, RunnerVersions(background).dates, installations).run,
         ],
         given_up=unexplained,

@@ -5,7 +5,7 @@ Source: GitHub REST API, "GitHub Apps".
 
 from typing import Any
 
-from orchestrator.github.client import expecting
+from orchestrator.github.client import expecting, text
 from orchestrator.github.session import GitHubSession
 from orchestrator.jobs.accounts import AppOwner
 from orchestrator.runners.installed import Installed
@@ -45,8 +45,8 @@ def owner_of(app: Any) -> AppOwner:
     """Return who owns an App, from GitHub's answer about it."""
     owner = app["owner"]
     if "login" in owner:
-        return AppOwner("account", str(owner["login"]))
-    return AppOwner("enterprise", str(owner["slug"]))
+        return AppOwner("account", text(owner["login"]))
+    return AppOwner("enterprise", text(owner["slug"]))
 
 
 def _installation(entry: Any) -> Installed | None:
@@ -54,4 +54,4 @@ def _installation(entry: Any) -> Installed | None:
     account = entry["account"]
     if entry.get("suspended_at") is not None or "login" not in account:
         return None
-    return Installed(int(entry["id"]), str(account["login"]), account.get("type") != "User")
+    return Installed(int(entry["id"]), text(account["login"]), account.get("type") != "User")

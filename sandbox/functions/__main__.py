@@ -71,7 +71,8 @@ async def _serve(options: argparse.Namespace) -> None:
             return Result(text)
         return result
 
-    listeners += [QueueListener(call, f, queues) for f in _triggered_by(runtime, "queueTrigger")]
+    queue_functions = [f for f in _triggered_by(runtime, "queueTrigger") if not _is_disabled(f.name)]
+    listeners += [QueueListener(call, f, queues) for f in queue_functions]
     timers = {f.name: Timer(call, f) for f in _triggered_by(runtime, "timerTrigger")}
 
     def run(name: str, given: str) -> bool:
@@ -113,7 +114,7 @@ def _triggered_by(runtime: Runtime, kind: str) -> list[Function]:
 
 
 def _is_disabled(name: str) -> bool:
-    """Whether an app setting keeps a timer from firing; by hand the function is still called.
+    """Whether an app setting keeps a timer or queue from calling a function; by hand it is still called.
 
     Source: Azure Functions docs, "How to disable functions in Azure Functions".
     """

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import explain_client
+from orchestrator.cli import explain_client, log_workspace
 from orchestrator.cli.output import ExitCode, note, say, say_json
 from orchestrator.cli.settings_source import settings_with_secrets
 from orchestrator.config.settings import Settings
 from orchestrator.errors import SettingsError, TransientError
-from orchestrator.explain.reference import ReferenceMalformed, parse_reference
+from orchestrator.explain.reference import JobReference, ReferenceMalformed, parse_reference
 from orchestrator.explain.report import text
 from orchestrator.explain.verdict import OVER, WORKS, Verdict
 from orchestrator.health.facts import QueueFacts
@@ -43,6 +43,13 @@ def explain(
             metavar="FILE", help="Without --url: as local.settings.json, secrets included. Or the environment."
         ),
     ] = None,
+    workspace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GUID", help="Read the job's log lines in this Log Analytics workspace, as `az` is logged in."
+        ),
+    ] = None,
+    days: Annotated[int, typer.Option(metavar="N", min=1, max=730, help="With --workspace: how far back.")] = 90,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Ask again until the job waits no more.")] = False,
     minutes: Annotated[int, typer.Option(metavar="N", min=1, max=1440, help="How long to watch.")] = 60,
@@ -50,7 +57,11 @@ def explain(
     """Tell why a job waits, or what became of it.
 
     Ends with 0 if nothing is wrong, with 1 if a person must act, and with 3 if it cannot be told.
+
+    Batch forgets a task after seven days. With --workspace the log tells what became of an older job.
     """
+    if workspace is not None:
+        raise typer.Exit(_tell_history(job, workspace, days, as_json=as_json))
     ask = _asks_function(url, job) if url is not None else _asks_services(settings, job)
     report = ask()
     _print(report, as_json=as_json)
@@ -70,6 +81,25 @@ def code_of(verdict: str) -> ExitCode:
     return ExitCode.DONE if verdict in WORKS else ExitCode.NO
 
 
+def _tell_history(job: str, workspace: str, days: int, *, as_json: bool) -> ExitCode:
+    """Print what the workspace knows of a job."""
+    host = "/".join(job.strip().split("/")[:3])
+    number = _reference(job, host, host).job_id
+    lines = log_workspace.history(number, workspace, days)
+    if as_json:
+        say_json({"job": number, "lines": [{"at": line.at.isoformat(), **line.fields} for line in lines]})
+    else:
+        say("\n".join(map(str, lines)) or f"The workspace has no line about job {number} in the last {days} days.")
+    return ExitCode.DONE if lines else ExitCode.NO
+
+
+def _reference(job: str, web_url: str, api_url: str) -> JobReference:
+    try:
+        return parse_reference(job, web_url, api_url)
+    except ReferenceMalformed as error:
+        raise SettingsError.of("JOB", str(error)) from None
+
+
 def _asks_function(url: str, job: str) -> Ask:
     key = os.environ.get(KEY, "").strip()
     if not key:
@@ -80,10 +110,7 @@ def _asks_function(url: str, job: str) -> Ask:
 
 def _asks_services(file: Path | None, job: str) -> Ask:
     found: Settings = settings_with_secrets(file, os.environ)
-    try:
-        reference = parse_reference(job, found.github_web_url, found.github_api_url)
-    except ReferenceMalformed as error:
-        raise SettingsError.of("JOB", str(error)) from None
+    reference = _reference(job, found.github_web_url, found.github_api_url)
     explainer = connect(found, Runtime(), unexplained=tuple, queue=QueueFacts).explainer
     return lambda: explainer.explain(reference)
 
