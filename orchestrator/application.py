@@ -39,6 +39,8 @@ log = Log(__name__)
 
 # Seconds. An operator waits for `revive`, and App Service's front end would wait for 230.
 REVIVE_DEADLINE = 60.0
+# Somewhat more than `orchestrator.explain.gather.PATIENCE`, after which what was not answered is told as such.
+EXPLAIN_DEADLINE = 25.0
 # Seconds between an answer and the warm-up that follows it, so that the answer has left by then.
 WARM_UP_AFTER = 1.0
 # Only genuine deliveries have these results: nobody else can make this process work.
@@ -164,12 +166,42 @@ class Application:
         except SettingsError as error:
             return misconfigured(error)
         except SourceNotAllowed as error:
-            refusal = {"result": Result.REFUSED, "reason": str(error)}
-            log(logging.WARNING, forwarded_for=headers.get("x-forwarded-for", "")[-100:], **refusal)
-            return Answer(error.status, refusal)
+            return _not_allowed(error, headers)
         except TransientError as error:
             return Answer(503, {"result": Result.FAILED, "reason": str(error)})
         return Answer(200, {"result": Result.REVIVED, "requests": revived, "left": foreign})
+
+    async def explain(self, headers: Mapping[str, str], job: str) -> Answer:
+        """Tell an operator why a job waits, or what became of it.
+
+        Wrong settings are a verdict like any other: whoever asks is to read it.
+
+        Args:
+            headers: the request's headers; looked up by names in lower case.
+            job: what names the job: its address at GitHub, or its id.
+        """
+        from orchestrator.explain.reference import ReferenceMalformed, parse_reference
+        from orchestrator.explain.report import document
+        from orchestrator.explain.verdict import misconfigured as misconfigured_verdict
+
+        as_json = "application/json" in headers.get("accept", "")
+        if isinstance(self._configured, SettingsError):
+            return _explained(document(None, misconfigured_verdict(self._configured)), as_json=as_json)
+        settings = self._configured
+        try:
+            require_operator(headers, settings)
+            reference = parse_reference(job, settings.github_web_url, settings.github_api_url)
+            report = await within(
+                EXPLAIN_DEADLINE, self._runtime.explain_threads, lambda: self._upstream().explainer.explain(reference)
+            )
+        except SourceNotAllowed as error:
+            return _not_allowed(error, headers)
+        except ReferenceMalformed as error:
+            return _refused(400, Result.REFUSED, str(error), as_json=as_json)
+        except TransientError as error:
+            return _refused(503, Result.FAILED, str(error), as_json=as_json)
+        log(logging.INFO, message="explained to an operator", job=reference.job_id, verdict=report["verdict"])
+        return _explained(report, as_json=as_json)
 
     @property
     def boosts_pools(self) -> bool:
@@ -215,3 +247,19 @@ class Application:
         from orchestrator.azure.request_queue import RequestQueue
 
         return RequestQueue(self._settings.azure_web_jobs_storage, self._settings.egress)
+
+
+def _not_allowed(error: SourceNotAllowed, headers: Mapping[str, str]) -> Answer:
+    refusal = {"result": Result.REFUSED, "reason": str(error)}
+    log(logging.WARNING, forwarded_for=headers.get("x-forwarded-for", "")[-100:], **refusal)
+    return Answer(error.status, refusal)
+
+
+def _explained(report: Mapping[str, object], *, as_json: bool) -> Answer:
+    from orchestrator.explain.report import text
+
+    return Answer(200, report, None if as_json else text(report))
+
+
+def _refused(status: int, result: Result, reason: str, *, as_json: bool) -> Answer:
+    return Answer(status, {"result": result, "reason": reason}, None if as_json else f"{reason}\n")

@@ -2,20 +2,28 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import chain
+from datetime import timedelta
 
 from orchestrator.azure.identity import batch_credential
+from orchestrator.azure.job_tasks import JobTasks
 from orchestrator.azure.pass_memory import MemoryBlob
+from orchestrator.azure.pool_status import PoolStatus
 from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.task_model import RETENTION
 from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.hook_ranges import PublishedRanges
+from orchestrator.explain.explainer import Explainer
+from orchestrator.explain.facts import NextPass
+from orchestrator.explain.gather import Gatherer
+from orchestrator.explain.last_pass import LastPass
 from orchestrator.github.app import GitHubApp
 from orchestrator.github.budget import POINTS_PER_MINUTE, points
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential, Credential, PersonalToken
 from orchestrator.github.hook_deliveries import HookDeliveries
+from orchestrator.github.job_delivery import JobDelivery
+from orchestrator.github.job_status import JobStatus
 from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
 from orchestrator.github.repositories import Repositories
@@ -41,6 +49,9 @@ from orchestrator.runners.boundary import Boundary
 from orchestrator.runners.provisioning import HandleJob, Provisioner
 from orchestrator.runtime import AT_ONCE_IN_A_PASS, Runtime
 
+# How old the count of a quota's runners may be that an explanation rests on.
+SLOTS_KNOWN_FOR = timedelta(minutes=5)
+
 
 @dataclass(frozen=True)
 class Upstream:
@@ -51,12 +62,14 @@ class Upstream:
         control_loop: finds and mends what was missed.
         tend_pools: goes on with every boost of a pool that was begun.
         hook_ranges: asks GitHub where its webhooks come from, given the ETag of its last answer.
+        explainer: tells why a job waits.
     """
 
     handle: HandleJob
     control_loop: ControlLoop
     tend_pools: Callable[[], None]
     hook_ranges: Callable[[str | None], PublishedRanges]
+    explainer: Explainer
 
 
 def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iterable[bytes]]) -> Upstream:
@@ -119,7 +132,7 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         account_refusal=boundary.account_refusal,
         handle=provisioner.handle,
         start=provisioner.start,
-        queued_jobs=lambda *repository: list(chain.from_iterable(held_repositories.queued(*repository))),
+        queued_jobs=held_repositories.queued,
         start_timer=runtime.start_timer,
         lock=runtime.lock,
     )
@@ -154,10 +167,27 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         begin=lambda: client.begin_pass(60.0 * settings.reconcile_minutes),
         redeliver=Redelivery(HookDeliveries(background), app=is_app).run,
         reconcile=reconciler.run,
-        watch_boundary=BoundaryWatch(settings, boundary, app.installations if is_app else list).run,
+        watch_boundary=BoundaryWatch(
+            settings, boundary, app.installations if is_app else list, RunnerGroups(background).repositories
+        ).run,
         given_up=unexplained,
         memory=PassMemory(MemoryBlob(settings.azure_web_jobs_storage, egress)),
         clock=runtime.clock,
+    )
+    explained = GitHubSession(client, credential, lock=runtime.lock)
+    # A reader of its own: the blob's client tells what is new since it read last.
+    last_pass = LastPass(MemoryBlob(settings.azure_web_jobs_storage, egress), lock=runtime.lock)
+    gatherer = Gatherer(
+        settings,
+        github=JobStatus(explained),
+        find_delivery=JobDelivery(explained, app=is_app).search,
+        tasks=JobTasks(settings.batch_account_url, account, egress=egress),
+        pool=PoolStatus(settings.batch_account_url, account, egress=egress).look,
+        rules=boundary,
+        slots=lambda: occupancy.known(SLOTS_KNOWN_FOR),
+        next_pass=lambda: NextPass(last_pass.at(), timedelta(minutes=settings.reconcile_minutes)),
+        clock=runtime.clock,
+        threads=runtime.question_threads,
     )
     token = settings.github_token
     authorization = f"Bearer {token.get_secret_value()}" if token else None
@@ -166,6 +196,7 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         control_loop,
         tend_pools=lambda: boost.step_all(pools),
         hook_ranges=lambda etag: published_hook_ranges(client, authorization, etag),
+        explainer=Explainer(gatherer.gather, settings.profiles, runtime.clock, lock=runtime.lock),
     )
 
 

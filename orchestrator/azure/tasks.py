@@ -280,7 +280,10 @@ class RunnerTasks:
         with translating("look for a task"):
             for other in self._other_jobs(task, job):
                 look = functools.partial(self._client.get_task, other, task.task_id, select=["id"])
-                if not isinstance(expecting(look, *GONE), ErrorCode):
+                found = expecting(look, *GONE)
+                if not isinstance(found, ErrorCode):
+                    if found.id != task.task_id:
+                        raise TransientError("what answers for Batch names no task")
                     self._places.remember(task.pool, task.task_id, other)
                     return True
         return False

@@ -5,7 +5,7 @@ Source: GitHub REST API, "GitHub Apps".
 
 from typing import Any
 
-from orchestrator.github.client import expecting
+from orchestrator.github.client import expecting, text
 from orchestrator.github.session import GitHubSession
 from orchestrator.jobs.accounts import AppOwner
 from orchestrator.runners.installed import Installed
@@ -31,8 +31,8 @@ class GitHubApp:
         with expecting("GitHub's answer to GET /app names no owner"):
             owner = response.json["owner"]
             if "login" in owner:
-                return AppOwner("account", str(owner["login"]))
-            return AppOwner("enterprise", str(owner["slug"]))
+                return AppOwner("account", text(owner["login"]))
+            return AppOwner("enterprise", text(owner["slug"]))
 
     def installations(self) -> list[Installed]:
         """Return where the App is installed; suspended installations and those on an enterprise are left out.
@@ -49,4 +49,4 @@ def _installation(entry: Any) -> Installed | None:
     account = entry["account"]
     if entry.get("suspended_at") is not None or "login" not in account:
         return None
-    return Installed(int(entry["id"]), str(account["login"]), account.get("type") != "User")
+    return Installed(int(entry["id"]), text(account["login"]), account.get("type") != "User")

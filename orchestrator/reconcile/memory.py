@@ -26,6 +26,8 @@ VERSION = 1
 # Bytes of a record that is written, and of what it holds when it is unpacked. 50,000 tasks take about a fiftieth.
 MOST_BYTES = 16 * 1024 * 1024
 _MOST_UNPACKED = 256 * 1024 * 1024
+# Bytes of its first line.
+_MOST_HEAD = 1024 * 1024
 
 
 class Store(Protocol):
@@ -73,6 +75,20 @@ def decode(content: bytes) -> Record:
         written_at = datetime.fromisoformat(head["writtenAt"]).astimezone(UTC)
         return Record(written_at, dict(head["progress"]), FinishedTasks.decoded(lines))
     except (LookupError, TypeError, AttributeError, OSError, EOFError, StopIteration, OverflowError) as error:
+        raise ValueError(f"it cannot be read ({type(error).__name__})") from None
+
+
+def written_at(content: bytes) -> datetime:
+    """Return when a record was written, without reading the rest of it.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
+            head = json.loads(unpacked.readline(_MOST_HEAD))
+        return datetime.fromisoformat(head["writtenAt"]).astimezone(UTC)
+    except (LookupError, TypeError, OSError, EOFError) as error:
         raise ValueError(f"it cannot be read ({type(error).__name__})") from None
 
 

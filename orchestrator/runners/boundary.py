@@ -108,7 +108,25 @@ class Boundary:
         Raises:
             UpstreamError: GitHub does not tell.
         """
-        return self.account_refusal(event) or self._group_refusal(event, profile)
+        return self.account_refusal(event) or self.group_refusal(event, profile)
+
+    def group_refusal(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
+        """Return why GitHub would give a job no runner of a profile's group; None if it would.
+
+        Raises:
+            UpstreamError: GitHub does not tell.
+        """
+        scope = runner_scope(event, self._settings)
+        if scope.kind != "organization":
+            self._say_once(logging.INFO, f"no runner group is asked: the runners' scope is the {scope.kind}")
+            return None
+        access, repository = ScopeAccess(scope, event.installation_id), event.repository
+        for most_age in (GROUPS_KEPT_FOR, REFUSED_BY_ANSWERS_OF):
+            visible = self.groups(access, repository.name, most_age=most_age)
+            refusal = None if visible is None else group_refusal(visible, profile.runner_group, repository, scope)
+            if refusal is None:
+                return None
+        return refusal
 
     def groups(
         self, access: ScopeAccess, repository: str | None = None, *, most_age: timedelta = GROUPS_KEPT_FOR
@@ -124,19 +142,6 @@ class Boundary:
             UpstreamError: GitHub does not tell.
         """
         return self._groups.get((access, repository), most_age)
-
-    def _group_refusal(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
-        scope = runner_scope(event, self._settings)
-        if scope.kind != "organization":
-            self._say_once(logging.INFO, f"no runner group is asked: the runners' scope is the {scope.kind}")
-            return None
-        access, repository = ScopeAccess(scope, event.installation_id), event.repository
-        for most_age in (GROUPS_KEPT_FOR, REFUSED_BY_ANSWERS_OF):
-            visible = self.groups(access, repository.name, most_age=most_age)
-            refusal = None if visible is None else group_refusal(visible, profile.runner_group, repository, scope)
-            if refusal is None:
-                return None
-        return refusal
 
     def _groups_or_none(self, access: ScopeAccess, repository: str | None) -> Sequence[RunnerGroup] | None:
         try:

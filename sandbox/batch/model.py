@@ -7,7 +7,7 @@ from typing import Any, Literal
 type Json = dict[str, Any]
 type JobState = Literal["active", "completed", "deleting"]
 type TaskState = Literal["active", "running", "completed"]
-type NodeState = Literal["starting", "idle", "running"]
+type NodeState = Literal["starting", "idle", "running", "startTaskFailed"]
 
 # The service's error codes that the stand-in uses, with their status (documented list of error codes).
 STATUS: Mapping[str, int] = {
@@ -73,6 +73,9 @@ class Pool:
         evaluated_at: when the formula was last evaluated, or put into force.
         enabled_at: when autoscale was last switched on.
         steady_at: until when a resize is going on.
+        resize_error: code and message, while Azure gives the pool no node.
+        formula_error: code and message, while the formula cannot be evaluated; the targets then stay.
+        start_task_error: code and message, while the start task fails on new nodes.
     """
 
     id: str
@@ -95,6 +98,9 @@ class Pool:
     evaluated_at: float = 0.0
     enabled_at: float = float("-inf")
     steady_at: float = 0.0
+    resize_error: tuple[str, str] | None = None
+    formula_error: tuple[str, str] | None = None
+    start_task_error: tuple[str, str] | None = None
     created_at: float = 0.0
     version: int = 1
 

@@ -165,11 +165,12 @@ class BatchPools:
         slots = sum(task.slots for task in self._tasks(pool.id) if task.state != "completed")
         if pool.autoscale and now - pool.evaluated_at >= pool.evaluation_s:
             pool.evaluated_at = now
-            pool.target = max(pool.nodes, min(pool.max_nodes, -(-slots // pool.slots_per_node)))
-            pool.spot_target = 0
+            if pool.formula_error is None:
+                pool.target = max(pool.nodes, min(pool.max_nodes, -(-slots // pool.slots_per_node)))
+                pool.spot_target = 0
         for spot, wanted in ((False, pool.target), (True, pool.spot_target)):
             alike = [node for node in own if node.spot == spot]
-            for _ in range(wanted - len(alike)):
+            for _ in range(wanted - len(alike) if pool.resize_error is None else 0):
                 node_id = f"tvm-{pool.id}-{next(self._serials)}"
                 node = Node(node_id, pool.id, now, now + pool.start_delay_s, changed_at=now, spot=spot)
                 self.nodes[node.id] = node
@@ -181,7 +182,8 @@ class BatchPools:
                     spare -= 1
         for node in own:
             if node.state == "starting" and now >= node.ready_at:
-                node.state, node.changed_at = "idle", now
+                node.state = "idle" if pool.start_task_error is None else "startTaskFailed"
+                node.changed_at = now
 
     def _place(self, pool: Pool, now: float) -> list[Command]:
         """Start waiting tasks: of the jobs of the highest priority first, and of these by turns."""

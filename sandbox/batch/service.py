@@ -108,6 +108,7 @@ class Batch:
                 web.post(f"{pool}/enableautoscale", self._answering(self._enable_autoscale)),
                 web.post(f"{pool}/disableautoscale", self._answering(self._disable_autoscale)),
                 web.post(f"{pool}/resize", self._answering(self._resize)),
+                web.get(f"{pool}/nodes", self._answering(self._list_nodes)),
                 web.get("/nodecounts", self._answering(self._count_nodes)),
             ]
         )
@@ -155,6 +156,11 @@ class Batch:
         """Return the ids of a pool's nodes."""
         with self._lock:
             return [node.id for node in self._state.nodes.values() if node.pool_id == pool]
+
+    def node_states(self, pool: str) -> list[str]:
+        """Return what the nodes of a pool do."""
+        with self._lock:
+            return [node.state for node in self._state.nodes.values() if node.pool_id == pool]
 
     def tick(self) -> None:
         """Let Batch do what it does on its own as time passes."""
@@ -327,6 +333,10 @@ class Batch:
         pool = self._pool(request)
         scaling.resize(pool, body, self._clock())
         return self._written(request, 202, f"/pools/{pool.id}/resize", pool)
+
+    def _list_nodes(self, request: web.Request, _body: Json) -> web.Response:
+        pool = self._pool(request)
+        return page(request, "nodes", [scaling.node_fields(pool, node) for node in self._nodes(pool)])
 
     def _count_nodes(self, request: web.Request, _body: Json) -> web.Response:
         rows = [scaling.node_counts(pool, self._nodes(pool)) for pool in self._state.pools.values()]

@@ -235,6 +235,20 @@ class Payloads:
             body["app_id"] = hook.app_id
         return {"zen": "Keep it logically awesome.", "hook_id": hook.id, "hook": body, "sender": self.user("mona")}
 
+    def hook(self, hook: Hook) -> Json:
+        """An `org-hook` or a repository's `hook`. Its URL is shown whole, with the key that may be in it."""
+        assert hook.scope is not None  # noqa: S101 - an App's webhook is not listed
+        base = (
+            f"{self.api}/{'orgs' if hook.scope.kind == 'organization' else 'repos'}/{hook.scope.name}/hooks/{hook.id}"
+        )
+        at = timestamp(hook.created_at)
+        return {
+            "id": hook.id, "url": base, "ping_url": f"{base}/pings", "deliveries_url": f"{base}/deliveries",
+            "type": hook.scope.kind.capitalize(), "name": "web", "active": True, "events": sorted(hook.events),
+            "config": {"url": hook.url, "content_type": hook.content_type, "insecure_ssl": "0", "secret": "********"},
+            "created_at": at, "updated_at": at,
+        }  # fmt: skip
+
     def delivery(self, delivery: Delivery) -> Json:
         """A `hook-delivery-item`: one line of *Recent Deliveries*."""
         answer = delivery.answer or HookResponse("", 0)

@@ -10,6 +10,7 @@ import pytest
 from orchestrator.config.profiles import ProfileSetting
 from orchestrator.config.settings import Settings
 from orchestrator.errors import DeliveryRefused
+from orchestrator.explain.verdict import Verdict
 from orchestrator.result import Result
 
 ROOT = Path(__file__).parents[2]
@@ -138,3 +139,9 @@ def test_the_example_becomes_right_by_filling_in_the_secrets() -> None:
         | {"GithubWebhookSecret": "s", "GithubToken": "t"}
     )
     assert filled == bare
+
+
+def test_verdicts() -> None:
+    """The reference's table of verdicts explains each verdict once, and no other."""
+    named = [re.findall(r"^\| `([a-z-]+)` \|", row)[0] for row in rows(section("Verdicts"))]
+    assert sorted(named) == sorted(Verdict)
