@@ -129,7 +129,7 @@ class RunnerTasks:
         job = job_id(task.pool, task.account, task.priority)
         if self._is_elsewhere(task, job):
             return False
-        options = task_options(task)
+        options = task_options(task, job)
         created = self._create_task(job, options)
         if created is None:
             self._create_job(task, job)

@@ -9,7 +9,7 @@ from typing import Protocol
 from orchestrator.clock import Clock
 from orchestrator.config.profiles import Profile, RegistrationKind
 from orchestrator.config.runner_version import is_behind, require_accepted
-from orchestrator.config.settings import Settings
+from orchestrator.config.settings import Settings, TaskLogs
 from orchestrator.errors import RunnerNameTaken, TransientError, UpstreamError, UpstreamRefused
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.log import Log
@@ -200,7 +200,7 @@ class Provisioner:
             origin=Origin(event=event, profile=profile.name),
         )
         try:
-            added = self._tasks.add(_runner_task(task, event, profile, notes, registration))
+            added = self._tasks.add(_runner_task(task, event, profile, notes, registration, self._settings.task_logs))
         except UpstreamRefused:  # there is no task; after any other failure there may be one
             self._withdraw(access, registration)
             raise
@@ -245,7 +245,12 @@ class Provisioner:
 
 
 def _runner_task(
-    name: str, event: WorkflowJobEvent, profile: Profile, notes: TaskNotes, registration: Registration
+    name: str,
+    event: WorkflowJobEvent,
+    profile: Profile,
+    notes: TaskNotes,
+    registration: Registration,
+    logs: TaskLogs | None,
 ) -> RunnerTask:
     job = event.workflow_job
     return RunnerTask(
@@ -262,4 +267,5 @@ def _runner_task(
         launch=profile.launch,
         priority=profile.priority,
         queued_at=job.created_at,
+        logs=logs,
     )

@@ -1,6 +1,6 @@
 """The things Azure Batch is made of: pools, nodes, jobs, tasks, and one run of a task on a node."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,6 +27,9 @@ STATUS: Mapping[str, int] = {
     "JobCompleted": 409,
     "TaskExists": 409,
     "TaskCompleted": 409,
+    "FileNotFound": 404,
+    "InvalidRange": 416,
+    "TaskFilesUnavailable": 409,
     "InvalidAutoScalingSettings": 400,
     "PoolBeingResized": 409,
     "OperationInvalidForCurrentState": 409,
@@ -196,6 +199,7 @@ class TaskRun:
         attempt: counts the runs of the task, from 1.
         image: the container image, None for a plain command line.
         environment: what the task was given and what Batch adds to it.
+        output_files: what is to be uploaded when it ends.
     """
 
     job_id: str
@@ -208,6 +212,7 @@ class TaskRun:
     container_run_options: str
     command_line: str
     environment: Mapping[str, str] = field(repr=False)
+    output_files: Sequence[Json] = ()
 
 
 @dataclass(frozen=True)

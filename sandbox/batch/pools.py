@@ -124,14 +124,27 @@ class BatchPools:
             commands += self._place(pool, now)
         return commands
 
-    def finished(self, run: TaskRun, exit_code: int, now: float) -> None:
-        """Take note that a run of a task has ended by itself (one that was stopped has no more to say)."""
+    def is_running(self, run: TaskRun) -> bool:
+        """Whether this run of a task is under way: it was not stopped, and its node is there."""
         job = self.jobs.get(run.job_id.lower())
         task = job.tasks.get(run.task_id.lower()) if job else None
-        if task is None or task.state != "running" or task.attempt != run.attempt:
+        return task is not None and task.state == "running" and task.attempt == run.attempt
+
+    def finished(self, run: TaskRun, exit_code: int, now: float, failed_upload: str | None = None) -> None:
+        """Take note that a run of a task has ended by itself (one that was stopped has no more to say).
+
+        Args:
+            run: the run.
+            exit_code: its own.
+            now: epoch seconds.
+            failed_upload: why its output could not be uploaded.
+        """
+        if not self.is_running(run):
             return
+        task = self.task(run.job_id, run.task_id)
         task.exit_code = exit_code
-        self._complete(task, now, failure=None if exit_code == 0 else ("FailureExitCode", "The task exited with code"))
+        failure = None if exit_code == 0 else ("FailureExitCode", "The task exited with code")
+        self._complete(task, now, ("FileUploadMiscError", failed_upload) if failed_upload else failure)
 
     def fail(self, job_id: str, task_id: str, failure: tuple[str, str], details: Mapping[str, str], now: float) -> None:
         """End a task that could not be started on its node, with a code and a message."""
@@ -234,6 +247,7 @@ class BatchPools:
         return TaskRun(
             job.id, task.id, task.attempt, job.pool_id, node, self.pools[job.pool_id].os, container.get("imageName"),
             container.get("containerRunOptions", ""), task.body["commandLine"], given | own,
+            task.body.get("outputFiles", ()),
         )  # fmt: skip
 
     def _end(self, task: Task, now: float, category: str, code: str = "TaskEnded") -> list[Command]:
@@ -252,7 +266,7 @@ class BatchPools:
         _change(task, "completed", now)
         task.ended_at = now
         task.result = "success" if failure is None else "failure"
-        task.failure = failure and {"category": "UserError", "code": failure[0], "message": failure[1]}
+        task.failure = failure and {"category": "usererror", "code": failure[0], "message": failure[1]}
 
 
 def _change(task: Task, state: str, now: float) -> None:

@@ -66,6 +66,10 @@ class Steered:
     def stop(self, run: TaskRun) -> None:
         """Do nothing."""
 
+    def files(self, _task_id: str) -> Mapping[str, bytes]:
+        """Return nothing: these tasks write nothing."""
+        return {}
+
     def close(self) -> None:
         """Do nothing."""
 

@@ -366,6 +366,13 @@ class TestLifecycle:
         assert self.run(tmp_path, script)[0] == code
         assert script.asked == ["configure with the token"]
 
+    def test_the_token_is_not_said(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """What the runner says while it registers is printed, and kept after the node; the token in it is masked."""
+        self.run(tmp_path, Script(configure=[(1, f"{SESSION} {TOKEN}!")]))
+        said = capsys.readouterr().out
+        assert f"{SESSION} ***!" in said
+        assert TOKEN not in said
+
     @pytest.mark.parametrize(("configured", "last"), [(False, "kill"), (True, "remove with the token")])
     def test_a_registration_that_hangs(self, tmp_path: Path, configured: bool, last: str) -> None:
         """It is killed at its limit; what it had registered by then is given back."""
