@@ -1,20 +1,25 @@
 """The wiring of everything that talks to GitHub and Batch. It is imported, and built, when a job first needs it."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from orchestrator.azure.identity import batch_credential
+from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
+
+from orchestrator.azure.identity import batch_credential, storage_credential
 from orchestrator.azure.job_tasks import JobTasks
 from orchestrator.azure.pass_memory import MemoryBlob
 from orchestrator.azure.pool_status import PoolStatus
 from orchestrator.azure.pools import PoolClient
+from orchestrator.azure.task_log import TaskLog
 from orchestrator.azure.task_model import RETENTION
 from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.hook_ranges import PublishedRanges
+from orchestrator.egress import Egress
 from orchestrator.explain.explainer import Explainer
-from orchestrator.explain.facts import NextPass
+from orchestrator.explain.facts import LogTail, NextPass
 from orchestrator.explain.gather import Gatherer
 from orchestrator.explain.last_pass import LastPass
 from orchestrator.github.app import GitHubApp
@@ -210,6 +215,7 @@ def connect(
         rules=boundary,
         slots=lambda: occupancy.known(SLOTS_KNOWN_FOR),
         next_pass=lambda: NextPass(last_pass.at(), timedelta(minutes=settings.reconcile_minutes)),
+        output=_output(settings, account, egress),
         clock=runtime.clock,
         threads=runtime.question_threads,
     )
@@ -255,6 +261,23 @@ def _github_credential(settings: Settings, client: GitHubClient, runtime: Runtim
 
 def _jobs_of(tasks: Iterable[TaskState]) -> Sequence[WorkflowJobEvent]:
     return [task.notes.origin.event for task in tasks if task.notes.origin is not None]
+
+
+def _output(
+    settings: Settings, account: AzureNamedKeyCredential | TokenCredential, egress: Egress
+) -> Callable[[TaskState], LogTail | None]:
+    """Return what reads the end of a task's output, where a container keeps it; a node is not asked."""
+    logs = settings.task_logs
+    if logs is None:
+        return lambda _task: None
+    reader = TaskLog(
+        settings.batch_account_url,
+        account,
+        container_url=logs.container_url,
+        container_credential=storage_credential(settings.azure_web_jobs_storage, logs.container_url, egress),
+        egress=egress,
+    )
+    return functools.partial(reader.tail, on_node=False)
 
 
 def _do_nothing(_pool: str) -> None:

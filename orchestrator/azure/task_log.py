@@ -5,7 +5,6 @@ Source: Azure Batch service REST API 2025-06-01, Tasks and Files; Azure Blob Sto
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from orchestrator.azure.paging import file_part, pages
 from orchestrator.azure.task_model import output_path
 from orchestrator.azure.transport import bounded
 from orchestrator.egress import DIRECT, Egress
+from orchestrator.explain.facts import ON_NODE, LogTail
 from orchestrator.runners.task import TaskState
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ MOST_BYTES = 32 * 1024
 CONNECT_TIMEOUT = 2
 READ_TIMEOUT = 4
 TOTAL_TIMEOUT = 5
-# Where a task's output is, when the container does not have it.
-NODE = "node"
 # The codes of "there is no such blob", and of "the node does not have these files", or is not there itself.
 MISSING = ("BlobNotFound", "ContainerNotFound")
 GONE = (
@@ -50,23 +48,6 @@ _NAMES = _STDOUT, _STDERR = "stdout.txt", "stderr.txt"
 # A file's name, its size, and what reads a part of it, from where and how many bytes.
 type _File = tuple[str, int, Callable[[int, int], bytes]]
 _READER = functools.partial(blob_error, role="Storage Blob Data Reader")
-
-
-@dataclass(frozen=True)
-class LogTail:
-    """The end of a task's output, fit to be shown: lines of printable characters, cut where they are long.
-
-    A job can write to it, so it says what the job wants it to say.
-
-    Attributes:
-        stdout: the last lines of `stdout.txt`, the oldest first.
-        stderr: the last lines of `stderr.txt`.
-        place: the address of the folder that has all of it, or `node`: it is on the task's node, and ends with it.
-    """
-
-    stdout: tuple[str, ...]
-    stderr: tuple[str, ...]
-    place: str
 
 
 class TaskLog:
@@ -94,11 +75,12 @@ class TaskLog:
         self._container_url = container_url
         self._container_credential = container_credential
 
-    def tail(self, task: TaskState) -> LogTail | None:
+    def tail(self, task: TaskState, *, on_node: bool = True) -> LogTail | None:
         """Return the end of a task's output; None if there is none, or none any more.
 
         Args:
             task: a task; one that waits has no output.
+            on_node: whether its node is asked, by calls to Batch, where the container does not have it.
 
         Raises:
             UpstreamError: Batch or the storage does not tell.
@@ -111,15 +93,17 @@ class TaskLog:
                 kept = _tail(f"{self._container_url}/{folder}", self._kept(folder))
             if kept is not None:
                 return kept
+        if not on_node:
+            return None
         with translating("read the output of a task"):
-            return _tail(NODE, self._on_node(task.batch_job, task.task_id))
+            return _tail(ON_NODE, self._on_node(task.batch_job, task.task_id))
 
     def _kept(self, folder: str) -> Iterator[_File]:
         for name in _NAMES:
             blob = self._container.get_blob_client(f"{folder}/{name}")
             found = expecting(blob.get_blob_properties, *MISSING)
             if not isinstance(found, ErrorCode):
-                yield name, found.size, functools.partial(_read_blob, blob)
+                yield name, found.size or 0, functools.partial(_read_blob, blob)
 
     def _on_node(self, job: str, task_id: str) -> Iterator[_File]:
         path = f"/jobs/{job}/tasks/{task_id}/files"

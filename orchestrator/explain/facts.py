@@ -97,6 +97,27 @@ class PoolFacts:
     containers: bool = True
 
 
+# Where a task's output is, when no container keeps it.
+ON_NODE = "node"
+
+
+@dataclass(frozen=True)
+class LogTail:
+    """The end of a task's output, fit to be shown: lines of printable characters, cut where they are long.
+
+    A job can write to it, so it says what the job wants it to say.
+
+    Attributes:
+        stdout: the last lines of `stdout.txt`, the oldest first.
+        stderr: the last lines of `stderr.txt`.
+        place: the address of the folder that has all of it, or `ON_NODE`: it is on the task's node, and ends with it.
+    """
+
+    stdout: tuple[str, ...]
+    stderr: tuple[str, ...]
+    place: str
+
+
 @dataclass(frozen=True)
 class DeliveryFacts:
     """How the job's `queued` delivery was answered.
@@ -158,6 +179,7 @@ class Facts:
         tasks: its runner tasks, the first one first.
         pool: the profile's pool.
         runner: the runner of the latest task, as GitHub lists it.
+        output: the end of what the latest task has written, if it ended without a job and a container keeps it.
         delivery: None if it was not looked for, because there is a task.
         next_pass: what the control loop will do.
     """
@@ -173,6 +195,7 @@ class Facts:
     tasks: tuple[TaskState, ...] | Unknown = ()
     pool: PoolFacts | Unknown | None = None
     runner: Runner | Unknown | None = None
+    output: LogTail | Unknown | None = None
     delivery: DeliverySearch | Unknown | None = None
     next_pass: NextPass | None = None
 

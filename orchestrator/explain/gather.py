@@ -13,7 +13,7 @@ from orchestrator.clock import Clock
 from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
 from orchestrator.errors import UpstreamError, UpstreamRefused
-from orchestrator.explain.facts import DeliverySearch, Facts, JobFacts, NextPass, PoolFacts, Unknown
+from orchestrator.explain.facts import DeliverySearch, Facts, JobFacts, LogTail, NextPass, PoolFacts, Unknown
 from orchestrator.explain.reference import JobReference
 from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
@@ -68,6 +68,7 @@ class Gatherer:
         rules: asks GitHub whose jobs may have runners.
         slots: returns the slots that count for quotas as they were listed last; None if that was too long ago.
         next_pass: returns what is known of the control loop's passes.
+        output: returns the end of what a task has written, where a container keeps it.
         clock: the time.
         threads: make calls side by side.
     """
@@ -83,6 +84,7 @@ class Gatherer:
         rules: JobRules,
         slots: Callable[[], Sequence[Slot] | None],
         next_pass: Callable[[], NextPass],
+        output: Callable[[TaskState], LogTail | None],
         clock: Clock,
         threads: Executor,
     ) -> None:
@@ -94,6 +96,7 @@ class Gatherer:
         self._rules = rules
         self._slots = slots
         self._next_pass = next_pass
+        self._output = output
         self._clock = clock
         self._threads = threads
 
@@ -162,6 +165,8 @@ class Gatherer:
             name = task.notes.name or task.task_id
             access = ScopeAccess(runner_scope(event, self._settings), event.installation_id)
             return replace(facts, runner=self._answer(self._ask(lambda: self._github.runner(access, name)), facts))
+        if task is not None and task.failed:
+            return replace(facts, output=self._answer(self._ask(lambda: self._output(task)), facts))
         if task is not None or isinstance(facts.tasks, Unknown):
             return facts
         if not isinstance(job, JobFacts) or job.status != "queued":

@@ -27,6 +27,9 @@ _REDELIVERED_BY_A_PASS = frozenset({Verdict.DELIVERY_FAILED, Verdict.MISCONFIGUR
 # How a line of the text begins: what it is about, and when that was.
 _ABOUT, _AT = 9, 21
 
+# So many lines of a task's output are shown.
+_OUTPUT_LINES = 12
+
 type Document = Mapping[str, object]
 
 
@@ -74,6 +77,7 @@ def _entries(facts: Facts, profiles: Sequence[Profile]) -> Iterator[Document]:
     else:
         for task in facts.tasks:
             yield _task(task)
+        yield from _output(facts)
         if not facts.tasks and facts.profile is not None:
             yield _entry("task", "none")
     yield from _pool(facts)
@@ -135,6 +139,16 @@ def _task(task: TaskState) -> Document:
         exitCode=task.exit_code,
         failure=task.failure,
     )
+
+
+def _output(facts: Facts) -> Iterator[Document]:
+    output = facts.output
+    if isinstance(output, Unknown):
+        yield _entry("output", _not_known(output))
+    elif output is not None:
+        lines = (*output.stdout, *output.stderr)
+        yield _entry("output", f"all of it: {output.place}", place=output.place, lines=list(lines))
+        yield from (_entry("", f"  {line}") for line in lines[-_OUTPUT_LINES:])
 
 
 def _pool(facts: Facts) -> Iterator[Document]:

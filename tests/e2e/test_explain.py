@@ -67,8 +67,8 @@ class Steered:
         """Do nothing."""
 
     def files(self, _task_id: str) -> Mapping[str, bytes]:
-        """Return nothing: these tasks write nothing."""
-        return {}
+        """Return what each of these tasks has written."""
+        return {"stdout.txt": b"ghr: what the entrypoint said", "stderr.txt": b""}
 
     def close(self) -> None:
         """Do nothing."""
@@ -327,6 +327,14 @@ def test_verdict(world: World, verdict: Verdict) -> None:
     job = SITUATIONS[verdict](world)
     report = world.explained(job)
     assert report["verdict"] == verdict, report
+
+
+def test_output(world: World) -> None:
+    """What the task of a failed runner has written is shown, from where it outlives the node."""
+    report = world.explained(world.ended(75))
+    (output,) = [fact for fact in report["facts"] if fact["about"] == "output"]
+    assert output["lines"] == ["ghr: what the entrypoint said"]
+    assert output["says"] == f"all of it: {output['place']}"
 
 
 def test_not_found(world: World) -> None:

@@ -382,7 +382,13 @@ class TestLifecycle:
         code, reason = self.run(tmp_path, script)
         assert (code, lifecycle.REMOVED in reason, script.asked[-1]) == (75, configured, last)
 
-    @pytest.mark.parametrize("said", [TEXTS["nothing_to_remove"], "NotFound from 'DELETE https://api.github.com/x'"])
+    @pytest.mark.parametrize(
+        "said",
+        [
+            TEXTS["nothing_to_remove"],
+            TEXTS["http"].format(status="NotFound", method="Delete", url="https://api.github.com/x", request="1"),
+        ],
+    )
     def test_nothing_to_remove(self, tmp_path: Path, said: str) -> None:
         """If GitHub knows the runner no more, its listener gets no last chance, and the end says so."""
         script = Script(configure=[(0, "")], run=[(-1, SESSION)], remove=[(0, said)])

@@ -9,10 +9,11 @@ from azure.batch import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import HttpResponseError
 
-from orchestrator.azure.task_log import MOST_BYTES, MOST_LINES, NODE, WIDTH, LogTail, TaskLog
+from orchestrator.azure.task_log import MOST_BYTES, MOST_LINES, WIDTH, TaskLog
 from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.config.settings import TaskLogs
 from orchestrator.errors import TransientError, UpstreamRefused
+from orchestrator.explain.facts import ON_NODE, LogTail
 from orchestrator.runners.task import TaskState
 from sandbox.batch import Batch
 from sandbox.batch.model import Pool
@@ -138,7 +139,7 @@ def test_nothing_is_uploaded_without_the_setting(account: Account) -> None:
     assert "outputFiles" not in account.batch.task_bodies()["runner-1-1"]
     account.executor.end()
     assert account.storage.blobs.contents == {}
-    assert account.reader(None).tail(account.state()) == LogTail(("one", "two"), ("oops",), NODE)
+    assert account.reader(None).tail(account.state()) == LogTail(("one", "two"), ("oops",), ON_NODE)
     account.lose_nodes()
     assert account.reader(None).tail(account.state()) is None
 
@@ -147,15 +148,35 @@ def test_while_it_runs_the_node_is_asked(account: Account) -> None:
     """A task that runs has its output on its node; when that is taken away there is none."""
     account.start()
     state = account.state()
-    assert account.log.tail(state) == LogTail(("one", "two"), ("oops",), NODE)
+    assert account.log.tail(state) == LogTail(("one", "two"), ("oops",), ON_NODE)
     del account.executor.output["stderr.txt"]
     account.executor.output["stdout.txt"] = b""
-    assert account.log.tail(state) == LogTail((), (), NODE)
+    assert account.log.tail(state) == LogTail((), (), ON_NODE)
     account.lose_nodes()
     account.executor.end()
     assert account.log.tail(state) is None
     assert account.log.tail(account.state()) is None
     assert account.storage.blobs.contents == {}
+
+
+def test_an_empty_file(account: Account) -> None:
+    """Most tasks write nothing to stderr; the rest is told all the same."""
+    account.executor.output["stderr.txt"] = b""
+    account.start()
+    account.executor.end()
+    found = account.log.tail(account.state())
+    assert found is not None
+    assert (found.stdout, found.stderr) == (("one", "two"), ())
+
+
+def test_the_node_is_left_alone(account: Account) -> None:
+    """Who wants no calls to Batch gets what the container has, and nothing else."""
+    account.start(logs=None)
+    account.executor.end()
+    state = account.state()
+    account.batch.recorder.clear()
+    assert account.log.tail(state, on_node=False) is None
+    assert account.batch.recorder.calls == []
 
 
 def test_a_failed_upload(account: Account) -> None:
@@ -167,7 +188,7 @@ def test_a_failed_upload(account: Account) -> None:
     assert (state.exit_code, state.ran_a_job) == (0, True)
     assert state.failure is not None
     assert "FileUploadMiscError" in state.failure
-    assert account.log.tail(state) == LogTail(("one", "two"), ("oops",), NODE)
+    assert account.log.tail(state) == LogTail(("one", "two"), ("oops",), ON_NODE)
 
 
 @pytest.mark.parametrize("ended", [False, True], ids=["node", "container"])

@@ -13,7 +13,7 @@ from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import GitHubRefused, TransientError
-from orchestrator.explain.facts import DeliverySearch, Facts, JobFacts, NextPass, PoolFacts, Unknown
+from orchestrator.explain.facts import DeliverySearch, Facts, JobFacts, LogTail, NextPass, PoolFacts, Unknown
 from orchestrator.explain.gather import PATIENCE, Gatherer
 from orchestrator.explain.reference import JobReference
 from orchestrator.jobs.event import WorkflowJobEvent
@@ -30,6 +30,7 @@ NUMBER = 29679449526
 JOB = JobReference(NUMBER, "acme/app")
 POOL = PoolFacts("batchLinux", slots_per_node=5, nodes=0, target=0, steady=True)
 SEARCH = DeliverySearch(None, complete=True)
+OUTPUT = LogTail(("one",), (), "https://x/y")
 RUNNER = Runner(7, "runner", online=True, busy=False, labels=frozenset())
 
 
@@ -105,6 +106,11 @@ class Services:
         found: PoolFacts | None = self._answer(f"pool {pool}", self.pool_facts)
         return found
 
+    def output(self, task: TaskState) -> LogTail | None:
+        """Return the end of an output."""
+        found: LogTail | None = self._answer(f"output of {task.task_id}", OUTPUT)
+        return found
+
     def slots(self) -> Sequence[Slot] | None:
         """Return the slots that are taken."""
         found: Sequence[Slot] | None = self._answer("slots", self.taken)
@@ -133,6 +139,7 @@ def gather() -> Iterator[Gather]:
                 rules=services,
                 slots=services.slots,
                 next_pass=lambda: NextPass(NOW, timedelta(minutes=5)),
+                output=services.output,
                 clock=clock,
                 threads=threads,
             )
@@ -166,6 +173,14 @@ def test_a_task_that_runs(gather: Gather, name: str, expected: str) -> None:
     facts, services = gather(tasks=(task("running", name=name),))
     assert facts.runner == RUNNER
     assert f"runner {expected} of organization acme" in services.asked
+
+
+@pytest.mark.parametrize(("exit_code", "output"), [(75, OUTPUT), (0, None)])
+def test_a_task_that_ended(gather: Gather, exit_code: int, output: LogTail | None) -> None:
+    """The output of a task that ended without a job is read; after a job it might be the job's."""
+    facts, services = gather(tasks=(task("finished", exit_code=exit_code, ended_at=NOW),))
+    assert facts.output == output
+    assert (f"output of runner-{NUMBER}-1" in services.asked) == (output is not None)
 
 
 def test_a_job_that_nobody_serves(gather: Gather) -> None:

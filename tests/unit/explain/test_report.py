@@ -17,6 +17,7 @@ from orchestrator.explain.facts import (
     DeliverySearch,
     Facts,
     JobFacts,
+    LogTail,
     NextPass,
     PoolFacts,
     ServiceError,
@@ -207,3 +208,15 @@ def test_exit_codes() -> None:
     assert [int(number) for number in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == list(EXIT_CODES)
     assert meaning(143) == "exit code 143 (stopped by signal 15 before a job came)"
     assert meaning(99) == "exit code 99 (not one of the runner image's)"
+
+
+def test_output() -> None:
+    """The last lines of a task's output are shown, and where all of it is; what is not known is said."""
+    many = LogTail(tuple(f"line {number}" for number in range(20)), ("oops",), "https://x/logs/job/task")
+    lines = shown(output=many)
+    start = lines.index("output all of it: https://x/logs/job/task")
+    assert lines[start + 1 : start + 13] == [*(f" line {number}" for number in range(9, 20)), " oops"]
+    known = facts(output=many)
+    (entry,) = [one for one in document(known, conclude(known))["facts"] if one["about"] == "output"]  # type: ignore[attr-defined]
+    assert entry["lines"] == [*many.stdout, "oops"]
+    assert "output not known: it does not answer" in shown(output=UNKNOWN)
