@@ -129,7 +129,9 @@ class Redelivery:
             (attempt.guid, attempt.id): attempt for attempt in attempts if attempt.delivered_at >= oldest
         }.values()
         failed = [attempt for of_event in _unsuccessful(each_once) for attempt in of_event]
-        progress.hooks[hook] = HookProgress(now, failed)
+        # By GitHub's clock, which may not be ours.
+        newest = max((attempt.delivered_at for attempt in attempts), default=oldest)
+        progress.hooks[hook] = HookProgress(newest if known is None else max(newest, known.read_until), failed)
         return failed
 
     def _hooks(self, tasks: Iterable[TaskState]) -> Iterable[str]:
