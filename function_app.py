@@ -51,6 +51,20 @@ async def revive_requests(request: func.HttpRequest) -> func.HttpResponse:
     return _rendered(await application.revive(request.headers))
 
 
+@app.function_name("Explain")
+@app.route("explain", trigger_arg_name="request", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def explain(request: func.HttpRequest) -> func.HttpResponse:
+    """Tell an operator why a job waits."""
+    return _rendered(await application.explain(request.headers, request.params.get("job", "")))
+
+
+@app.function_name("Health")
+@app.route("health", trigger_arg_name="request", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def health(request: func.HttpRequest) -> func.HttpResponse:
+    """Tell an operator, or a monitor, what is wrong with the set-up."""
+    return _rendered(await application.health(request.headers, full=bool(request.params.get("full"))))
+
+
 if application.boosts_pools:
 
     @app.function_name("TendPools")
@@ -61,4 +75,4 @@ if application.boosts_pools:
 
 
 def _rendered(answer: Answer) -> func.HttpResponse:
-    return func.HttpResponse(answer.text, status_code=answer.status, mimetype="application/json")
+    return func.HttpResponse(answer.text, status_code=answer.status, mimetype=answer.media_type)

@@ -64,16 +64,18 @@ def at(value: Json, path: str) -> Iterator[Json]:
 
 
 def _breaks(rule: Mapping[str, Any], found: Json) -> str:
-    """Return how a value breaks a rule, or nothing; what only Azure knows breaks none."""
+    """Return how a value breaks a rule, or nothing."""
     if isinstance(found, Later):
-        return ""
-    if "only" in rule:
-        return ", ".join(sorted(set(found or ()) - set(rule["only"])))
+        return "" if "present" in rule or "later" in rule else f"is what only Azure knows, {found}"
+    if "only" in rule or "without" in rule:
+        names = set(found or ())
+        return ", ".join(sorted(names - set(rule["only"]) if "only" in rule else names & set(rule["without"])))
     if "absent" in rule:
         return "is there" if found is not None else ""
     if "present" in rule:
         return "is missing" if found is None else ""
-    return f"is {json.dumps(found)}" if found != rule["is"] else ""
+    kept = re.search(rule["matches"], str(found)) if "matches" in rule else found == rule["is"]
+    return "" if kept else f"is {json.dumps(found)}"
 
 
 def _holds(rule: Mapping[str, Any], given: Mapping[str, Json]) -> bool:
@@ -87,11 +89,36 @@ def body_findings(template: dict[str, Json], given: Mapping[str, Json]) -> Itera
     """Return how what is deployed with these parameters breaks the rules."""
     deployed = list(resources(template, given))
     for rule in filter(lambda rule: _holds(rule, given), POLICY["rules"]):
-        for resource in deployed:
-            if resource["type"] in rule["types"]:
-                for found in at(resource, rule["path"]):
-                    if broken := _breaks(rule, found):
-                        yield f"{rule['name']}: {resource['type']}: {rule['path']}: {broken}. {rule['why']}"
+        kinds = {kind.lower() for kind in rule["types"]}
+        for resource in (each for each in deployed if each["type"].lower() in kinds):
+            for found in _looked_at(rule, resource):
+                if broken := _breaks(rule, found):
+                    yield f"{rule['name']}: {resource['type']}: {rule['path']}: {broken}. {rule['why']}"
+    tagged = next(rule["types"] for rule in POLICY["rules"] if rule["name"] == "tags")
+    for kind in {resource["type"] for resource in deployed} - {*tagged, *POLICY["untagged"]["types"]}:
+        yield f"untagged: {kind}: is neither among the types that take tags nor among those that take none."
+    yield from _spread(template, given, deployed)
+
+
+def _looked_at(rule: Mapping[str, Any], resource: Json) -> Iterator[Json]:
+    """Return what a rule looks at: at its path, or at that path within those items of a list that it is about."""
+    for item in at(resource, rule.get("each", "")):
+        if all(isinstance(item, dict) and item.get(name) == value for name, value in rule.get("where", {}).items()):
+            yield from at(item, rule["path"])
+
+
+def _spread(template: dict[str, Json], given: Mapping[str, Json], deployed: list[Json]) -> Iterator[str]:
+    """Return the resources, beside the vault's secrets, that hold the value of a secret parameter."""
+    secrets = {
+        name
+        for name, value in given.items()
+        if value and template["parameters"].get(name, {}).get("type", "").lower() == "securestring"
+    }
+    for resource in deployed:
+        if resource["type"] != "Microsoft.KeyVault/vaults/secrets":
+            held = json.dumps({key: value for key, value in resource.items() if key != "dependsOn"})
+            for name in sorted(name for name in secrets if json.dumps(given[name])[1:-1] in held):
+                yield f"secure: {resource['type']} holds {name}. {POLICY['secure']['why']}"
 
 
 def _reaches(template: dict[str, Json], value: Json) -> set[str]:
@@ -115,7 +142,9 @@ def _readable(template: dict[str, Json], resource: dict[str, Json], secure: set[
             if template["parameters"][name]["type"] == "object":
                 yield f"the plain object {name} becomes app settings"
     elif resource["type"] == "Microsoft.Resources/deployments":
-        inner = resource["properties"]["template"]["parameters"]
+        if resource["properties"].get("expressionEvaluationOptions", {}).get("scope", "").lower() != "inner":
+            yield "a nested deployment is not evaluated in a scope of its own, so that its text shows what it is given"
+        inner = resource["properties"]["template"].get("parameters", {})
         for name, given in resource["properties"].get("parameters", {}).items():
             if _reaches(template, given) & secure and not inner[name]["type"].lower().startswith("secure"):
                 yield f"the nested parameter {name} is plain and is given a secret"
@@ -131,6 +160,8 @@ def secure_findings(template: dict[str, Json]) -> Iterator[str]:
     for resource in template["resources"]:
         for found in _readable(template, resource, secure):
             yield f"secure: {found}. {why}"
+    for read in sorted(set(re.findall(r"\blist[A-Z]\w*(?=\()", json.dumps(template)))):
+        yield f"secure: {read} reads a key. {why}"
     if told := _reaches(template, template.get("outputs", {})) & secure:
         yield f"secure: outputs tell {', '.join(sorted(told))}. {why}"
 

@@ -25,6 +25,7 @@ from orchestrator.delivery.source_check import SourceCheck, require_operator
 from orchestrator.errors import SettingsError, SourceNotAllowed, TransientError
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.jobs.request import Retry
+from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.quotas.rule import warnings as quota_warnings
 from orchestrator.result import Result
@@ -39,6 +40,8 @@ log = Log(__name__)
 
 # Seconds. An operator waits for `revive`, and App Service's front end would wait for 230.
 REVIVE_DEADLINE = 60.0
+# Somewhat more than `orchestrator.explain.gather.PATIENCE`, after which what was not answered is told as such.
+EXPLAIN_DEADLINE = 25.0
 # Seconds between an answer and the warm-up that follows it, so that the answer has left by then.
 WARM_UP_AFTER = 1.0
 # Only genuine deliveries have these results: nobody else can make this process work.
@@ -84,7 +87,7 @@ class Application:
         except SettingsError as error:
             self._configured = error
             message = "misconfigured, every delivery is answered with 500"
-            log(logging.CRITICAL, message=message, result=Result.MISCONFIGURED, reason=str(error))
+            log(logging.CRITICAL, Line.MISCONFIGURED, message=message, result=Result.MISCONFIGURED, reason=str(error))
             return
         settings = self._configured
         hook_ranges = HookRanges(lambda etag: self._upstream().hook_ranges(etag), runtime.clock, lock=runtime.lock)
@@ -97,9 +100,13 @@ class Application:
             queue_threads=runtime.queue_threads,
         )
         for sentence in [*advice(settings), *quota_warnings(settings)]:
-            log(logging.WARNING, message=sentence)
+            log(logging.WARNING, Line.ADVICE, message=sentence)
         if settings.allowed_sources.github:
-            log(logging.INFO, message="until GitHub's first answer its hook ranges are those shipped with the release")
+            log(
+                logging.INFO,
+                Line.HOOK_RANGES,
+                message="until GitHub's first answer its hook ranges are those shipped with the release",
+            )
         if settings.warm_up:
             self._warm_up(0)
 
@@ -164,12 +171,72 @@ class Application:
         except SettingsError as error:
             return misconfigured(error)
         except SourceNotAllowed as error:
-            refusal = {"result": Result.REFUSED, "reason": str(error)}
-            log(logging.WARNING, forwarded_for=headers.get("x-forwarded-for", "")[-100:], **refusal)
-            return Answer(error.status, refusal)
+            return _not_allowed(error, headers)
         except TransientError as error:
             return Answer(503, {"result": Result.FAILED, "reason": str(error)})
         return Answer(200, {"result": Result.REVIVED, "requests": revived, "left": foreign})
+
+    async def explain(self, headers: Mapping[str, str], job: str) -> Answer:
+        """Tell an operator why a job waits, or what became of it.
+
+        Wrong settings are a verdict like any other: whoever asks is to read it.
+
+        Args:
+            headers: the request's headers; looked up by names in lower case.
+            job: what names the job: its address at GitHub, or its id.
+        """
+        from orchestrator.explain.reference import ReferenceMalformed, parse_reference
+        from orchestrator.explain.report import document
+        from orchestrator.explain.verdict import misconfigured as misconfigured_verdict
+
+        as_json = "application/json" in headers.get("accept", "")
+        if isinstance(self._configured, SettingsError):
+            return _explained(document(None, misconfigured_verdict(self._configured)), as_json=as_json)
+        settings = self._configured
+        try:
+            require_operator(headers, settings)
+            reference = parse_reference(job, settings.github_web_url, settings.github_api_url)
+            report = await within(
+                EXPLAIN_DEADLINE, self._runtime.explain_threads, lambda: self._upstream().explainer.explain(reference)
+            )
+        except SourceNotAllowed as error:
+            return _not_allowed(error, headers)
+        except ReferenceMalformed as error:
+            return _refused(400, Result.REFUSED, str(error), as_json=as_json)
+        except TransientError as error:
+            return _refused(503, Result.FAILED, str(error), as_json=as_json)
+        log(
+            logging.INFO,
+            Line.EXPLAINED,
+            message="explained to an operator",
+            job=reference.job_id,
+            verdict=report["verdict"],
+        )
+        return _explained(report, as_json=as_json)
+
+    async def health(self, headers: Mapping[str, str], *, full: bool) -> Answer:
+        """Look at the set-up, and tell an operator what is wrong with it. Wrong settings are told like all the rest.
+
+        Args:
+            headers: the request's headers; looked up by names in lower case.
+            full: whether the lines are shown that are ok.
+        """
+        from orchestrator.health.conclusions import misconfigured as misconfigured_lines
+        from orchestrator.health.finding import document
+
+        as_json = "application/json" in headers.get("accept", "")
+        if isinstance(self._configured, SettingsError):
+            return _found(document(misconfigured_lines(self._configured)), as_json=as_json)
+        try:
+            require_operator(headers, self._configured)
+            report = await within(
+                EXPLAIN_DEADLINE, self._runtime.explain_threads, lambda: self._upstream().checkup.report(full=full)
+            )
+        except SourceNotAllowed as error:
+            return _not_allowed(error, headers)
+        except TransientError as error:
+            return _refused(503, Result.FAILED, str(error), as_json=as_json)
+        return _found(report, as_json=as_json)
 
     @property
     def boosts_pools(self) -> bool:
@@ -209,9 +276,37 @@ class Application:
     def _connect(self) -> "Upstream":
         from orchestrator.upstream import connect
 
-        return connect(self._settings, self._runtime, unexplained=lambda: self._queue().unexplained())
+        return connect(
+            self._settings,
+            self._runtime,
+            unexplained=lambda: self._queue().unexplained(),
+            queue=lambda: self._queue().look(),
+        )
 
     def _make_queue(self) -> "RequestQueue":
         from orchestrator.azure.request_queue import RequestQueue
 
         return RequestQueue(self._settings.azure_web_jobs_storage, self._settings.egress)
+
+
+def _not_allowed(error: SourceNotAllowed, headers: Mapping[str, str]) -> Answer:
+    refusal = {"result": Result.REFUSED, "reason": str(error)}
+    log(logging.WARNING, Line.REFUSED_CALL, forwarded_for=headers.get("x-forwarded-for", "")[-100:], **refusal)
+    return Answer(error.status, refusal)
+
+
+def _explained(report: Mapping[str, object], *, as_json: bool) -> Answer:
+    from orchestrator.explain.report import text
+
+    return Answer(200, report, None if as_json else text(report))
+
+
+def _found(report: Mapping[str, object], *, as_json: bool) -> Answer:
+    """Return a report on the set-up; a failure is one to whoever looks at the status alone."""
+    from orchestrator.health.finding import State, text
+
+    return Answer(503 if report["state"] == State.FAIL else 200, report, None if as_json else text(report))
+
+
+def _refused(status: int, result: Result, reason: str, *, as_json: bool) -> Answer:
+    return Answer(status, {"result": result, "reason": reason}, None if as_json else f"{reason}\n")

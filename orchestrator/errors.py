@@ -11,6 +11,7 @@
       · RequestMalformed          a message in the queue is not a runner request
       · UpstreamError             GitHub, Batch or the queue did not do what was asked
           · TransientError        it may later: try again (after `retry_after` seconds, if it said so)
+              · CredentialRejected    GitHub answered with 401
               · CallsSpent        a limit of GitHub's is used up: the call was not made
               · ListTooLong       GitHub's list has more pages than are read
           · UpstreamRefused       it will not until somebody changes something (500)
@@ -112,6 +113,10 @@ class CallsSpent(TransientError):
 
 class ListTooLong(TransientError):
     """A list of GitHub's has more pages than are read."""
+
+
+class CredentialRejected(TransientError):
+    """GitHub does not believe the credential (401). That is not final: in an outage it rejects good ones as well."""
 
 
 class UpstreamRefused(UpstreamError):

@@ -1,4 +1,4 @@
-"""The log: one JSON object per line, each with the ids of what the code is working on.
+"""The log: one JSON object per line, each with its name (`line`) and the ids of what the code is working on.
 
 The ids (delivery, job, task, …) are kept in the context, so a function that logs does not need them as arguments. A
 thread sees them when the code is handed over with `contextvars.copy_context`, as `delivery.deadline.within` does.
@@ -8,6 +8,8 @@ import json
 import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
+
+from orchestrator.lines import Line
 
 _ids: ContextVar[Mapping[str, object]] = ContextVar("ids")
 
@@ -40,22 +42,28 @@ class Log:
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
 
-    def __call__(self, level: int, **fields: object) -> None:
+    def __call__(self, level: int, line: Line, /, **fields: object) -> None:
         """Write one line.
 
         Args:
             level: of the `logging` module.
+            line: its name.
             fields: what it says, as JSON values; they win over ids of the same name.
         """
         logger = self._logger
         if logger.isEnabledFor(level):
             # `Logger.log` would look up the calling line, which is always this one.
-            logger.handle(logger.makeRecord(logger.name, level, "", 0, _line(fields), (), None))
+            logger.handle(logger.makeRecord(logger.name, level, "", 0, _written(line, fields), (), None))
 
     def exception(self, **fields: object) -> None:
-        """Write one line as an error, with the traceback of the exception that is being handled."""
-        self._logger.exception("%s", _line(fields))  # noqa: LOG004 - its caller is in one
+        """Write the line `error`, with the traceback of the exception that is being handled."""
+        self._logger.exception("%s", _written(Line.ERROR, fields))  # noqa: LOG004 - its caller is in one
 
 
-def _line(fields: Mapping[str, object]) -> str:
-    return json.dumps({**_ids.get({}), **fields})
+def _written(line: Line, fields: Mapping[str, object]) -> str:
+    return json.dumps({**said(fields), "line": line})
+
+
+def said(fields: Mapping[str, object]) -> Mapping[str, object]:
+    """Return what a line says: the ids around it, and its own fields."""
+    return {**_ids.get({}), **fields}

@@ -31,6 +31,7 @@ from typing import Literal, Protocol
 
 from orchestrator.clock import Clock, utc_now
 from orchestrator.errors import UpstreamError
+from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.runtime import start_timer
 
@@ -206,7 +207,7 @@ class PoolBoost:
             try:
                 self.step(pool)
             except UpstreamError as error:
-                log(logging.WARNING, message=_UNCHANGED, pool=pool, reason=str(error))
+                log(logging.WARNING, Line.BOOST, message=_UNCHANGED, pool=pool, reason=str(error))
             except Exception:  # one pool's trouble is not another's
                 log.exception(message=_UNCHANGED, pool=pool)
 
@@ -228,7 +229,7 @@ class PoolBoost:
             return "boosted"
         self._pools.enable_autoscale(pool, saved.autoscale)
         self._pools.delete_note(pool, saved)
-        log(logging.INFO, message="the pool scales by its formula again", pool=pool)
+        log(logging.INFO, Line.BOOST, message="the pool scales by its formula again", pool=pool)
         return "restored"
 
     def _begin(self, pool: str, state: PoolState, autoscale: Autoscale) -> Step:
@@ -236,6 +237,7 @@ class PoolBoost:
         if limits is None:
             log(
                 logging.WARNING,
+                Line.BOOST,
                 message="the pool is not boosted: its formula does not say `maxNodes = NUMBER;`",
                 pool=pool,
             )
@@ -263,7 +265,7 @@ class PoolBoost:
             return False
         self._pools.resize(pool, *size)
         dedicated, spot = size
-        log(logging.INFO, message="the pool is resized", pool=pool, dedicated=dedicated, spot=spot)
+        log(logging.INFO, Line.BOOST, message="the pool is resized", pool=pool, dedicated=dedicated, spot=spot)
         return True
 
     def _delete_abandoned_note(self, pool: str) -> None:

@@ -33,3 +33,4 @@ class Result(StrEnum):
     DELETED = "deleted"
     WAITS = "waits"
     PAUSED = "paused"
+    EXPIRES = "expires"

@@ -88,6 +88,10 @@ class Runtime:
             other thread hangs upstream.
         hook_range_threads: for asking GitHub where its webhooks come from, and for nothing else.
         pass_threads: for what a pass asks and does; deliveries never wait for it.
+        explain_threads: for explaining jobs to operators and for looking at the set-up, so that these hold up no
+            delivery.
+        question_threads: for the calls that an explanation or a look at the set-up is made of. Whoever explains waits
+            for them, so these are others.
     """
 
     clock: Clock = utc_now
@@ -99,3 +103,5 @@ class Runtime:
     queue_threads: Threads = field(default_factory=lambda: DaemonThreads(8, "queue"))
     hook_range_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "hook-ranges"))
     pass_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(AT_ONCE_IN_A_PASS, "pass"))
+    explain_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(4, "explain"))
+    question_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(32, "question"))

@@ -1,34 +1,55 @@
 """The wiring of everything that talks to GitHub and Batch. It is imported, and built, when a job first needs it."""
 
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from datetime import timedelta
 
-from orchestrator.azure.identity import batch_credential
+from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
+
+from orchestrator.azure.identity import batch_credential, storage_credential
+from orchestrator.azure.job_tasks import JobTasks
 from orchestrator.azure.pass_memory import MemoryBlob
+from orchestrator.azure.pool_status import PoolStatus
 from orchestrator.azure.pools import PoolClient
+from orchestrator.azure.task_log import TaskLog
 from orchestrator.azure.task_model import RETENTION
 from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.hook_ranges import PublishedRanges
+from orchestrator.egress import Egress
+from orchestrator.explain.explainer import Explainer
+from orchestrator.explain.facts import LogTail, NextPass
+from orchestrator.explain.gather import Gatherer
+from orchestrator.explain.last_pass import LastPass
 from orchestrator.github.app import GitHubApp
 from orchestrator.github.budget import POINTS_PER_MINUTE, points
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.credentials import AppCredential, Credential, PersonalToken
 from orchestrator.github.hook_deliveries import HookDeliveries
+from orchestrator.github.job_delivery import JobDelivery
+from orchestrator.github.job_status import JobStatus
 from orchestrator.github.meta import published_hook_ranges
 from orchestrator.github.registrars import JitRegistrar, TokenRegistrar
 from orchestrator.github.repositories import Repositories
 from orchestrator.github.runner_groups import RunnerGroups
+from orchestrator.github.runner_versions import RunnerVersions
 from orchestrator.github.runners import Runners
 from orchestrator.github.session import GitHubSession
+from orchestrator.github.setup import GitHubSetup
 from orchestrator.github.workflow_jobs import WorkflowJobs
+from orchestrator.health.checkup import CheckUp, Ports
+from orchestrator.health.facts import QueueFacts
+from orchestrator.health.questions import Questions
+from orchestrator.health.targets import EGRESS, targets
+from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.pool_boost import PoolBoost
 from orchestrator.quotas.control import QuotaControl
 from orchestrator.quotas.held_jobs import HeldJobs, HeldPlaces
 from orchestrator.quotas.occupancy import Occupancy
 from orchestrator.quotas.registration_share import RegistrationShare
 from orchestrator.quotas.rule import limited_pools
+from orchestrator.reachability import Reachability
 from orchestrator.reconcile.at_once import AtOnce
 from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
@@ -37,9 +58,15 @@ from orchestrator.reconcile.memory import PassMemory
 from orchestrator.reconcile.reconciler import Reconciler
 from orchestrator.reconcile.redelivery import Redelivery
 from orchestrator.reconcile.time_left import TimeLeft
+from orchestrator.reconcile.version_watch import VersionWatch
 from orchestrator.runners.boundary import Boundary
+from orchestrator.runners.installed import Installed
 from orchestrator.runners.provisioning import HandleJob, Provisioner
+from orchestrator.runners.task import TaskState
 from orchestrator.runtime import AT_ONCE_IN_A_PASS, Runtime
+
+# How old the count of a quota's runners may be that an explanation rests on.
+SLOTS_KNOWN_FOR = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -51,21 +78,32 @@ class Upstream:
         control_loop: finds and mends what was missed.
         tend_pools: goes on with every boost of a pool that was begun.
         hook_ranges: asks GitHub where its webhooks come from, given the ETag of its last answer.
+        explainer: tells why a job waits.
+        checkup: looks at the set-up, given what the queues hold.
     """
 
     handle: HandleJob
     control_loop: ControlLoop
     tend_pools: Callable[[], None]
     hook_ranges: Callable[[str | None], PublishedRanges]
+    explainer: Explainer
+    checkup: CheckUp
 
 
-def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iterable[bytes]]) -> Upstream:
+def connect(
+    settings: Settings,
+    runtime: Runtime,
+    *,
+    unexplained: Callable[[], Iterable[bytes]],
+    queue: Callable[[], QueueFacts],
+) -> Upstream:
     """Return the clients and the use cases that need them. Nothing is called yet.
 
     Args:
         settings: the app settings.
         runtime: the process's clock, threads and locks.
         unexplained: yields given-up requests that nobody has told of yet (`RequestQueue.unexplained`).
+        queue: tells what the queues hold (`RequestQueue.look`).
     """
     pools = sorted({profile.pool for profile in settings.profiles})
     egress = settings.egress
@@ -119,11 +157,12 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         account_refusal=boundary.account_refusal,
         handle=provisioner.handle,
         start=provisioner.start,
-        queued_jobs=lambda *repository: list(chain.from_iterable(held_repositories.queued(*repository))),
+        queued_jobs=held_repositories.queued,
         start_timer=runtime.start_timer,
         lock=runtime.lock,
     )
     app = GitHubApp(background)
+    installations: Callable[[], Sequence[Installed]] = app.installations if is_app else list
     at_once = AtOnce(runtime.pass_threads, AT_ONCE_IN_A_PASS)
     job_search = JobSearch(
         settings,
@@ -154,18 +193,62 @@ def connect(settings: Settings, runtime: Runtime, unexplained: Callable[[], Iter
         begin=lambda: client.begin_pass(60.0 * settings.reconcile_minutes),
         redeliver=Redelivery(HookDeliveries(background), app=is_app).run,
         reconcile=reconciler.run,
-        watch_boundary=BoundaryWatch(settings, boundary, app.installations if is_app else list).run,
+        watches=[
+            BoundaryWatch(settings, boundary, installations, RunnerGroups(background).repositories).run,
+            VersionWatch(settings, RunnerVersions(background).dates, installations).run,
+        ],
         given_up=unexplained,
         memory=PassMemory(MemoryBlob(settings.azure_web_jobs_storage, egress)),
         clock=runtime.clock,
     )
+    explained = GitHubSession(client, credential, lock=runtime.lock)
+    job_tasks = JobTasks(settings.batch_account_url, account, egress=egress)
+    pool_status = PoolStatus(settings.batch_account_url, account, egress=egress)
+    # A reader of its own: the blob's client tells what is new since it read last.
+    last_pass = LastPass(MemoryBlob(settings.azure_web_jobs_storage, egress), lock=runtime.lock)
+    gatherer = Gatherer(
+        settings,
+        github=JobStatus(explained),
+        find_delivery=JobDelivery(explained, app=is_app).search,
+        tasks=job_tasks,
+        pool=pool_status.look,
+        rules=boundary,
+        slots=lambda: occupancy.known(SLOTS_KNOWN_FOR),
+        next_pass=lambda: NextPass(last_pass.at(), timedelta(minutes=settings.reconcile_minutes)),
+        output=_output(settings, account, egress),
+        clock=runtime.clock,
+        threads=runtime.question_threads,
+    )
     token = settings.github_token
     authorization = f"Bearer {token.get_secret_value()}" if token else None
+
+    def hook_ranges(etag: str | None) -> PublishedRanges:
+        return published_hook_ranges(client, authorization, etag)
+
+    ports = Ports(
+        GitHubSetup(explained),
+        version=RunnerVersions(explained).dates,
+        hook_ranges=lambda: hook_ranges(None).networks or (),
+        account_rule=boundary.account_rule,
+        recent=lambda: _jobs_of(job_tasks.examples()),
+        pool=pool_status.look,
+        queue=queue,
+        trouble=Reachability(egress).trouble,
+    )
     return Upstream(
         held_jobs.handle,
         control_loop,
         tend_pools=lambda: boost.step_all(pools),
-        hook_ranges=lambda etag: published_hook_ranges(client, authorization, etag),
+        hook_ranges=hook_ranges,
+        explainer=Explainer(gatherer.gather, settings.profiles, runtime.clock, lock=runtime.lock),
+        checkup=CheckUp(
+            settings,
+            ports,
+            targets(settings, EGRESS),
+            questions=Questions(runtime.clock, runtime.question_threads),
+            clock=runtime.clock,
+            lock=runtime.lock,
+        ),
     )
 
 
@@ -174,6 +257,27 @@ def _github_credential(settings: Settings, client: GitHubClient, runtime: Runtim
     if settings.github_credential == "app" and settings.github_app_id is not None and key is not None:
         return AppCredential(client, settings.github_app_id, key.get_secret_value(), lock=runtime.lock)
     return PersonalToken(token.get_secret_value() if token is not None else "")
+
+
+def _jobs_of(tasks: Iterable[TaskState]) -> Sequence[WorkflowJobEvent]:
+    return [task.notes.origin.event for task in tasks if task.notes.origin is not None]
+
+
+def _output(
+    settings: Settings, account: AzureNamedKeyCredential | TokenCredential, egress: Egress
+) -> Callable[[TaskState], LogTail | None]:
+    """Return what reads the end of a task's output, where a container keeps it; a node is not asked."""
+    logs = settings.task_logs
+    if logs is None:
+        return lambda _task: None
+    reader = TaskLog(
+        settings.batch_account_url,
+        account,
+        container_url=logs.container_url,
+        container_credential=storage_credential(settings.azure_web_jobs_storage, logs.container_url, egress),
+        egress=egress,
+    )
+    return functools.partial(reader.tail, on_node=False)
 
 
 def _do_nothing(_pool: str) -> None:

@@ -88,7 +88,7 @@ def main() -> int:
         found = json.load(file)
     try:
         machine = package_name(platform.system(), platform.machine())
-        packages = found["tools"][given.tool] if given.tool else found["runner"]["packages"]
+        packages = found["tools"].get(given.tool, {}) if given.tool else found["runner"]["packages"]
         package = packages.get(machine, {"url": None, "sha256": None})
         if given.package:
             package = dict(package, url=pathlib.Path(given.package).absolute().as_uri())

@@ -156,9 +156,16 @@ def written(pins: Json) -> str:
 
 
 def digest_by_docker(image: str) -> str:
-    """Ask a registry for the digest that an image's tag has now."""
+    """Ask a registry for the digest that an image's tag has now.
+
+    Raises:
+        Unusable: It has no such image, or docker or its plugin buildx does not work.
+    """
     command = ["docker", "buildx", "imagetools", "inspect", image, "--format", "{{.Manifest.Digest}}"]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.strip()
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    if done.returncode != 0:
+        raise Unusable(f"docker does not tell the digest of {image}: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 def _published(releases: Iterable[Json]) -> list[Json]:
@@ -224,7 +231,7 @@ def main(arguments: Sequence[str]) -> int:
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
-    except (Unusable, vendors.NotFound) as error:
+    except (Unusable, vendors.NotFound, OSError, subprocess.TimeoutExpired) as error:
         print(f"pins.py: {error}", file=sys.stderr)
         return 1
     return 0

@@ -28,6 +28,9 @@ ROOT = Path(__file__).parents[1]
 ORGANIZATION = "acme"
 REPOSITORY = "acme/app"
 REGISTRY = "acme.azurecr.io"
+TASK_LOGS = "task-logs"
+_GROUP = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/runners"
+POOL_IDENTITY = f"{_GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/pools"
 # Batch refuses signatures that are a quarter of an hour apart from its clock.
 MOST_BATCH_LAG = 600.0
 # Where GitHub's deliveries seem to come from: one of the ranges that the stand-in's /meta publishes.
@@ -61,11 +64,15 @@ class Deployment:
         self.key = secrets.token_hex(16)
         self.github = GitHub(clock=lambda: time.time() - lag)
         self.github.add_repository(REPOSITORY)
-        self.batch = Batch(
-            pools or default_pools(), executor=executor, clock=lambda: time.time() - min(lag, MOST_BATCH_LAG)
-        )
         self._skipped = 0.0
         self.queue = QueueService(clock=lambda: time.time() + self._skipped)
+        self.queue.blobs.add_container(TASK_LOGS)
+        self.batch = Batch(
+            pools or default_pools(),
+            executor=executor,
+            clock=lambda: time.time() - min(lag, MOST_BATCH_LAG),
+            upload=self.queue.upload,
+        )
         self._changes = settings or {}
         self._connect_hook = connect_hook
         self._host_port = host_port
@@ -99,6 +106,8 @@ class Deployment:
             "ContainerRegistryServer": REGISTRY,
             "UbuntuPool": "batchLinux",
             "WindowsPool": "batchWindows",
+            "TaskLogsContainerUrl": self.task_logs_url,
+            "TaskLogsIdentity": POOL_IDENTITY,
             "GithubApiUrl": self.github.url,
             "GithubToken": "ghp_sandbox",
             "GithubWebhookSecret": self.secret,
@@ -129,6 +138,11 @@ class Deployment:
     def skip(self, seconds: float) -> None:
         """Let the queue's clock jump ahead: what it keeps for later is due at once."""
         self._skipped += seconds
+
+    @property
+    def task_logs_url(self) -> str:
+        """The container that keeps what tasks have written."""
+        return f"{self.queue_url}/blob/{self.queue.account}/{TASK_LOGS}"
 
     @property
     def webhook_url(self) -> str:

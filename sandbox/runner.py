@@ -147,7 +147,7 @@ class Listener:
         except (Refused, OSError) as error:
             if isinstance(error, Refused):
                 status = _NAMES.get(error.status, str(error.status))
-                self._say("http", status=status, method="DELETE", url=f"{self._url}/actions/runners/1")
+                self._say("http", status=status, method="Delete", url=f"{self._url}/actions/runners/1")
             self._say("removing_failed")
             self._say("error", reason=error)
             return TERMINATED

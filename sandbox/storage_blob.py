@@ -1,4 +1,4 @@
-"""An Azure Blob storage stand-in that `azure-storage-blob` talks to: block blobs that are written and read as a whole.
+"""An Azure Blob storage stand-in that `azure-storage-blob` talks to: block blobs that are written as a whole.
 
 Source: Azure Blob Storage REST API: Create Container, Put Blob, Get Blob, Delete Blob, conditional headers.
 """
@@ -49,9 +49,9 @@ class Blobs:
         container = f"{prefix}/{{container}}"
         operations = [
             (web.put, container, self._create),
-            (web.put, f"{container}/{{blob}}", self._put),
-            (web.get, f"{container}/{{blob}}", self._get),
-            (web.delete, f"{container}/{{blob}}", self._delete),
+            (web.put, f"{container}/{{blob:.+}}", self._put),
+            (web.get, f"{container}/{{blob:.+}}", self._get),
+            (web.delete, f"{container}/{{blob:.+}}", self._delete),
         ]
         return [method(path, self._answering(operation, authorize)) for method, path, operation in operations]
 
@@ -74,6 +74,10 @@ class Blobs:
             return response
 
         return endpoint
+
+    def add_container(self, name: str) -> None:
+        """Create a container, as a deployment does."""
+        self._containers.add(name)
 
     def _create(self, request: web.Request, _body: bytes) -> web.Response:
         name = request.match_info["container"]

@@ -19,6 +19,8 @@ from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 from aiohttp import web
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.storage.blob import ContainerClient
 
 from sandbox.faults import FaultPlan
 from sandbox.recording import Recorder
@@ -106,6 +108,16 @@ class QueueService:
             f"DefaultEndpointsProtocol=http;AccountName={self.account};AccountKey={self.key};"
             f"QueueEndpoint={url}/{self.account};BlobEndpoint={url}/blob/{self.account};"
         )
+
+    def upload(self, container_url: str, path: str, content: bytes) -> None:
+        """Write a blob by a call of its own, as a node does.
+
+        Raises:
+            AzureError: The service does not take it.
+        """
+        credential = AzureNamedKeyCredential(self.account, self.key)
+        with ContainerClient.from_container_url(container_url, credential=credential, retry_total=0) as container:
+            container.upload_blob(path, content, overwrite=True)
 
     def texts(self, queue: str) -> list[str]:
         """Return the texts of a queue's messages, visible or not, oldest first (nothing where there is no queue)."""

@@ -1,6 +1,6 @@
 """Runner tasks for a stand-in of Batch, and an executor that leaves them alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,10 +12,29 @@ SETTLED = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 class NoExecutor:
-    """Runs nothing."""
+    """Runs nothing: a run ends when a test says so.
+
+    Attributes:
+        output: what tasks have written, by the file's name.
+        runs: those that were started, and what takes note of their end.
+    """
+
+    def __init__(self) -> None:
+        self.output: dict[str, bytes] = {}
+        self.runs: list[tuple[TaskRun, Callable[[TaskRun, int], None]]] = []
 
     def start(self, run: TaskRun, finished: Callable[[TaskRun, int], None]) -> None:
-        """Do nothing."""
+        """Take note of it."""
+        self.runs.append((run, finished))
+
+    def end(self, exit_code: int = 0) -> None:
+        """End the run that was started last."""
+        run, finished = self.runs[-1]
+        finished(run, exit_code)
+
+    def files(self, _task_id: str) -> Mapping[str, bytes]:
+        """Return what tasks have written."""
+        return self.output
 
     def stop(self, run: TaskRun) -> None:
         """Do nothing."""

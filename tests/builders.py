@@ -72,11 +72,11 @@ def queued_job(*labels: str, **changes: Any) -> dict[str, Any]:
 NOTES = {field.name for field in fields(TaskNotes)}
 
 
-def task_state(name: str, pool: str, state: Any, created_at: datetime, **values: Any) -> TaskState:
+def task_state(task_id: str, pool: str, state: Any, created_at: datetime, /, **values: Any) -> TaskState:
     """Return what Batch says of a task; fields of its notes may be given beside its own."""
     notes = {key: value for key, value in values.items() if key in NOTES}
     own = {key: value for key, value in values.items() if key not in NOTES}
-    return TaskState(name, pool, state, created_at, notes=TaskNotes(**notes), **own)
+    return TaskState(task_id, pool, state, created_at, notes=TaskNotes(**notes), **own)
 
 
 @functools.cache

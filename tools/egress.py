@@ -1,4 +1,4 @@
-"""`make egress`: the table of what must get out, in docs/deploy.md, from `orchestrator/config/egress.json`."""
+"""`make egress`: the table of what must get out, in docs/network.md, from `orchestrator/config/egress.json`."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "orchestrator" / "config" / "egress.json"
-PAGE = ROOT / "docs" / "deploy.md"
+PAGE = ROOT / "docs" / "network.md"
 BEGIN, END = "<!-- made by `make egress` -->", "<!-- end -->"
 HEAD = "| who | where | for what | when |\n|---|---|---|---|"
 HTTPS = 443

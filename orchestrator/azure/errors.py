@@ -89,16 +89,29 @@ def queue_error(error: AzureError, queue: str) -> UpstreamError:
     return TransientError(f"the queue {queue} does not do its part: {status or type(error).__name__}")
 
 
-def blob_error(error: AzureError, what: str) -> UpstreamError:
-    """Return what an error of the blob of the passes' memory means: always that another try may help.
+def blob_error(error: AzureError, what: str, role: str = "Storage Blob Data Contributor") -> UpstreamError:
+    """Return what an error of a blob means: always that another try may help.
 
     Args:
         error: of the storage SDK.
         what: what was to be done with the blob, as `be read`.
+        role: what that takes.
     """
     status = error.status_code if isinstance(error, HttpResponseError) else None
-    hint = ": the identity needs Storage Blob Data Contributor" if status == HTTPStatus.FORBIDDEN else ""
+    hint = f": the identity needs {role}" if status == HTTPStatus.FORBIDDEN else ""
     return TransientError(f"the blob cannot {what}: {status or type(error).__name__}{hint}")
+
+
+def look_error(error: AzureError, queue: str) -> UpstreamError:
+    """Return what an error of a storage queue means to somebody who only looks: a refusal is told as one.
+
+    Args:
+        error: of the storage SDK.
+        queue: the queue's name.
+    """
+    if isinstance(error, HttpResponseError) and error.status_code in _FORBIDDEN:
+        return UpstreamRefused(f"the queue {queue} refuses: {error.status_code} {error_code(error)}".rstrip())
+    return queue_error(error, queue)
 
 
 @contextmanager

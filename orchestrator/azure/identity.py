@@ -4,6 +4,7 @@ from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 from pydantic import SecretStr
 
 from orchestrator.azure.transport import bounded
+from orchestrator.config.settings import QueueStorage
 from orchestrator.egress import DIRECT, Egress
 
 # Seconds to connect to what gives tokens, between bytes of its answer, and for one answer in all.
@@ -42,3 +43,21 @@ def batch_credential(
     if account is not None and key is not None:
         return AzureNamedKeyCredential(account, key.get_secret_value())
     return identity(client_id, egress)
+
+
+def storage_credential(
+    storage: QueueStorage, url: str, egress: Egress = DIRECT
+) -> AzureNamedKeyCredential | TokenCredential:
+    """Return the key of the function's storage for an address of that account, else the function's identity.
+
+    Args:
+        storage: the function's own, which has a key where a connection string names it.
+        url: what is to be read or written.
+        egress: the way out.
+    """
+    text = storage.connection_string.get_secret_value() if storage.connection_string else ""
+    parts = dict(part.strip().split("=", 1) for part in text.split(";") if "=" in part)
+    blobs = parts.get("BlobEndpoint", "")
+    if blobs and url.startswith(blobs) and {"AccountName", "AccountKey"} <= set(parts):
+        return AzureNamedKeyCredential(parts["AccountName"], parts["AccountKey"])
+    return identity(storage.client_id, egress)

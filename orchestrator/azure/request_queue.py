@@ -10,12 +10,13 @@ from azure.core.credentials import TokenCredential
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueClient, QueueMessage, TextBase64EncodePolicy
 
-from orchestrator.azure.errors import expecting, queue_error, translating
+from orchestrator.azure.errors import ErrorCode, expecting, look_error, queue_error, translating
 from orchestrator.azure.identity import identity
 from orchestrator.azure.transport import bounded
 from orchestrator.config.settings import STORAGE, QueueStorage
 from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import RequestMalformed, SettingsError
+from orchestrator.health.facts import QueueFacts
 from orchestrator.jobs.request import Retry, RunnerRequest, dead_letter, dead_letter_reason, messages
 
 REQUESTS = "runner-requests"
@@ -97,6 +98,14 @@ class RequestQueue:
             except ResourceNotFoundError:
                 return  # there never was a dead letter
 
+    def look(self) -> QueueFacts:
+        """Return what the queues hold. Nothing in them is changed; what may be read with a role may be written with it.
+
+        Raises:
+            UpstreamError: The queues do not answer, or refuse.
+        """
+        return QueueFacts(_count(self._requests), _count(self._dead_letters))
+
     def revive(self) -> tuple[int, int]:
         """Move the requests among the oldest dead letters back into the queue.
 
@@ -123,6 +132,16 @@ class RequestQueue:
             except ResourceNotFoundError:
                 return revived, foreign  # there never was a dead letter
         return revived, foreign
+
+
+def _count(queue: QueueClient) -> int:
+    """Return about how many messages a queue has; a queue that is missing is created when it is needed."""
+    with translating(queue.queue_name, look_error):
+        found = expecting(queue.get_queue_properties, "QueueNotFound")
+        if isinstance(found, ErrorCode):
+            return 0
+        queue.peek_messages(1)  # messages need other rights than the queue itself
+        return found.approximate_message_count or 0
 
 
 def _body(message: QueueMessage) -> bytes:

@@ -54,6 +54,7 @@ from orchestrator.azure.transport import bounded
 from orchestrator.clock import Clock, utc_now
 from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import TransientError
+from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.runners.notes import TaskNotes
@@ -129,7 +130,7 @@ class RunnerTasks:
         job = job_id(task.pool, task.account, task.priority)
         if self._is_elsewhere(task, job):
             return False
-        options = task_options(task)
+        options = task_options(task, job)
         created = self._create_task(job, options)
         if created is None:
             self._create_job(task, job)
@@ -280,7 +281,10 @@ class RunnerTasks:
         with translating("look for a task"):
             for other in self._other_jobs(task, job):
                 look = functools.partial(self._client.get_task, other, task.task_id, select=["id"])
-                if not isinstance(expecting(look, *GONE), ErrorCode):
+                found = expecting(look, *GONE)
+                if not isinstance(found, ErrorCode):
+                    if found.id != task.task_id:
+                        raise TransientError("what answers for Batch names no task")
                     self._places.remember(task.pool, task.task_id, other)
                     return True
         return False
@@ -367,7 +371,12 @@ class RunnerTasks:
 
     def _replace_job(self, job: str) -> TransientError:
         """Delete a job that somebody has ended, so that the next try creates it anew; return the error to raise now."""
-        log(logging.WARNING, message="the Batch job was ended from outside; it is made anew", batch_job=job)
+        log(
+            logging.WARNING,
+            Line.BATCH_JOB,
+            message="the Batch job was ended from outside; it is made anew",
+            batch_job=job,
+        )
         try:
             self._client.begin_delete_job(job)
         except AzureError as error:
@@ -388,7 +397,7 @@ class RunnerTasks:
             exists = expecting(lambda: self._client.create_job(options), "JobExists")
         self._jobs.add(task.pool, job)
         if not exists:
-            log(logging.INFO, message="created the Batch job", batch_job=job)
+            log(logging.INFO, Line.BATCH_JOB, message="created the Batch job", batch_job=job)
 
 
 class _Places:

@@ -1,4 +1,4 @@
-"""The function's settings, for commands that ask what it would do. They need none of its secrets."""
+"""The function's settings, for commands that ask what it would do; with its secrets only where they are used."""
 
 import json
 from collections.abc import Mapping
@@ -35,6 +35,38 @@ def settings_without_secrets(file: Path | None, environment: Mapping[str, str]) 
     """
     values = environment if file is None else _values(file)
     return Settings.from_environment({**values, **_PLACEHOLDERS})
+
+
+def settings_with_secrets(file: Path | None, environment: Mapping[str, str]) -> Settings:
+    """Return the settings with what GitHub and Batch are called with.
+
+    What only the function itself needs may be missing: the webhook's secret, and the storage account.
+
+    Args:
+        file: as for `settings_without_secrets`.
+        environment: where the settings are without a file.
+
+    Raises:
+        SettingsError: The file is of another form, or a setting is missing or wrong.
+    """
+    values = environment if file is None else _values(file)
+    unused = {name: _PLACEHOLDERS[name] for name in ("GithubWebhookSecret", "GithubWebhookSecretPrevious")}
+    if not any(value and name.startswith(STORAGE) for name, value in values.items()):
+        unused[STORAGE] = _PLACEHOLDERS[STORAGE]
+    return Settings.from_environment({**values, **unused})
+
+
+def complete_settings(file: Path | None, environment: Mapping[str, str]) -> Settings:
+    """Return the settings as the function itself would read them.
+
+    Args:
+        file: as for `settings_without_secrets`.
+        environment: where the settings are without a file.
+
+    Raises:
+        SettingsError: The file is of another form, or a setting is missing or wrong.
+    """
+    return Settings.from_environment(environment if file is None else _values(file))
 
 
 def _values(file: Path) -> dict[str, str]:

@@ -20,9 +20,9 @@ def advice(settings: Settings) -> list[str]:
     return []
 
 
-def admits_all_of(settings: Settings, organization: str) -> bool:
-    """Whether `AllowedRepositories` admits every repository of an organization."""
-    return not settings.allowed_repositories or covers(settings.allowed_repositories, organization)
+def is_named(globs: Iterable[str], repository: str) -> bool:
+    """Whether one of the globs on `owner/name`, in lower case, names a repository."""
+    return any(fnmatch.fnmatchcase(repository.lower(), glob) for glob in globs)
 
 
 def covers(globs: Iterable[str], organization: str) -> bool:

@@ -1,7 +1,7 @@
 """Networks in settings, and GitHub's hook ranges as shipped with the release (pure).
 
 `AllowedSources` says who may send deliveries, `OperatorSources` who may call the operators' routes, `TrustedProxies`
-whose word on a caller's address is believed.
+whose word on a caller's address is believed, and `SiteHookRanges` what App Service lets in.
 """
 
 import ipaddress
@@ -59,6 +59,17 @@ def networks(text: str) -> tuple[Network, ...]:
     return tuple(_network(entry, place, "no IP network") for place, entry in enumerate(_entries(text, "CIDRs"), 1))
 
 
+def site_networks(text: str) -> tuple[Network, ...]:
+    """Read `SiteHookRanges`: as `networks`, but an address within a network may stand for it, as App Service has it.
+
+    Raises:
+        ValueError: as `networks`.
+    """
+    return tuple(
+        _network(entry, place, "no IP network", strict=False) for place, entry in enumerate(_entries(text, "CIDRs"), 1)
+    )
+
+
 def proxy_networks(text: str) -> tuple[Network, ...]:
     """Read `TrustedProxies`: as `networks`, but never everybody.
 
@@ -83,8 +94,8 @@ def _entries(text: str, what: str) -> list[str]:
     return entries
 
 
-def _network(entry: str, place: int, otherwise: str) -> Network:
+def _network(entry: str, place: int, otherwise: str, *, strict: bool = True) -> Network:
     try:
-        return ipaddress.ip_network(entry)
+        return ipaddress.ip_network(entry, strict)
     except ValueError:
         raise ValueError(f"entry {place} is {otherwise} in CIDR notation") from None

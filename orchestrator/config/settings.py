@@ -9,6 +9,7 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal, Self
 from urllib.parse import SplitResult, urlsplit
@@ -27,7 +28,7 @@ from pydantic import (
 from pydantic.alias_generators import to_pascal
 
 from orchestrator.config import private_key
-from orchestrator.config.allowed_sources import AllowedSources, Network, networks, proxy_networks
+from orchestrator.config.allowed_sources import AllowedSources, Network, networks, proxy_networks, site_networks
 from orchestrator.config.container import Environment, ca_mount, ca_variables, misleads_docker
 from orchestrator.config.profiles import (
     GroupName,
@@ -71,6 +72,22 @@ def _batch_url(text: str) -> str:
     text = _url(text if "://" in text else f"https://{text}")
     if text.startswith("http://") and not _is_loopback(urlsplit(text)):
         raise ValueError("may be http:// only for a loopback address")
+    return text
+
+
+def _container_url(text: str) -> str:
+    text = _url(text)
+    if text.startswith("http://") and not _is_loopback(urlsplit(text)):
+        raise ValueError("may be http:// only for a loopback address")
+    if not re.search(r"[^/]/[a-z0-9](-?[a-z0-9]){2,62}$", text):
+        raise ValueError("must be the URL of a blob container, like https://NAME.blob.core.windows.net/CONTAINER")
+    return text
+
+
+def _identity_id(text: str) -> str:
+    named = "/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.ManagedIdentity/userAssignedIdentities/[^/]+"
+    if not re.fullmatch(named, text, re.IGNORECASE):
+        raise ValueError("must be the resource id of a user-assigned managed identity")
     return text
 
 
@@ -134,6 +151,19 @@ def _repositories(text: str) -> tuple[str, ...]:
     return names
 
 
+@dataclass(frozen=True)
+class TaskLogs:
+    """Where Batch puts what a task has written, when it is over.
+
+    Attributes:
+        container_url: the blob container.
+        identity: resource id of the user-assigned identity of the pools that may write there.
+    """
+
+    container_url: str
+    identity: str
+
+
 class QueueStorage(BaseModel):
     """Where the hand-over queue and the passes' memory live: a connection string, or an account for an identity.
 
@@ -195,6 +225,8 @@ class Settings(BaseModel):
     windows_pool: PoolId | None = None
     windows_launch: Annotated[Launch, _LOWER] = "batch"
     pool_boost: Annotated[Literal["off", "resize"], _LOWER] = "off"
+    task_logs_container_url: Annotated[str, AfterValidator(_container_url)] | None = None
+    task_logs_identity: Annotated[str, AfterValidator(_identity_id)] | None = None
 
     github_webhook_secret: SecretStr
     github_webhook_secret_previous: SecretStr | None = None
@@ -217,6 +249,7 @@ class Settings(BaseModel):
 
     allowed_sources: Annotated[AllowedSources, BeforeValidator(AllowedSources.parse)] = AllowedSources(github=True)
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(proxy_networks)] = ()
+    site_hook_ranges: Annotated[tuple[Network, ...], BeforeValidator(site_networks)] = ()
     operator_sources: Annotated[tuple[Network, ...], BeforeValidator(networks)] = ()
     allowed_organizations: Annotated[tuple[str, ...], BeforeValidator(_logins)] = ()
     allowed_repositories: Annotated[tuple[str, ...], BeforeValidator(_globs)] = ()
@@ -290,6 +323,9 @@ class Settings(BaseModel):
                 problems.append(("GithubToken", "is missing: a GitHub App cannot register enterprise runners"))
         if self.batch_account_key is not None and self.batch_account_name is None:
             problems.append(("BatchAccountName", "is missing: BatchAccountKey needs it"))
+        if (self.task_logs_container_url is None) != (self.task_logs_identity is None):
+            missing = "TaskLogsContainerUrl" if self.task_logs_container_url is None else "TaskLogsIdentity"
+            problems.append((missing, "is missing: output is kept with TaskLogsContainerUrl and TaskLogsIdentity"))
         if self.batch_account_key is None and self.batch_account_url.startswith("http://"):
             problems.append(("BatchAccountKey", "is missing: Entra ID tokens are never sent over http://"))
         if self.runner_profiles is None and self.ubuntu_pool is None and self.windows_pool is None:
@@ -356,6 +392,13 @@ class Settings(BaseModel):
     def has_quotas(self) -> bool:
         """Whether the number of any profile's runners is limited."""
         return any(map(self.has_quota, self.profiles))
+
+    @property
+    def task_logs(self) -> TaskLogs | None:
+        """Where the output of tasks is kept, if it is."""
+        if self.task_logs_container_url is None or self.task_logs_identity is None:
+            return None
+        return TaskLogs(self.task_logs_container_url, self.task_logs_identity)
 
     @property
     def egress(self) -> Egress:

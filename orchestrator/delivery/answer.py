@@ -9,15 +9,27 @@ from orchestrator.result import Result
 
 
 class Answer(NamedTuple):
-    """An HTTP answer whose JSON body an operator reads in GitHub's *Recent Deliveries*."""
+    """An HTTP answer whose body an operator reads, for example in GitHub's *Recent Deliveries*.
+
+    Attributes:
+        status: the HTTP status.
+        body: goes over the wire as JSON.
+        plain: goes over the wire instead, if there is any.
+    """
 
     status: int
     body: Mapping[str, object]
+    plain: str | None = None
 
     @property
     def text(self) -> str:
         """The body as it goes over the wire."""
-        return json.dumps(self.body)
+        return json.dumps(self.body) if self.plain is None else self.plain
+
+    @property
+    def media_type(self) -> str:
+        """The body's `Content-Type`."""
+        return "application/json" if self.plain is None else "text/plain; charset=utf-8"
 
 
 def misconfigured(error: SettingsError) -> Answer:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from orchestrator.clock import Clock, utc_now
 from orchestrator.config.allowed_sources import SHIPPED_HOOK_RANGES, Network
 from orchestrator.errors import OrchestratorError
+from orchestrator.lines import Line
 from orchestrator.log import Log
 
 log = Log(__name__)
@@ -85,11 +86,16 @@ class HookRanges:
                 return
             self.networks = published.networks
             self.shipped = False
-            log(logging.INFO, message="GitHub's hook ranges are new", ranges=list(map(str, self.networks)))
+            log(
+                logging.INFO,
+                Line.HOOK_RANGES,
+                message="GitHub's hook ranges are new",
+                ranges=list(map(str, self.networks)),
+            )
 
     def _keep(self, trouble: str) -> None:
         self._next_fetch = self._clock() + RETRY_AFTER
         self.trouble = trouble
         which = "shipped with the release" if self.shipped else "last published"
         message = f"GitHub's hook ranges could not be read, the list {which} is used on"
-        log(logging.WARNING, message=message, reason=trouble)
+        log(logging.WARNING, Line.HOOK_RANGES, message=message, reason=trouble)

@@ -36,6 +36,7 @@ from orchestrator.errors import (
 from orchestrator.jobs.admission import Admitted, Ignored, Refused, admit
 from orchestrator.jobs.event import EVENT, WorkflowJobEvent
 from orchestrator.jobs.request import Retry, RetryLater, RunnerRequest
+from orchestrator.lines import Line
 from orchestrator.log import Log, about, also_about
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
@@ -108,7 +109,13 @@ class DeliveryReceiver:
             except Exception:  # a mistake of ours; it is logged, and the host need not answer for us
                 log.exception(message="an unexpected error")
                 answer = Answer(500, {"result": Result.FAILED, "reason": "an unexpected error: see the log"})
-            log(_level(answer.status), status=answer.status, ms=round((clock() - started) * 1000), **answer.body)
+            log(
+                _level(answer.status),
+                Line.DELIVERY,
+                status=answer.status,
+                ms=round((clock() - started) * 1000),
+                **answer.body,
+            )
         return answer
 
     async def _receive(self, headers: Mapping[str, str], body: bytes, deadline: float) -> Answer:
@@ -135,7 +142,7 @@ class DeliveryReceiver:
             case Refused(reason):
                 return Answer(403, {"result": Result.REFUSED, "reason": reason})
             case Admitted(profile):
-                event = event.model_copy(update={"webhook": webhook_of(headers, event)})
+                event = event.model_copy(update={"webhook": webhook_of(headers, event), "delivery": delivery.delivery})
                 return await self._handle_job(event, profile, delivery.delivery, deadline)
             case _:
                 assert_never(admission)
@@ -207,7 +214,7 @@ def _ignored(reason: str) -> Answer:
 def _pong(payload: bytes) -> Answer:
     events = ping_event(payload).hook.events
     advice = (
-        "the hook sends workflow_job events: all is set"
+        "the hook sends workflow_job events; `python -m orchestrator check` looks at all the rest"
         if EVENT in events or "*" in events
         else "let the hook send the event 'Workflow jobs' (workflow_job), and no other"
     )

@@ -18,6 +18,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.errors import OrchestratorError, RequestMalformed, TransientError
 from orchestrator.jobs.admission import Admitted, Ignored, Refused, admit
 from orchestrator.jobs.request import MAX_ATTEMPTS, Retry, RetryLater, RunnerRequest
+from orchestrator.lines import Line
 from orchestrator.log import Log, about
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
@@ -99,9 +100,9 @@ class RetryHandler:
         with self._about(request):
             match admission:
                 case Ignored(reason):
-                    log(logging.WARNING, result=Result.IGNORED, reason=f"no longer served: {reason}")
+                    log(logging.WARNING, Line.RETRY, result=Result.IGNORED, reason=f"no longer served: {reason}")
                 case Refused(reason):
-                    log(logging.WARNING, result=Result.REFUSED, reason=f"no longer served: {reason}")
+                    log(logging.WARNING, Line.RETRY, result=Result.REFUSED, reason=f"no longer served: {reason}")
                 case Admitted(profile):
                     context = contextvars.copy_context()  # the ids of the log
                     return self._threads.submit(context.run, self._handle, request.event, profile)
@@ -123,7 +124,7 @@ class RetryHandler:
             else:
                 level = logging.WARNING if outcome.result == Result.REFUSED else logging.INFO
                 reason = {"reason": outcome.reason} if outcome.reason else {}
-                log(level, result=outcome.result, task=outcome.task_id, pool=outcome.pool, **reason)
+                log(level, Line.RETRY, result=outcome.result, task=outcome.task_id, pool=outcome.pool, **reason)
         return None
 
     def _outcome(self, done: Future[Outcome], end: datetime) -> Outcome:
@@ -152,12 +153,12 @@ class RetryHandler:
             waits = self._retry_later([Retry(request, error.retry_after) for request, error in again])
         for (request, error), wait in zip(again, waits, strict=True):
             with self._about(request):
-                log(logging.WARNING, result=Result.KEPT, reason=str(error), next_try_in_s=round(wait))
+                log(logging.WARNING, Line.RETRY, result=Result.KEPT, reason=str(error), next_try_in_s=round(wait))
 
     def _give_up(self, message: bytes, reason: str) -> None:
         with _asking_the_queue():
             self._dead_letter(message, reason)
-        log(logging.CRITICAL, result=Result.GIVEN_UP, reason=reason)
+        log(logging.CRITICAL, Line.RETRY, result=Result.GIVEN_UP, reason=reason)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ Source: GitHub REST API, "GitHub Apps".
 
 from typing import Any
 
-from orchestrator.github.client import expecting
+from orchestrator.github.client import expecting, text
 from orchestrator.github.session import GitHubSession
 from orchestrator.jobs.accounts import AppOwner
 from orchestrator.runners.installed import Installed
@@ -29,10 +29,7 @@ class GitHubApp:
         """
         response = self._session.call("GET", "/app", None)
         with expecting("GitHub's answer to GET /app names no owner"):
-            owner = response.json["owner"]
-            if "login" in owner:
-                return AppOwner("account", str(owner["login"]))
-            return AppOwner("enterprise", str(owner["slug"]))
+            return owner_of(response.json)
 
     def installations(self) -> list[Installed]:
         """Return where the App is installed; suspended installations and those on an enterprise are left out.
@@ -44,9 +41,17 @@ class GitHubApp:
         return [installation for page in pages for installation in page if installation is not None]
 
 
+def owner_of(app: Any) -> AppOwner:
+    """Return who owns an App, from GitHub's answer about it."""
+    owner = app["owner"]
+    if "login" in owner:
+        return AppOwner("account", text(owner["login"]))
+    return AppOwner("enterprise", text(owner["slug"]))
+
+
 def _installation(entry: Any) -> Installed | None:
     """Read an installation; None if it has no repositories: suspended, or on an enterprise."""
     account = entry["account"]
     if entry.get("suspended_at") is not None or "login" not in account:
         return None
-    return Installed(int(entry["id"]), str(account["login"]), account.get("type") != "User")
+    return Installed(int(entry["id"]), text(account["login"]), account.get("type") != "User")

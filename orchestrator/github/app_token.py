@@ -13,8 +13,9 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from orchestrator.errors import GitHubRefused, SettingsError, TransientError
+from orchestrator.errors import CredentialRejected, GitHubRefused, SettingsError
 from orchestrator.github.client import GitHubClient, Response
+from orchestrator.lines import Line
 from orchestrator.log import Log
 
 log = Log(__name__)
@@ -80,7 +81,7 @@ class AppToken:
         self._ahead, self._signed = ahead, (0, "")
         seconds = round(ahead.total_seconds())
         message = "this machine's clock is not GitHub's: tokens of the GitHub App are dated by GitHub's"
-        log(logging.WARNING, message=message, clock_ahead_s=seconds)
+        log(logging.WARNING, Line.CLOCK, message=message, clock_ahead_s=seconds)
         return True
 
     def call(self, method: str, path: str, *, last_try: bool = False) -> Response:
@@ -96,8 +97,7 @@ class AppToken:
         except GitHubRefused as error:
             if last_try or not self.corrected(authorization, error):
                 if error.status == HTTPStatus.UNAUTHORIZED:
-                    # In an outage GitHub answers 401 to good tokens as well.
-                    raise TransientError(f"{error}: {what_to_look_at(error)}") from None
+                    raise CredentialRejected(f"{error}: {what_to_look_at(error)}") from None
                 raise
         return self.call(method, path, last_try=True)
 

@@ -44,7 +44,7 @@ class HookDeliveries:
             UpstreamError: GitHub does not tell.
         """
         params = {"status": "failure"} if failed else None
-        pages = self._session.pages(f"{hook}/deliveries", _access(hook), _delivery, params=params, by_cursor=True)
+        pages = self._session.pages(f"{hook}/deliveries", hook_access(hook), _delivery, params=params, by_cursor=True)
         for page in islice(pages, self._most_pages):
             for delivery in page:
                 if delivery.delivered_at < moment:
@@ -57,10 +57,10 @@ class HookDeliveries:
         Raises:
             UpstreamError: GitHub does not do it.
         """
-        self._session.call("POST", f"{hook}/deliveries/{delivery.id}/attempts", _access(hook))
+        self._session.call("POST", f"{hook}/deliveries/{delivery.id}/attempts", hook_access(hook))
 
 
-def _access(hook: str) -> ScopeAccess | None:
+def hook_access(hook: str) -> ScopeAccess | None:
     """Return the scope that a hook belongs to; None if it is the App's own."""
     if hook == APP_HOOK:
         return None

@@ -4,6 +4,7 @@ Source: GitHub REST API, "Get GitHub meta information". GitHub Enterprise Server
 """
 
 import ipaddress
+from http import HTTPStatus
 
 from orchestrator.delivery.hook_ranges import PublishedRanges
 from orchestrator.github.client import GitHubClient, array, expecting, text
@@ -22,7 +23,7 @@ def published_hook_ranges(client: GitHubClient, authorization: str | None, etag:
     """
     headers = {"If-None-Match": etag} if etag else None
     response = client.call("GET", "/meta", authorization=authorization, headers=headers)
-    if response.json is None:
+    if etag and response.status == HTTPStatus.NOT_MODIFIED:
         return PublishedRanges(None, etag)
     with expecting("GitHub's /meta holds no list of hook ranges (on GHES set AllowedSources to CIDRs)"):
         networks = tuple(ipaddress.ip_network(text(cidr)) for cidr in array(response.json["hooks"]))

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from orchestrator.errors import GitHubRefused, ListTooLong, RunnerNameTaken, UpstreamRefused
-from orchestrator.github.client import Response, expecting
+from orchestrator.github.client import Response, expecting, text
 from orchestrator.github.session import GitHubSession
 from orchestrator.github.token_cache import ExpiringToken, TokenCache, secret
 from orchestrator.runners.registered import Runner
@@ -176,8 +176,8 @@ class Runners:
 
 def _runner(entry: Any) -> Runner:
     labels = frozenset(str(label["name"]).lower() for label in entry["labels"])
-    return Runner(int(entry["id"]), str(entry["name"]), entry["status"] == "online", bool(entry["busy"]), labels)
+    return Runner(int(entry["id"]), text(entry["name"]), entry["status"] == "online", bool(entry["busy"]), labels)
 
 
 def _group(entry: Any) -> tuple[str, int]:
-    return str(entry["name"]).lower(), int(entry["id"])
+    return text(entry["name"]).lower(), int(entry["id"])

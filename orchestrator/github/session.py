@@ -10,7 +10,13 @@ from urllib.parse import parse_qs, urlsplit
 
 from requests.utils import parse_header_links
 
-from orchestrator.errors import CallsSpent, GitHubRefused, ListTooLong, TransientError, UpstreamError
+from orchestrator.errors import (
+    CallsSpent,
+    CredentialRejected,
+    GitHubRefused,
+    ListTooLong,
+    UpstreamError,
+)
 from orchestrator.github.app_token import what_to_look_at
 from orchestrator.github.client import GitHubClient, Response, array, expecting
 from orchestrator.github.credentials import Credential
@@ -243,13 +249,10 @@ def _next_link(response: Response) -> str | None:
 
 
 def _explained(error: GitHubRefused, access: ScopeAccess | None) -> UpstreamError:
-    """Add what an operator should look at.
-
-    A 401 is not final: in an outage GitHub answers 401 to good tokens as well.
-    """
+    """Add what an operator should look at."""
     if error.status == HTTPStatus.UNAUTHORIZED:
         hint = "has GithubToken expired?" if access is not None else what_to_look_at(error)
-        return TransientError(f"{error}: {hint}")
+        return CredentialRejected(f"{error}: {hint}")
     if access is None:
         return error
     hints: dict[int, str] = {

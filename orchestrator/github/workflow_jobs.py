@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from orchestrator.errors import GitHubRefused, TransientError
-from orchestrator.github.client import expecting
+from orchestrator.github.client import expecting, text
 from orchestrator.github.session import PAGE_SIZE, GitHubSession
 from orchestrator.jobs.event import Installation, Owner, Repository, WorkflowJob, WorkflowJobEvent
 from orchestrator.runners.scope import Scope, ScopeAccess
@@ -166,7 +166,7 @@ class WorkflowJobs:
     def _status(self, path: str, access: ScopeAccess) -> str:
         response = self._session.call("GET", path, access)
         with expecting(f"GitHub's answer to GET {path} has no status"):
-            return str(response.json["status"])
+            return text(response.json["status"])
 
     def _queued_of(self, access: ScopeAccess, number: int, run: "_Run") -> Iterator[list[WorkflowJobEvent]]:
         path = f"{access.scope.api_path}/actions/runs/{number}/jobs"

@@ -132,6 +132,7 @@ class WorkflowJobEvent(Payload):
     Attributes:
         enterprise: named by deliveries only; jobs that GitHub's API lists never name one.
         webhook: The REST path of the hook that told, where the headers name it (`delivery.webhook.webhook_of`).
+        delivery: GitHub's id of the delivery that told; it goes with the job into the queue and the task.
     """
 
     action: str
@@ -141,6 +142,7 @@ class WorkflowJobEvent(Payload):
     enterprise: Annotated[Enterprise | None, BeforeValidator(_named_enterprise)] = None
     installation: Installation | None = None
     webhook: HookPath | None = None
+    delivery: Annotated[str | None, _for_the_eye(100)] = None
 
     @property
     def installation_id(self) -> int | None:

@@ -25,6 +25,18 @@ class Candidate:
     wants_self_hosted: bool
     wrong_repository: bool
 
+    @property
+    def why_not(self) -> str:
+        """Why the job did not get it, to be put after its name."""
+        if self.takes:
+            return "takes it too, but comes later"
+        reasons = [f"lacks {', '.join(self.missing_labels)}"] if self.missing_labels else []
+        if self.wants_self_hosted:
+            reasons.append("serves only jobs that say self-hosted")
+        if self.wrong_repository:
+            reasons.append(f"serves only {', '.join(self.profile.repositories)}")
+        return "; ".join(reasons) or "offers all of the labels"
+
 
 def candidates(profiles: Iterable[Profile], labels: Sequence[str], repository: str) -> tuple[Candidate, ...]:
     """Hold every profile against a job, in order.

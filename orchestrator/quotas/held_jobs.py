@@ -7,16 +7,17 @@ repository wait, and the oldest is started. The control loop starts what is not 
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
-from orchestrator.errors import UpstreamError
+from orchestrator.errors import OrchestratorError, UpstreamError, UpstreamRefused
 from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.lines import Line
 from orchestrator.log import Log, about
 from orchestrator.quotas.control import QuotaControl
 from orchestrator.quotas.rule import Quota, Slot, quotas_of
@@ -32,14 +33,15 @@ log = Log(__name__)
 LOOK_AFTER = 5.0
 # What one look does at most, so that it ends.
 REPOSITORIES_PER_LOOK = 10
+CALLS_PER_REPOSITORY = 30
 STARTS_PER_LOOK = 20
 # How many places with held jobs are remembered.
 REMEMBERED_PLACES = 1000
 # For jobs that do not say since when they wait.
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
-# Returns the queued jobs of a repository; takes its full name and the GitHub App's installation.
-type QueuedJobs = Callable[[str, int | None], Sequence[WorkflowJobEvent]]
+# Yields the queued jobs of a repository, call by call; takes its full name and the GitHub App's installation.
+type QueuedJobs = Callable[[str, int | None], Iterator[Sequence[WorkflowJobEvent]]]
 
 
 class Held(NamedTuple):
@@ -169,7 +171,7 @@ class HeldJobs:
             try:
                 self._start_held(ended)
             except UpstreamError as error:
-                log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
+                log(logging.WARNING, Line.HELD_JOB, result=Result.SKIPPED, reason=str(error))
             except Exception:  # a mistake of ours must not end in a thread that nobody watches
                 log.exception(message="held jobs are left for the next pass")
 
@@ -180,18 +182,23 @@ class HeldJobs:
         with_room = {job.repository: job for job in self._places.all() if not full & self._quotas_of(job)}
         has = Counter(slot.repository for slot in slots)
         asked = sorted(with_room, key=lambda repository: has[repository])[:REPOSITORIES_PER_LOOK]
-        waiting = [job for repository in asked for job in self._waiting(with_room[repository].event, slots)]
+        waiting = [job for repository in asked for job in self._waiting(with_room[repository], slots)]
         left: list[Held] = []
+        troubled: set[str] = set()
         starts = 0
         for job in by_turns(waiting, lambda job: job.repository, has):
-            if starts == STARTS_PER_LOOK or full & self._quotas_of(job):
+            if starts == STARTS_PER_LOOK or job.repository in troubled or full & self._quotas_of(job):
                 left.append(job)
-            elif self._start_within(job).result == Result.WAITS:
+                continue
+            result = self._start_within(job)
+            if result == Result.WAITS:
                 full |= self._quotas_of(job)
+                left.append(job)
+            elif result == Result.FAILED:
+                troubled.add(job.repository)
                 left.append(job)
             else:
                 starts += 1
-        self._places.forget(asked)
         for job in left:
             self._places.remember(*job)
 
@@ -202,22 +209,48 @@ class HeldJobs:
             if any(sum(map(quota.counts, slots)) + ends[quota] >= quota.limit for quota in self._quotas_of(job)):
                 self._places.remember(*job)
 
-    def _waiting(self, known: WorkflowJobEvent, slots: Sequence[Slot]) -> list[Held]:
-        """Return a repository's queued jobs that have no runner of their own, the oldest first."""
+    def _waiting(self, place: Held, slots: Sequence[Slot]) -> list[Held]:
+        """Return a repository's queued jobs that have no runner of their own, the oldest first.
+
+        One repository's trouble stays its own: it is logged, and what is known is returned. The repository is forgotten
+        if all of its jobs are known, or if GitHub refuses to list them.
+        """
         served = {slot.job_key for slot in slots}
-        found = []
-        for event in self._queued_jobs(known.repository.full_name, known.installation_id):
-            admission = admit(event, self._settings)
-            if isinstance(admission, Admitted) and task_id(event.workflow_job) not in served:
-                found.append(Held(event, admission.profile))
+        found: list[Held] = []
+        is_over = False
+        with about(repository=place.repository):
+            try:
+                known = place.event
+                calls = self._queued_jobs(known.repository.full_name, known.installation_id)
+                for number, events in enumerate(calls, start=1):
+                    found += (job for job in self._admitted(events) if task_id(job.event.workflow_job) not in served)
+                    if number == CALLS_PER_REPOSITORY:
+                        break
+                else:
+                    is_over = True
+            except UpstreamError as error:
+                is_over = isinstance(error, UpstreamRefused)
+                log(logging.WARNING, Line.HELD_JOB, result=Result.SKIPPED, reason=str(error))
+        if is_over:
+            self._places.forget([place.repository])
         return sorted(found, key=lambda job: job.event.workflow_job.created_at or _LONG_AGO)
 
-    def _start_within(self, job: Held) -> Outcome:
+    def _admitted(self, events: Iterable[WorkflowJobEvent]) -> Iterator[Held]:
+        for event in events:
+            admission = admit(event, self._settings)
+            if isinstance(admission, Admitted):
+                yield Held(event, admission.profile)
+
+    def _start_within(self, job: Held) -> Result:
         workflow_job, repository = job.event.workflow_job, job.event.repository.full_name
         with about(job=workflow_job.id, repository=repository):
-            outcome = self._quotas.within(job.event, job.profile, lambda: self._start(job.event, job.profile))
-            log(logging.INFO, result=outcome.result, task=outcome.task_id, pool=outcome.pool)
-        return outcome
+            try:
+                outcome = self._quotas.within(job.event, job.profile, lambda: self._start(job.event, job.profile))
+            except OrchestratorError as error:
+                log(logging.WARNING, Line.HELD_JOB, result=Result.FAILED, reason=str(error))
+                return Result.FAILED
+            log(logging.INFO, Line.HELD_JOB, result=outcome.result, task=outcome.task_id, pool=outcome.pool)
+        return outcome.result
 
     def _quotas_of(self, job: Held) -> frozenset[Quota]:
         return frozenset(quotas_of(job.event, job.profile, self._settings))

@@ -135,9 +135,18 @@ class Occupancy:
                 return slots
             self._list(*tried)
 
-    def _slots(self) -> Sequence[Slot] | None:
+    def known(self, most_age: timedelta) -> Sequence[Slot] | None:
+        """Return the slots that are taken by a list of that age or younger; None if there is none. Batch is not asked.
+
+        Args:
+            most_age: of the list.
+        """
+        with self._lock:
+            return self._slots(most_age)
+
+    def _slots(self, most_age: timedelta = LIST_LIFE) -> Sequence[Slot] | None:
         """Return the slots that are taken; None if Batch must be asked first."""
-        if self._listed_at is None or self._clock() - self._listed_at >= LIST_LIFE:
+        if self._listed_at is None or self._clock() - self._listed_at >= most_age:
             return None
         known = {slot.task_id: slot for slot in self._listed} | {slot.task_id: slot for slot, _ in self._own.values()}
         return [slot for task_id, slot in known.items() if task_id not in self._ended]

@@ -10,11 +10,12 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from orchestrator.config.advice import admits_all_of, covers
+from orchestrator.config.advice import covers, is_named
 from orchestrator.config.settings import Settings
-from orchestrator.errors import UpstreamError
+from orchestrator.errors import GitHubRefused, UpstreamError
 from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.lines import Line
 from orchestrator.log import Log, about
 from orchestrator.result import Result
 from orchestrator.runners.installed import Installed
@@ -27,8 +28,12 @@ log = Log(__name__)
 # How often the same is reported.
 REPORTED_EVERY = timedelta(days=1)
 
+_THEIR_JOBS = ": their jobs may take any runner of it"
+
 # Asks GitHub where the App is installed.
 type AskInstallations = Callable[[], Sequence[Installed]]
+# Asks GitHub which repositories were chosen for a runner group, by their full names.
+type AskRepositories = Callable[[ScopeAccess, RunnerGroup], Sequence[str]]
 
 
 class Rules(Protocol):
@@ -48,12 +53,16 @@ class BoundaryWatch:
         settings: the app settings.
         rules: tells which accounts are admitted, and the groups of an organization.
         installations: lists the App's installations; none where GitHub is called with a token.
+        repositories: lists the repositories of a group.
     """
 
-    def __init__(self, settings: Settings, rules: Rules, installations: AskInstallations) -> None:
+    def __init__(
+        self, settings: Settings, rules: Rules, installations: AskInstallations, repositories: AskRepositories
+    ) -> None:
         self._settings = settings
         self._rules = rules
         self._installations = installations
+        self._repositories = repositories
         self._looked_at: dict[Hashable, datetime] = {}
 
     def run(self, tasks: Iterable[TaskState], now: datetime) -> None:
@@ -68,7 +77,7 @@ class BoundaryWatch:
             try:
                 rule = self._rules.account_rule(events)
             except UpstreamError as error:
-                log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
+                log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
                 return
             self._once_a_day("installations", now, lambda: self._look_at_installations(rule, now))
             for event in events:
@@ -83,7 +92,7 @@ class BoundaryWatch:
         try:
             look()
         except UpstreamError as error:
-            log(logging.WARNING, result=Result.SKIPPED, what=str(what), reason=str(error))
+            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, what=str(what), reason=str(error))
         else:
             self._looked_at[what] = now
 
@@ -103,9 +112,42 @@ class BoundaryWatch:
         groups = self._rules.groups(access)
         if groups is None:
             return
+        messages: list[str] = []
         for name in dict.fromkeys(profile.runner_group for profile in self._settings.profiles):
-            for problem in _problems(name, group_named(groups, name), access.scope, self._settings):
-                log(logging.WARNING, message=f"{described(name, access.scope)} {problem}")
+            problems = self._problems(name, group_named(groups, name), access)
+            messages += (f"{described(name, access.scope)} {problem}" for problem in problems)
+        for message in messages:  # when all of them are known: what cannot be asked now is asked again by the next pass
+            log(logging.WARNING, Line.RUNNER_GROUP, message=message)
+
+    def _problems(self, name: str | None, group: RunnerGroup | None, access: ScopeAccess) -> Iterator[str]:
+        """Yield what makes a group another boundary than the settings; each continues a sentence about the group."""
+        if group is None:
+            yield "does not exist: no runner can register in it"
+            return
+        if group.admits_public and not self._settings.allow_public_repositories:
+            yield f"admits public repositories, which AllowPublicRepositories refuses{_THEIR_JOBS}"
+        own = [profile.repositories for profile in self._settings.profiles if profile.runner_group == name]
+        for rules, what in (
+            ([self._settings.allowed_repositories], "AllowedRepositories does not name"),
+            (own, "its profile does not serve (repositories)"),
+        ):
+            narrow = [globs for globs in rules if globs and not covers(globs, access.scope.name)]
+            example = self._admitted_beyond(narrow, group, access) if narrow else None
+            if example is not None:
+                yield f"admits repositories that {what}{example}{_THEIR_JOBS}"
+        if group.restricted_to_workflows:
+            yield "admits chosen workflows only: a runner that is started for a job of another one gets no job"
+
+    def _admitted_beyond(self, rules: Iterable[Sequence[str]], group: RunnerGroup, access: ScopeAccess) -> str | None:
+        """Return an example of what a group admits beyond any of these rules, empty if that is all; None if nothing."""
+        if group.visibility != "selected":
+            return "" if group.visibility in ("all", "private") else None
+        try:
+            chosen = self._repositories(access, group)
+        except GitHubRefused as error:
+            return f", perhaps (GitHub does not say which it admits: {error})"
+        beyond = [name for name in chosen for globs in rules if not is_named(globs, name)]
+        return f", such as {beyond[0]}" if beyond else None
 
 
 def _report(installation: Installed, rule: AccountRule) -> None:
@@ -115,23 +157,7 @@ def _report(installation: Installed, rule: AccountRule) -> None:
             f"the GitHub App is installed on the account {installation.account}, which {rule.otherwise}: its jobs are "
             "refused. Uninstall the App there and make it private, or name the account in AllowedOrganizations"
         )
-        log(logging.CRITICAL, result=Result.REFUSED, **about_it, reason=reason)
+        log(logging.CRITICAL, Line.INSTALLATION, result=Result.REFUSED, **about_it, reason=reason)
         return
     reason = f"no delivery has told yet to which enterprise the account {installation.account} belongs"
-    log(logging.INFO, result=Result.SKIPPED, **about_it, reason=reason)
-
-
-def _problems(name: str | None, group: RunnerGroup | None, scope: Scope, settings: Settings) -> Iterator[str]:
-    """Yield what makes a group another boundary than the settings; each continues a sentence about the group."""
-    if group is None:
-        yield "does not exist: no runner can register in it"
-        return
-    if group.admits_public and not settings.allow_public_repositories:
-        yield "admits public repositories, which AllowPublicRepositories refuses: their jobs may take any runner of it"
-    if group.visibility in ("all", "private") and not admits_all_of(settings, scope.name):
-        yield "admits repositories that AllowedRepositories does not name: their jobs may take any runner of it"
-    own = [profile.repositories for profile in settings.profiles if profile.runner_group == name]
-    if group.visibility in ("all", "private") and any(globs and not covers(globs, scope.name) for globs in own):
-        yield "admits repositories that its profile does not serve (repositories): their jobs may take any runner of it"
-    if group.restricted_to_workflows:
-        yield "admits chosen workflows only: a runner that is started for a job of another one gets no job"
+    log(logging.INFO, Line.INSTALLATION, result=Result.SKIPPED, **about_it, reason=reason)

@@ -1,7 +1,8 @@
 """The use case behind the timer: a pass finds and corrects what deliveries and the queue have missed.
 
     recall what earlier passes remember -> list the tasks on Batch -> redeliver failed deliveries
-        -> compare demand with supply -> look at the boundary -> report given-up requests -> remember
+        -> compare demand with supply -> look at the boundary -> look at the runner's version
+        -> report given-up requests -> remember
 
 No step depends on another: if one fails, the log says why, and the others go on.
 """
@@ -9,9 +10,11 @@ No step depends on another: if one fails, the log says why, and the others go on
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 
 from orchestrator.clock import Clock
 from orchestrator.errors import UpstreamError
+from orchestrator.lines import Line
 from orchestrator.log import Log, about
 from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.reconcile.memory import PassMemory
@@ -42,7 +45,8 @@ class ControlLoop:
         begin: is called when a pass begins.
         redeliver: has failed deliveries sent again; see `Redelivery`.
         reconcile: compares demand with supply; see `Reconciler`.
-        watch_boundary: reports who could use the runners against the settings; see `BoundaryWatch`.
+        watches: report who could use the runners against the settings, and runners that GitHub will soon refuse; see
+            `BoundaryWatch` and `VersionWatch`.
         given_up: yields given-up requests that were not reported yet.
         memory: what passes remember.
         clock: tells the time.
@@ -56,7 +60,7 @@ class ControlLoop:
         begin: Callable[[], None],
         redeliver: StepOn,
         reconcile: StepOn,
-        watch_boundary: Step,
+        watches: Sequence[Step],
         given_up: Callable[[], Iterable[bytes]],
         memory: PassMemory,
         clock: Clock,
@@ -66,7 +70,7 @@ class ControlLoop:
         self._begin = begin
         self._redeliver = redeliver
         self._reconcile = reconcile
-        self._watch_boundary = watch_boundary
+        self._watches = watches
         self._given_up = given_up
         self._memory = memory
         self._clock = clock
@@ -88,7 +92,7 @@ class ControlLoop:
             if tasks is not None:
                 steps.append(lambda: self._reconcile(tasks, now, progress))
             steps += [
-                lambda: self._watch_boundary(tasks or (), now),
+                *(partial(watch, tasks or (), now) for watch in self._watches),
                 self._report_given_up,
                 lambda: self._remember(progress),
             ]
@@ -105,7 +109,7 @@ class ControlLoop:
         try:
             return self._list_tasks(self._pools, now, self._memory.finished)
         except UpstreamError as error:
-            log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
+            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
         except Exception as error:  # noqa: BLE001 - see `run`
             errors.append(error)
         return None
@@ -118,6 +122,6 @@ class ControlLoop:
         try:
             for request in self._given_up():
                 text = request.decode("utf-8", "replace")[:_SHOWN]
-                log(logging.CRITICAL, result=Result.GIVEN_UP, message=text)
+                log(logging.CRITICAL, Line.GIVEN_UP, result=Result.GIVEN_UP, message=text)
         except UpstreamError as error:
-            log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
+            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))

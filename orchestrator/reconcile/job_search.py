@@ -19,6 +19,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.errors import CallsSpent, GitHubRefused, UpstreamError
 from orchestrator.jobs.admission import Admitted, admit, is_allowed
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.reconcile.at_once import AtOnce
 from orchestrator.reconcile.pass_ import Pass
@@ -196,7 +197,13 @@ class JobSearch:
             try:
                 self._installed = self._installations()
             except UpstreamError as error:
-                log(logging.WARNING, result=Result.SKIPPED, what="the App's installations", reason=str(error))
+                log(
+                    logging.WARNING,
+                    Line.SKIPPED,
+                    result=Result.SKIPPED,
+                    what="the App's installations",
+                    reason=str(error),
+                )
             found = [_Account(_access(each.account, each.id), each.is_organization) for each in self._installed]
         accounts = {account.access.scope.name.lower(): account for account in found}
         progress.listed = {login: at for login, at in progress.listed.items() if login in accounts}
@@ -231,7 +238,13 @@ class JobSearch:
             if isinstance(error, GitHubRefused):
                 self._unlisted[login] = now
                 progress.listed.pop(login, None)
-            log(logging.WARNING, result=Result.SKIPPED, what=f"the repositories of {login}", reason=str(error))
+            log(
+                logging.WARNING,
+                Line.SKIPPED,
+                result=Result.SKIPPED,
+                what=f"the repositories of {login}",
+                reason=str(error),
+            )
 
     def _take_note(self, listed: ListedRepository, progress: Progress) -> bool:
         """Take note of a listed repository, and return True, unless no job of it may have a runner."""
@@ -317,14 +330,27 @@ class JobSearch:
         left = [look for look in looks if not self._conclude_one(look, current, progress)]
         if left:
             reason = str(next((look.error for look in left if look.error is not None), "its time is over"))
-            log(logging.INFO, result=Result.SKIPPED, what=f"{len(left)} of {len(looks)} repositories", reason=reason)
+            log(
+                logging.INFO,
+                Line.SKIPPED,
+                result=Result.SKIPPED,
+                what=f"{len(left)} of {len(looks)} repositories",
+                reason=reason,
+            )
 
     def _conclude_one(self, look: _Look, current: Pass, progress: Progress) -> bool:
         """Take note of what a look has led to; return False if it is left for the next pass."""
         for event in look.found:
             current.add_job(event)
         for reason, jobs in look.refused.items():
-            log(logging.WARNING, result=Result.REFUSED, repository=look.repository, jobs=jobs, reason=reason)
+            log(
+                logging.WARNING,
+                Line.NOT_ADMITTED,
+                result=Result.REFUSED,
+                repository=look.repository,
+                jobs=jobs,
+                reason=reason,
+            )
         known = progress.of(look.repository)
         if look.found:
             known.seen(current.now)
@@ -354,12 +380,12 @@ class JobSearch:
             return
         if count == REFUSALS_HEEDED:
             reason = f"{error}; after {count} refusals it holds up no other repository any more"
-            log(logging.WARNING, result=Result.SKIPPED, repository=look.repository, reason=reason)
+            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, repository=look.repository, reason=reason)
         current.leave_open(look.repository, look.known_event, may_need_others=False)
 
 
 def _leave_open(look: _Look, current: Pass, reason: str) -> None:
-    log(logging.WARNING, result=Result.SKIPPED, repository=look.repository, reason=reason)
+    log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, repository=look.repository, reason=reason)
     current.leave_open(look.repository, look.known_event)
 
 

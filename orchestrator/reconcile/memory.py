@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.result import Result
@@ -26,6 +27,8 @@ VERSION = 1
 # Bytes of a record that is written, and of what it holds when it is unpacked. 50,000 tasks take about a fiftieth.
 MOST_BYTES = 16 * 1024 * 1024
 _MOST_UNPACKED = 256 * 1024 * 1024
+# Bytes of its first line.
+_MOST_HEAD = 1024 * 1024
 
 
 class Store(Protocol):
@@ -76,6 +79,20 @@ def decode(content: bytes) -> Record:
         raise ValueError(f"it cannot be read ({type(error).__name__})") from None
 
 
+def written_at(content: bytes) -> datetime:
+    """Return when a record was written, without reading the rest of it.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
+            head = json.loads(unpacked.readline(_MOST_HEAD))
+        return datetime.fromisoformat(head["writtenAt"]).astimezone(UTC)
+    except (LookupError, TypeError, OSError, EOFError) as error:
+        raise ValueError(f"it cannot be read ({type(error).__name__})") from None
+
+
 def _lines(content: bytes) -> Iterator[Any]:
     text = gzip.GzipFile(fileobj=io.BytesIO(content)).read(_MOST_UNPACKED)
     values: list[Any] = json.loads(b"[%s]" % text.rstrip(b"\n").replace(b"\n", b","))
@@ -106,7 +123,13 @@ class PassMemory:
                 return
             record = decode(content)
         except (OrchestratorError, ValueError) as error:
-            log(logging.WARNING, result=Result.SKIPPED, what="the memory of earlier passes", reason=str(error))
+            log(
+                logging.WARNING,
+                Line.SKIPPED,
+                result=Result.SKIPPED,
+                what="the memory of earlier passes",
+                reason=str(error),
+            )
             return
         self.finished, self.progress = record.finished, record.progress
 
@@ -115,13 +138,13 @@ class PassMemory:
         content = encode(Record(now, self.progress, self.finished))
         if len(content) > MOST_BYTES:
             reason = f"{len(content):,} bytes are too many: finished tasks are left out"
-            log(logging.WARNING, result=Result.SKIPPED, what="the memory of this pass", reason=reason)
+            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, what="the memory of this pass", reason=reason)
             content = encode(Record(now, self.progress, FinishedTasks()))
         try:
             written = self._store.write(content)
         except OrchestratorError as error:
-            log(logging.WARNING, result=Result.SKIPPED, what="the memory of this pass", reason=str(error))
+            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, what="the memory of this pass", reason=str(error))
             return
         if not written:
             reason = "another process wrote its own meanwhile"
-            log(logging.INFO, result=Result.SKIPPED, what="the memory of this pass", reason=reason)
+            log(logging.INFO, Line.SKIPPED, result=Result.SKIPPED, what="the memory of this pass", reason=reason)

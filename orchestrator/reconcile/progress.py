@@ -44,7 +44,7 @@ class HookProgress:
     """What is known of one webhook's deliveries.
 
     Attributes:
-        read_until: all attempts before this time have been read.
+        read_until: when the newest attempt that was read had been made, by GitHub's clock.
         failed: the attempts of every event that may have to be sent again.
     """
 

@@ -16,6 +16,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.errors import CallsSpent, OrchestratorError, TransientError, UpstreamError
 from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.lines import Line
 from orchestrator.log import Log, about
 from orchestrator.reconcile.action import (
     Action,
@@ -167,14 +168,20 @@ class Reconciler:
             self._carry_out(current, select(decided, tasks, self._settings, now))
             self._carry_out(current, clean_up(tasks, current.scopes, now, self._retention))
             took = self._clock() - began
-            log(logging.INFO, result=Result.DONE, **current.summary(), ms=round(took.total_seconds() * 1000))
+            log(logging.INFO, Line.PASS, result=Result.DONE, **current.summary(), ms=round(took.total_seconds() * 1000))
 
     def _account_rule(self, tasks: Sequence[TaskState]) -> AccountRule:
         """Return which accounts are looked after; none while GitHub does not say who owns the App."""
         try:
             return self._accounts.account_rule(task.notes.origin.event for task in tasks if task.notes.origin)
         except UpstreamError as error:
-            log(logging.WARNING, result=Result.SKIPPED, what="whose jobs may have runners", reason=str(error))
+            log(
+                logging.WARNING,
+                Line.SKIPPED,
+                result=Result.SKIPPED,
+                what="whose jobs may have runners",
+                reason=str(error),
+            )
             return AccountRule(frozenset())
 
     def _list_runners(self, facts: ScopeFacts, current: Pass) -> None:
@@ -196,7 +203,7 @@ class Reconciler:
         except UpstreamError:
             return
         reason = f"{facts.problem}; {len(names)} were asked for by name"
-        log(logging.WARNING, result=Result.SKIPPED, what=f"the runners of {facts.scope}", reason=reason)
+        log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, what=f"the runners of {facts.scope}", reason=reason)
         facts.all_runners, facts.problem = False, None
 
     def _decide(self, current: Pass, facts: ScopeFacts) -> Sequence[Action]:
@@ -204,7 +211,7 @@ class Reconciler:
         if facts.runners is None and facts.problem is None:
             self._list_runners(facts, current)  # the scope came into view by its jobs: it has no tasks
         if facts.runners is None or facts.problem is not None:
-            log(logging.WARNING, result=Result.SKIPPED, scope=str(facts.scope), reason=facts.problem)
+            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, scope=str(facts.scope), reason=facts.problem)
             current.counts["skipped"] += 1
             return ()
         return decide(current.view(facts, facts.runners), current.now)
@@ -229,9 +236,9 @@ class Reconciler:
                     return "left"
                 except OrchestratorError as error:
                     reasons = {"why": action.reason, "reason": str(error)}
-                    log(logging.WARNING, result=Result.FAILED, action=action.name, **reasons)
+                    log(logging.WARNING, Line.ACTION, result=Result.FAILED, action=action.name, **reasons)
                     return "failed"
-                log(_level(action), result=result, action=action.name, reason=action.reason)
+                log(_level(action), Line.ACTION, result=result, action=action.name, reason=action.reason)
                 return action.name
 
     def _do(self, action: Action) -> Result:  # noqa: PLR0911 - one per action

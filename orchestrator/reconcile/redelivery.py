@@ -13,6 +13,7 @@ from typing import Protocol
 
 from orchestrator.errors import GitHubRefused, UpstreamError
 from orchestrator.jobs.event import EVENT
+from orchestrator.lines import Line
 from orchestrator.log import Log, about
 from orchestrator.reconcile.hook_delivery import APP_HOOK, HookDelivery
 from orchestrator.reconcile.progress import HookProgress, Progress
@@ -112,9 +113,9 @@ class Redelivery:
                 except GitHubRefused as error:
                     if error.status == HTTPStatus.NOT_FOUND:
                         self._gone[hook] = now
-                    log(logging.INFO, result=Result.SKIPPED, reason=str(error))
+                    log(logging.INFO, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
                 except UpstreamError as error:
-                    log(logging.WARNING, result=Result.SKIPPED, reason=str(error))
+                    log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
 
     def _read(self, hook: str, now: datetime, progress: Progress) -> Sequence[HookDelivery]:
         """Return the attempts of all events that failed, and bring up to date what is kept of them."""
@@ -128,7 +129,9 @@ class Redelivery:
             (attempt.guid, attempt.id): attempt for attempt in attempts if attempt.delivered_at >= oldest
         }.values()
         failed = [attempt for of_event in _unsuccessful(each_once) for attempt in of_event]
-        progress.hooks[hook] = HookProgress(now, failed)
+        # By GitHub's clock, which may not be ours.
+        newest = max((attempt.delivered_at for attempt in attempts), default=oldest)
+        progress.hooks[hook] = HookProgress(newest if known is None else max(newest, known.read_until), failed)
         return failed
 
     def _hooks(self, tasks: Iterable[TaskState]) -> Iterable[str]:
@@ -142,6 +145,6 @@ class Redelivery:
             try:
                 self._deliveries.redeliver(hook, delivery)
             except GitHubRefused as error:  # only this one: the others may go
-                log(logging.WARNING, result=Result.FAILED, why=reason, reason=str(error))
+                log(logging.WARNING, Line.REDELIVERY, result=Result.FAILED, why=reason, reason=str(error))
                 return
-            log(logging.WARNING, result=Result.REDELIVERED, reason=reason)
+            log(logging.WARNING, Line.REDELIVERY, result=Result.REDELIVERED, reason=reason)

@@ -18,6 +18,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.errors import GitHubRefused
 from orchestrator.jobs.accounts import AccountRule, AppOwner, accounts_of
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.runners.remembered import Remembered
 from orchestrator.runners.runner_group import RunnerGroup, group_refusal
@@ -108,7 +109,25 @@ class Boundary:
         Raises:
             UpstreamError: GitHub does not tell.
         """
-        return self.account_refusal(event) or self._group_refusal(event, profile)
+        return self.account_refusal(event) or self.group_refusal(event, profile)
+
+    def group_refusal(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
+        """Return why GitHub would give a job no runner of a profile's group; None if it would.
+
+        Raises:
+            UpstreamError: GitHub does not tell.
+        """
+        scope = runner_scope(event, self._settings)
+        if scope.kind != "organization":
+            self._say_once(logging.INFO, f"no runner group is asked: the runners' scope is the {scope.kind}")
+            return None
+        access, repository = ScopeAccess(scope, event.installation_id), event.repository
+        for most_age in (GROUPS_KEPT_FOR, REFUSED_BY_ANSWERS_OF):
+            visible = self.groups(access, repository.name, most_age=most_age)
+            refusal = None if visible is None else group_refusal(visible, profile.runner_group, repository, scope)
+            if refusal is None:
+                return None
+        return refusal
 
     def groups(
         self, access: ScopeAccess, repository: str | None = None, *, most_age: timedelta = GROUPS_KEPT_FOR
@@ -125,19 +144,6 @@ class Boundary:
         """
         return self._groups.get((access, repository), most_age)
 
-    def _group_refusal(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
-        scope = runner_scope(event, self._settings)
-        if scope.kind != "organization":
-            self._say_once(logging.INFO, f"no runner group is asked: the runners' scope is the {scope.kind}")
-            return None
-        access, repository = ScopeAccess(scope, event.installation_id), event.repository
-        for most_age in (GROUPS_KEPT_FOR, REFUSED_BY_ANSWERS_OF):
-            visible = self.groups(access, repository.name, most_age=most_age)
-            refusal = None if visible is None else group_refusal(visible, profile.runner_group, repository, scope)
-            if refusal is None:
-                return None
-        return refusal
-
     def _groups_or_none(self, access: ScopeAccess, repository: str | None) -> Sequence[RunnerGroup] | None:
         try:
             return self._ask_groups(access, repository)
@@ -151,7 +157,7 @@ class Boundary:
     def _say_once(self, level: int, message: str, **more: str) -> None:
         if message not in self._said:
             self._said.add(message)
-            log(level, message=message, **more)
+            log(level, Line.RUNNER_GROUP, message=message, **more)
 
     def _learn(self, event: WorkflowJobEvent, slug: str) -> None:
         """Take note of whether the job's accounts belong to the enterprise of this slug, if the job says so."""

@@ -71,6 +71,7 @@ class TaskNotes:
             "GHR_EPHEMERAL": "true",
             "GHR_IDLE_MINUTES": None if self.idle_minutes is None else repr(self.idle_minutes).removesuffix(".0"),
             "GHR_EXPIRES_AT": None if self.expires_at is None else f"{self.expires_at.astimezone(UTC):{_EXPIRES_AT}}",
+            "GHR_DELIVERY": None if self.origin is None else self.origin.event.delivery,
             "GHR_ORIGIN": None if self.origin is None else _written(self.origin),
             _SECRETS[self.registration]: secret,
         }

@@ -9,9 +9,10 @@ from typing import Protocol
 from orchestrator.clock import Clock
 from orchestrator.config.profiles import Profile, RegistrationKind
 from orchestrator.config.runner_version import is_behind, require_accepted
-from orchestrator.config.settings import Settings
+from orchestrator.config.settings import Settings, TaskLogs
 from orchestrator.errors import RunnerNameTaken, TransientError, UpstreamError, UpstreamRefused
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.result import Result
 from orchestrator.runners.cancellation import TasksById, cancel
@@ -200,7 +201,7 @@ class Provisioner:
             origin=Origin(event=event, profile=profile.name),
         )
         try:
-            added = self._tasks.add(_runner_task(task, event, profile, notes, registration))
+            added = self._tasks.add(_runner_task(task, event, profile, notes, registration, self._settings.task_logs))
         except UpstreamRefused:  # there is no task; after any other failure there may be one
             self._withdraw(access, registration)
             raise
@@ -232,7 +233,7 @@ class Provisioner:
             self._registrars[registration.kind].withdraw(access, registration)
         except UpstreamError as error:
             message = "a registration that nobody needs stays until GitHub forgets it"
-            log(logging.WARNING, message=message, reason=str(error))
+            log(logging.WARNING, Line.REGISTRATION_LEFT, message=message, reason=str(error))
 
     def _check_runner_version(self, profile: Profile) -> None:
         version = profile.runner_version
@@ -241,11 +242,16 @@ class Provisioner:
         require_accepted(version, setting)
         if is_behind(version):
             message = f"{setting}: {version} is behind; GitHub stops a runner 30 days after its successor"
-            log(logging.WARNING, message=message)
+            log(logging.WARNING, Line.RUNNER_VERSION, message=message)
 
 
 def _runner_task(
-    name: str, event: WorkflowJobEvent, profile: Profile, notes: TaskNotes, registration: Registration
+    name: str,
+    event: WorkflowJobEvent,
+    profile: Profile,
+    notes: TaskNotes,
+    registration: Registration,
+    logs: TaskLogs | None,
 ) -> RunnerTask:
     job = event.workflow_job
     return RunnerTask(
@@ -262,4 +268,5 @@ def _runner_task(
         launch=profile.launch,
         priority=profile.priority,
         queued_at=job.created_at,
+        logs=logs,
     )

@@ -20,6 +20,7 @@ class RunnerGroup:
         visibility: `all`, `selected` or `private`: which repositories it admits.
         admits_public: whether public repositories are among them.
         restricted_to_workflows: whether it admits chosen workflows only.
+        id: GitHub's number of it.
     """
 
     name: str
@@ -27,6 +28,7 @@ class RunnerGroup:
     visibility: str
     admits_public: bool
     restricted_to_workflows: bool
+    id: int = 0
 
 
 def described(name: str | None, scope: Scope) -> str:

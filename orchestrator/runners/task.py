@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 from orchestrator.config.profiles import Launch, Priority, System
+from orchestrator.config.settings import TaskLogs
 from orchestrator.jobs.event import WorkflowJob
 from orchestrator.runners.notes import TaskNotes
 
@@ -48,6 +49,7 @@ class RunnerTask:
         launch: `batch`: Batch starts the container; `docker`: the task's command line does.
         priority: before or after which tasks of its pool it is started.
         queued_at: when its workflow job was queued, if GitHub says so.
+        logs: where its output is kept, if it is.
     """
 
     task_id: str
@@ -63,6 +65,7 @@ class RunnerTask:
     launch: Launch = "batch"
     priority: Priority = "normal"
     queued_at: datetime | None = None
+    logs: TaskLogs | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import signal
 import sys
 from typing import MutableMapping
 
-from contract import BROKEN, Ended, job_environment, read_secret, read_settings, say
+from contract import BROKEN, Ended, introduction, job_environment, read_secret, read_settings, say
 from lifecycle import Runner, StopRequest
 from systems import Linux, Windows
 
@@ -23,6 +23,7 @@ def main(environment: MutableMapping[str, str], system: Linux) -> int:
     system.outlast_end()
     try:
         settings = read_settings(environment, system.home)
+        say(introduction(environment, settings.name))
         secret = read_secret(environment)
         allowed = job_environment(environment, secret.value)
         for name in set(environment) - set(allowed):

@@ -37,6 +37,7 @@ ALIASES = {
 # Labels and names are chosen by whoever writes a workflow: what passes here means nothing to a shell, an option parser
 # or a path.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DELIVERY = re.compile(r"[A-Za-z0-9-]{1,100}")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+/@-]{0,99}")
 # A group is named by an organization's owner, in any language.
 _GROUP = re.compile(r"[^\x00-\x20\x7f-][^\x00-\x1f\x7f]{0,99}")
@@ -122,6 +123,12 @@ def read_settings(environment: Mapping[str, str], home: str) -> Settings:
         home=given.text("GHR_HOME") or home,
         allow_sudo=given.truth("GHR_ALLOW_SUDO", False),
     )
+
+
+def introduction(environment: Mapping[str, str], name: str) -> str:
+    """Return the first line: which runner this is, and which delivery asked for it, if the environment says so."""
+    delivery = _Given(environment).text("GHR_DELIVERY")
+    return f"runner {name}" + (f", for delivery {delivery}" if _DELIVERY.fullmatch(delivery) else "")
 
 
 def read_secret(environment: Mapping[str, str]) -> Secret:

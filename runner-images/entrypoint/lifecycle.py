@@ -213,7 +213,9 @@ class Runner:
                 time.sleep(TICK)
             said.seek(0)
             output = said.read()
-        sys.stdout.buffer.write(output)  # as it is: not every console can show what the runner says
+        # The runner masks it, and here it is once more: this may be kept for long. The rest stays as it is, as not
+        # every console can show what the runner says.
+        sys.stdout.buffer.write(output.replace(self._secret.value.encode(), b"***"))
         sys.stdout.flush()
         return process.returncode, output.decode("utf-8", "replace")
 

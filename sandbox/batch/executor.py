@@ -1,6 +1,6 @@
 """Carries out runs of tasks: the runner images' own entrypoint as a process, or an image as a container.
 
-Each task has a folder with its `stdout.txt`, and with a runner distribution that plays actions/runner.
+Each task has a folder with its `stdout.txt` and `stderr.txt`, and with a runner distribution that plays actions/runner.
 """
 
 import os
@@ -30,6 +30,9 @@ class Executor(Protocol):
     def stop(self, run: TaskRun) -> None:
         """End a run that was started."""
 
+    def files(self, task_id: str) -> Mapping[str, bytes]:
+        """Return what a task has written, by name: `stdout.txt` and `stderr.txt`."""
+
     def close(self) -> None:
         """End everything."""
 
@@ -46,20 +49,20 @@ class ProcessExecutor:
         self._processes: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
         self._waiters: list[threading.Thread] = []
 
-    def stdout(self, task_id: str) -> Path:
-        """Return where a task's output is written."""
-        return Path(self._folder.name) / task_id / "stdout.txt"
+    def files(self, task_id: str) -> Mapping[str, bytes]:
+        """Return what a task has written, by name."""
+        return {path.name: path.read_bytes() for path in (Path(self._folder.name) / task_id).glob("std*.txt")}
 
     def start(self, run: TaskRun, finished: Callable[[TaskRun, int], None]) -> None:
         """Start a process for the run."""
-        output = self.stdout(run.task_id)
-        output.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(self._folder.name) / run.task_id
+        folder.mkdir(exist_ok=True)
         given = run.environment if run.image else container_environment(run.command_line, run.environment)
-        environment = {**given, **fake_runner(run), "AZ_BATCH_TASK_WORKING_DIR": str(output.parent)}
-        command, own = self.command(run, output.parent, environment)
-        with output.open("ab") as stream:
+        environment = {**given, **fake_runner(run), "AZ_BATCH_TASK_WORKING_DIR": str(folder)}
+        command, own = self.command(run, folder, environment)
+        with (folder / "stdout.txt").open("ab") as stdout, (folder / "stderr.txt").open("ab") as stderr:
             process = subprocess.Popen(  # noqa: S603 - our own program
-                command, env=own, cwd=output.parent, stdout=stream, stderr=stream
+                command, env=own, cwd=folder, stdout=stdout, stderr=stderr
             )
         waiter = threading.Thread(target=self._wait, args=(run, process, finished), daemon=True)
         with self._lock:

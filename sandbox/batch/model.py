@@ -1,13 +1,13 @@
 """The things Azure Batch is made of: pools, nodes, jobs, tasks, and one run of a task on a node."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 type Json = dict[str, Any]
 type JobState = Literal["active", "completed", "deleting"]
 type TaskState = Literal["active", "running", "completed"]
-type NodeState = Literal["starting", "idle", "running"]
+type NodeState = Literal["starting", "idle", "running", "startTaskFailed"]
 
 # The service's error codes that the stand-in uses, with their status (documented list of error codes).
 STATUS: Mapping[str, int] = {
@@ -27,6 +27,9 @@ STATUS: Mapping[str, int] = {
     "JobCompleted": 409,
     "TaskExists": 409,
     "TaskCompleted": 409,
+    "FileNotFound": 404,
+    "InvalidRange": 416,
+    "TaskFilesUnavailable": 409,
     "InvalidAutoScalingSettings": 400,
     "PoolBeingResized": 409,
     "OperationInvalidForCurrentState": 409,
@@ -73,6 +76,9 @@ class Pool:
         evaluated_at: when the formula was last evaluated, or put into force.
         enabled_at: when autoscale was last switched on.
         steady_at: until when a resize is going on.
+        resize_error: code and message, while Azure gives the pool no node.
+        formula_error: code and message, while the formula cannot be evaluated; the targets then stay.
+        start_task_error: code and message, while the start task fails on new nodes.
     """
 
     id: str
@@ -95,6 +101,9 @@ class Pool:
     evaluated_at: float = 0.0
     enabled_at: float = float("-inf")
     steady_at: float = 0.0
+    resize_error: tuple[str, str] | None = None
+    formula_error: tuple[str, str] | None = None
+    start_task_error: tuple[str, str] | None = None
     created_at: float = 0.0
     version: int = 1
 
@@ -192,6 +201,7 @@ class TaskRun:
         attempt: counts the runs of the task, from 1.
         image: the container image, None for a plain command line.
         environment: what the task was given and what Batch adds to it.
+        output_files: what is to be uploaded when it ends.
     """
 
     job_id: str
@@ -204,6 +214,7 @@ class TaskRun:
     container_run_options: str
     command_line: str
     environment: Mapping[str, str] = field(repr=False)
+    output_files: Sequence[Json] = ()
 
 
 @dataclass(frozen=True)

@@ -124,14 +124,27 @@ class BatchPools:
             commands += self._place(pool, now)
         return commands
 
-    def finished(self, run: TaskRun, exit_code: int, now: float) -> None:
-        """Take note that a run of a task has ended by itself (one that was stopped has no more to say)."""
+    def is_running(self, run: TaskRun) -> bool:
+        """Whether this run of a task is under way: it was not stopped, and its node is there."""
         job = self.jobs.get(run.job_id.lower())
         task = job.tasks.get(run.task_id.lower()) if job else None
-        if task is None or task.state != "running" or task.attempt != run.attempt:
+        return task is not None and task.state == "running" and task.attempt == run.attempt
+
+    def finished(self, run: TaskRun, exit_code: int, now: float, failed_upload: str | None = None) -> None:
+        """Take note that a run of a task has ended by itself (one that was stopped has no more to say).
+
+        Args:
+            run: the run.
+            exit_code: its own.
+            now: epoch seconds.
+            failed_upload: why its output could not be uploaded.
+        """
+        if not self.is_running(run):
             return
+        task = self.task(run.job_id, run.task_id)
         task.exit_code = exit_code
-        self._complete(task, now, failure=None if exit_code == 0 else ("FailureExitCode", "The task exited with code"))
+        failure = None if exit_code == 0 else ("FailureExitCode", "The task exited with code")
+        self._complete(task, now, ("FileUploadMiscError", failed_upload) if failed_upload else failure)
 
     def fail(self, job_id: str, task_id: str, failure: tuple[str, str], details: Mapping[str, str], now: float) -> None:
         """End a task that could not be started on its node, with a code and a message."""
@@ -165,11 +178,12 @@ class BatchPools:
         slots = sum(task.slots for task in self._unfinished(pool.id))
         if pool.autoscale and now - pool.evaluated_at >= pool.evaluation_s:
             pool.evaluated_at = now
-            pool.target = max(pool.nodes, min(pool.max_nodes, -(-slots // pool.slots_per_node)))
-            pool.spot_target = 0
+            if pool.formula_error is None:
+                pool.target = max(pool.nodes, min(pool.max_nodes, -(-slots // pool.slots_per_node)))
+                pool.spot_target = 0
         for spot, wanted in ((False, pool.target), (True, pool.spot_target)):
             alike = [node for node in own if node.spot == spot]
-            for _ in range(wanted - len(alike)):
+            for _ in range(wanted - len(alike) if pool.resize_error is None else 0):
                 node_id = f"tvm-{pool.id}-{next(self._serials)}"
                 node = Node(node_id, pool.id, now, now + pool.start_delay_s, changed_at=now, spot=spot)
                 self.nodes[node.id] = node
@@ -181,7 +195,8 @@ class BatchPools:
                     spare -= 1
         for node in own:
             if node.state == "starting" and now >= node.ready_at:
-                node.state, node.changed_at = "idle", now
+                node.state = "idle" if pool.start_task_error is None else "startTaskFailed"
+                node.changed_at = now
 
     def _place(self, pool: Pool, now: float) -> list[Command]:
         """Start waiting tasks: of the jobs of the highest priority first, and of these by turns."""
@@ -232,6 +247,7 @@ class BatchPools:
         return TaskRun(
             job.id, task.id, task.attempt, job.pool_id, node, self.pools[job.pool_id].os, container.get("imageName"),
             container.get("containerRunOptions", ""), task.body["commandLine"], given | own,
+            task.body.get("outputFiles", ()),
         )  # fmt: skip
 
     def _end(self, task: Task, now: float, category: str, code: str = "TaskEnded") -> list[Command]:
@@ -251,7 +267,7 @@ class BatchPools:
         self.job(task.job_id).unfinished.pop(task.id.lower(), None)
         task.ended_at = now
         task.result = "success" if failure is None else "failure"
-        task.failure = failure and {"category": "UserError", "code": failure[0], "message": failure[1]}
+        task.failure = failure and {"category": "usererror", "code": failure[0], "message": failure[1]}
 
 
 def _change(task: Task, state: str, now: float) -> None:

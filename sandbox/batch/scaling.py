@@ -7,6 +7,7 @@ Error Codes.
 from collections.abc import Iterable
 
 from sandbox.batch.model import BatchRefusal, Json, Node, Pool
+from sandbox.batch.wire import timestamp
 
 ENABLE_EVERY = 30.0  # seconds between two requests to enable autoscale on one pool
 STATES = (
@@ -68,9 +69,46 @@ def size_fields(pool: Pool, nodes: Iterable[Node], now: float) -> Json:
         "targetLowPriorityNodes": pool.spot_target,
         "enableAutoScale": pool.autoscale,
     }
+    if pool.resize_error is not None:
+        fields["resizeErrors"] = [_error(pool.resize_error)]
     if pool.autoscale:
-        fields |= {"autoScaleFormula": pool.formula, "autoScaleEvaluationInterval": pool.interval}
+        run: Json = {"timestamp": timestamp(pool.evaluated_at), "results": f"$TargetDedicatedNodes={pool.target}"}
+        if pool.formula_error is not None:
+            run["error"] = _error(pool.formula_error)
+        fields |= {
+            "autoScaleFormula": pool.formula, "autoScaleEvaluationInterval": pool.interval, "autoScaleRun": run
+        }  # fmt: skip
     return fields
+
+
+def machines(pool: Pool) -> Json:
+    """Return what a pool's nodes are made of."""
+    windows = pool.os == "windows"
+    image = {
+        "publisher": "microsoft-dsvm" if not windows else "microsoftwindowsserver",
+        "offer": "ubuntu-hpc" if not windows else "windowsserver", "sku": "2204" if not windows else "2022-datacenter",
+        "version": "latest",
+    }  # fmt: skip
+    fields: Json = {
+        "imageReference": image, "nodeAgentSKUId": "batch.node.windows amd64" if windows else "batch.node.ubuntu 22.04"
+    }  # fmt: skip
+    return fields | ({"containerConfiguration": {"type": "dockerCompatible"}} if pool.container else {})
+
+
+def node_fields(pool: Pool, node: Node) -> Json:
+    """Return what a node says of itself."""
+    fields: Json = {"id": node.id, "state": node.state.lower(), "isDedicated": not node.spot, "vmSize": pool.vm_size}
+    if node.state == "startTaskFailed" and pool.start_task_error is not None:
+        code, message = pool.start_task_error
+        fields["startTaskInfo"] = {
+            "state": "completed", "startTime": timestamp(node.created_at), "retryCount": 0, "result": "failure",
+            "exitCode": 1, "failureInfo": {"category": "usererror", "code": code, "message": message},
+        }  # fmt: skip
+    return fields
+
+
+def _error(error: tuple[str, str]) -> Json:
+    return {"code": error[0], "message": error[1], "values": []}
 
 
 def node_counts(pool: Pool, nodes: Iterable[Node]) -> Json:

@@ -6,11 +6,12 @@ Source: Azure Batch service REST API. What is not among the operations below is 
 import asyncio
 import base64
 import contextlib
+import fnmatch
 import secrets
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 from aiohttp import web
 
@@ -48,6 +49,8 @@ _TASK_FIELDS = _COMMON_FIELDS | {
     "affinityInfo", "requiredSlots", "userIdentity", "dependsOn",
 }  # fmt: skip
 
+# Given a container's URL, a path in it, and the content.
+type Upload = Callable[[str, str, bytes], None]
 type Operation = Callable[[web.Request, Json], web.Response]
 
 
@@ -59,6 +62,7 @@ class Batch:
         account: its name.
         executor: runs the tasks; processes that play the runner container without one.
         clock: epoch seconds.
+        upload: writes a blob, named by its container's URL and its path there; raises an error if it cannot.
 
     Attributes:
         key: the account's key.
@@ -73,6 +77,7 @@ class Batch:
         account: str = "sandboxbatch",
         executor: Executor | None = None,
         clock: Callable[[], float] = time.time,
+        upload: Upload | None = None,
     ) -> None:
         self.account = account
         self.key = base64.b64encode(secrets.token_bytes(32)).decode()
@@ -80,6 +85,7 @@ class Batch:
         self.recorder = Recorder("batch")
         self.executor = executor or ProcessExecutor()
         self._clock = clock
+        self._upload = upload
         self._lock = threading.RLock()
         self._state = BatchPools(account, pools)
 
@@ -103,11 +109,14 @@ class Batch:
                 web.get(task, self._answering(self._get_task)),
                 web.post(f"{task}/terminate", self._answering(self._terminate_task)),
                 web.delete(task, self._answering(self._delete_task)),
+                web.get(f"{task}/files", self._answering(self._list_files)),
+                web.get(f"{task}/files/{{file}}", self._answering(self._get_file)),
                 web.get(f"{job}/taskcounts", self._answering(self._count_tasks)),
                 web.get(pool, self._answering(self._get_pool)),
                 web.post(f"{pool}/enableautoscale", self._answering(self._enable_autoscale)),
                 web.post(f"{pool}/disableautoscale", self._answering(self._disable_autoscale)),
                 web.post(f"{pool}/resize", self._answering(self._resize)),
+                web.get(f"{pool}/nodes", self._answering(self._list_nodes)),
                 web.get("/nodecounts", self._answering(self._count_nodes)),
             ]
         )
@@ -156,6 +165,11 @@ class Batch:
         with self._lock:
             return [node.id for node in self._state.nodes.values() if node.pool_id == pool]
 
+    def node_states(self, pool: str) -> list[str]:
+        """Return what the nodes of a pool do."""
+        with self._lock:
+            return [node.state for node in self._state.nodes.values() if node.pool_id == pool]
+
     def tick(self) -> None:
         """Let Batch do what it does on its own as time passes."""
         with self._lock:
@@ -186,7 +200,24 @@ class Batch:
 
     def _finished(self, run: TaskRun, exit_code: int) -> None:
         with self._lock:
-            self._state.finished(run, exit_code, self._clock())
+            ended_by_itself = self._state.is_running(run)
+        failed = self._failed_upload(run) if ended_by_itself else None
+        with self._lock:
+            self._state.finished(run, exit_code, self._clock(), failed)
+
+    def _failed_upload(self, run: TaskRun) -> str | None:
+        """Upload what a run has written; return why it failed, if it did."""
+        for wanted in run.output_files:
+            place = wanted["destination"]["container"]
+            for name, content in self.executor.files(run.task_id).items():
+                if fnmatch.fnmatch(f"../{name}", wanted["filePattern"]):
+                    try:
+                        if self._upload is None:
+                            return "nothing is there to upload to"
+                        self._upload(place["containerUrl"], f"{place['path']}/{name}", content)
+                    except Exception as error:  # noqa: BLE001 - whatever it is, the task says so
+                        return f"an output file was not uploaded: {type(error).__name__}"
+        return None
 
     def _answering(self, operation: Operation) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def endpoint(request: web.Request) -> web.Response:
@@ -285,6 +316,40 @@ class Batch:
         self._carry_out_soon(commands)
         return web.Response(status=200)
 
+    def _list_files(self, request: web.Request, _body: Json) -> web.Response:
+        where = f"{root(request)}{request.path}"
+        rows = [
+            {
+                "name": name, "url": f"{where}/{name}", "isDirectory": False,
+                "properties": {
+                    "lastModified": timestamp(self._clock()), "contentLength": str(len(content)),
+                    "contentType": "application/octet-stream",
+                },
+            }
+            for name, content in sorted(self._files(request).items())
+        ]  # fmt: skip
+        return page(request, "files", [*rows, {"name": "wd", "url": f"{where}/wd", "isDirectory": True}])
+
+    def _get_file(self, request: web.Request, _body: Json) -> web.Response:
+        content = self._files(request).get(request.match_info["file"])
+        if content is None:
+            raise BatchRefusal("FileNotFound")
+        headers = {"Content-Type": "application/octet-stream", "ocp-batch-file-isdirectory": "False"}
+        wanted = request.headers.get("ocp-range", "").removeprefix("bytes=")
+        if not wanted:
+            return web.Response(status=200, body=content, headers=headers)
+        first, _, last = wanted.partition("-")
+        if int(first) >= len(content):
+            raise BatchRefusal("InvalidRange")
+        return web.Response(status=200, body=content[int(first) : int(last) + 1], headers=headers)
+
+    def _files(self, request: web.Request) -> Mapping[str, bytes]:
+        """Return the files of a task, as long as its node is there."""
+        task = self._state.task(request.match_info["job"], request.match_info["task"])
+        if task.node_id not in self._state.nodes:
+            raise BatchRefusal("TaskFilesUnavailable")
+        return self.executor.files(task.id)
+
     def _count_tasks(self, request: web.Request, _body: Json) -> web.Response:
         tasks = self._state.job(request.match_info["job"]).tasks.values()
         kinds = {
@@ -309,6 +374,7 @@ class Batch:
         body = {
             "id": pool.id, "url": f"{root(request)}/pools/{pool.id}", "eTag": etag(pool), **times, "state": "active",
             "vmSize": pool.vm_size, "taskSlotsPerNode": pool.slots_per_node,
+            "virtualMachineConfiguration": scaling.machines(pool),
             **scaling.size_fields(pool, self._nodes(pool), self._clock()),
         }  # fmt: skip
         return self._read(request, "pools/@Element", body, pool)
@@ -327,6 +393,10 @@ class Batch:
         pool = self._pool(request)
         scaling.resize(pool, body, self._clock())
         return self._written(request, 202, f"/pools/{pool.id}/resize", pool)
+
+    def _list_nodes(self, request: web.Request, _body: Json) -> web.Response:
+        pool = self._pool(request)
+        return page(request, "nodes", [scaling.node_fields(pool, node) for node in self._nodes(pool)])
 
     def _count_nodes(self, request: web.Request, _body: Json) -> web.Response:
         rows = [scaling.node_counts(pool, self._nodes(pool)) for pool in self._state.pools.values()]

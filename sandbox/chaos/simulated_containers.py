@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -105,6 +105,10 @@ class SimulatedContainers:
         elif container.stage is Stage.WORKING:
             self._finish(container, "failure")
         self._over(container, "stopped")
+
+    def files(self, _task_id: str) -> Mapping[str, bytes]:
+        """Return nothing: these containers write nothing."""
+        return {}
 
     def close(self) -> None:
         """Do nothing: nothing runs outside of the simulation."""

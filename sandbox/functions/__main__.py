@@ -71,7 +71,8 @@ async def _serve(options: argparse.Namespace) -> None:
             return Result(text)
         return result
 
-    listeners += [QueueListener(call, f, queues) for f in _triggered_by(runtime, "queueTrigger")]
+    queue_functions = [f for f in _triggered_by(runtime, "queueTrigger") if not _is_disabled(f.name)]
+    listeners += [QueueListener(call, f, queues) for f in queue_functions]
     timers = {f.name: Timer(call, f) for f in _triggered_by(runtime, "timerTrigger")}
 
     def run(name: str, given: str) -> bool:
@@ -98,7 +99,8 @@ async def _serve(options: argparse.Namespace) -> None:
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     # A group, so that a listener that breaks takes the host down instead of leaving it deaf.
     async with asyncio.TaskGroup() as background:
-        loops = [listener.listen() for listener in listeners] + [timer.tick() for timer in timers.values()]
+        loops = [listener.listen() for listener in listeners]
+        loops += [timer.tick() for name, timer in timers.items() if not _is_disabled(name)]
         tasks = [background.create_task(loop) for loop in loops]
         _announce(ready=True, url=url, functions=[f.name for f in runtime.functions])
         await stopped.wait()
@@ -109,6 +111,14 @@ async def _serve(options: argparse.Namespace) -> None:
 
 def _triggered_by(runtime: Runtime, kind: str) -> list[Function]:
     return [function for function in runtime.functions if function.trigger["type"] == kind]
+
+
+def _is_disabled(name: str) -> bool:
+    """Whether an app setting keeps a timer or queue from calling a function; by hand it is still called.
+
+    Source: Azure Functions docs, "How to disable functions in Azure Functions".
+    """
+    return os.environ.get(f"AzureWebJobs.{name}.Disabled", "").lower() in {"1", "true"}
 
 
 class _Named(logging.Filter):

@@ -53,6 +53,7 @@ class Principal:
     Attributes:
         accounts: owners it can see (lower case); None for every one.
         repositories: repositories it can see (lower case full names); None for all of its accounts.
+        scopes: those of a classic token; None for all other credentials.
     """
 
     kind: Literal["token", "installation", "app"]
@@ -63,6 +64,7 @@ class Principal:
     expires_at: float | None = None
     app_id: int | None = None
     installation_id: int | None = None
+    scopes: frozenset[str] | None = None
 
     def sees(self, scope: Scope) -> bool:
         """Whether the scope exists as far as this principal can tell."""
@@ -90,6 +92,7 @@ class App:
     owner: str = "acme"
     owner_type: Literal["Organization", "User", "Enterprise"] = "Organization"
     permissions: Mapping[str, str] = field(default_factory=lambda: dict(APP_PERMISSIONS))
+    events: tuple[str, ...] = ("workflow_job",)
 
 
 @dataclass(frozen=True)
@@ -144,10 +147,13 @@ class Access:
             expires_at: epoch seconds after which GitHub answers 401.
         """
         allowed = dict(permissions if permissions is not None else {} if scopes is not None else ALL_PERMISSIONS)
+        scopes = None if scopes is None else tuple(scopes)
         for scope in scopes or ():
             allowed |= dict.fromkeys(SCOPE_PERMISSIONS[scope], "write")
         owners = None if accounts is None else frozenset(owner.lower() for owner in accounts)
-        self._tokens[token] = Principal("token", f"token-{len(self._tokens)}", allowed, owners, None, expires_at)
+        words = None if scopes is None else frozenset(scopes)
+        name = f"token-{len(self._tokens)}"
+        self._tokens[token] = Principal("token", name, allowed, owners, None, expires_at, scopes=words)
 
     def revoke(self, token: str) -> None:
         """Make a token unknown; nothing happens when it already is."""

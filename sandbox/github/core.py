@@ -42,6 +42,7 @@ class GitHubCore:
     Attributes:
         faults: what goes wrong on the way to it.
         recorder: what passed over the wire.
+        version_dates: of versions of the runner, as GitHub's answer has them; others have none.
         not_administered: accounts for which the person at the browser may register no App.
     """
 
@@ -80,6 +81,7 @@ class GitHubCore:
         self.clock = clock
         self.payloads = Payloads(url)
         self.hook_ranges = tuple(hook_ranges)
+        self.version_dates: dict[str, dict[str, str]] = {}
         self.not_administered: set[str] = set()
         self.runner_version_floor = runner_version_floor
         self.budget = budget or Budget()

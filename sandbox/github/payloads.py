@@ -199,7 +199,7 @@ class Payloads:
             "id": app.id, "slug": app.slug, "node_id": f"A_{app.id}", "client_id": app.client_id,
             "owner": owner, "name": app.slug, "description": None, "external_url": self.url,
             "html_url": f"{self.url}/apps/{app.slug}", "created_at": _BIRTH, "updated_at": _BIRTH,
-            "permissions": dict(app.permissions), "events": ["workflow_job"], "installations_count": installations,
+            "permissions": dict(app.permissions), "events": list(app.events), "installations_count": installations,
         }  # fmt: skip
 
     def installation(self, installation: Installation) -> Json:
@@ -234,6 +234,20 @@ class Payloads:
         if hook.app_id is not None:
             body["app_id"] = hook.app_id
         return {"zen": "Keep it logically awesome.", "hook_id": hook.id, "hook": body, "sender": self.user("mona")}
+
+    def hook(self, hook: Hook) -> Json:
+        """An `org-hook` or a repository's `hook`. Its URL is shown whole, with the key that may be in it."""
+        assert hook.scope is not None  # noqa: S101 - an App's webhook is not listed
+        base = (
+            f"{self.api}/{'orgs' if hook.scope.kind == 'organization' else 'repos'}/{hook.scope.name}/hooks/{hook.id}"
+        )
+        at = timestamp(hook.created_at)
+        return {
+            "id": hook.id, "url": base, "ping_url": f"{base}/pings", "deliveries_url": f"{base}/deliveries",
+            "type": hook.scope.kind.capitalize(), "name": "web", "active": True, "events": sorted(hook.events),
+            "config": {"url": hook.url, "content_type": hook.content_type, "insecure_ssl": "0", "secret": "********"},
+            "created_at": at, "updated_at": at,
+        }  # fmt: skip
 
     def delivery(self, delivery: Delivery) -> Json:
         """A `hook-delivery-item`: one line of *Recent Deliveries*."""

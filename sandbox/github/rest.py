@@ -151,9 +151,21 @@ class Rest:
             headers |= self._core.budget.headers(principal, now)
         headers["Date"] = format_datetime(datetime.fromtimestamp(now, UTC), usegmt=True)
         headers["X-GitHub-Request-Id"] = uuid.uuid4().hex.upper()
+        headers |= _about_token(principal)
         headers["X-GitHub-Media-Type"] = "github.v3; format=json"
         kind = None if body is None else "application/json"
         return web.Response(body=body, status=status, headers=headers, content_type=kind, charset=kind and "utf-8")
+
+
+def _about_token(principal: Principal | None) -> dict[str, str]:
+    """Return what GitHub says of a personal token in each answer: its scopes, and when it ends."""
+    headers: dict[str, str] = {}
+    if principal is not None and principal.scopes is not None:
+        headers["X-OAuth-Scopes"] = ", ".join(sorted(principal.scopes))
+    if principal is not None and principal.kind == "token" and principal.expires_at is not None:
+        end = datetime.fromtimestamp(principal.expires_at, UTC)
+        headers["GitHub-Authentication-Token-Expiration"] = f"{end:%Y-%m-%d %H:%M:%S} UTC"
+    return headers
 
 
 def _unknown(_call: Call) -> Reply:

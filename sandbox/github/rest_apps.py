@@ -34,6 +34,8 @@ def routes() -> list[Route]:
         Route("GET", "/orgs/{org}/repos", list_repositories_of, ("metadata", "read")),
         Route("DELETE", "/installation/token", revoke_token),
     ]  # fmt: skip
+    for scope, needed in (("/orgs/{org}", "organization_hooks"), ("/repos/{owner}/{repo}", "repository_hooks")):
+        found.append(Route("GET", f"{scope}/hooks", list_hooks, (needed, "read"), "token"))
     for base, permission in (
         ("/app/hook", None),
         ("/orgs/{org}/hooks/{hook_id}", "organization_hooks"),
@@ -187,6 +189,13 @@ def revoke_token(call: Call) -> Reply:
         raise Refusal(403, "Resource not accessible by personal access token")
     call.core.access.revoke_principal(call.principal)
     return Reply(status=204)
+
+
+def list_hooks(call: Call) -> Reply:
+    """List the webhooks of an organization or repository."""
+    hooks = [call.core.payloads.hook(hook) for hook in call.core.hooks.all if hook.scope == call.scope]
+    page, headers = page_of(call, hooks)
+    return Reply(list(page), headers=headers)
 
 
 def list_deliveries(call: Call) -> Reply:

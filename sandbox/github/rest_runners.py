@@ -21,11 +21,14 @@ def routes() -> list[Route]:
             Route("POST", f"{runners}/remove-token", remove_token, write),
             Route("POST", f"{runners}/generate-jitconfig", generate_jitconfig, write),
             Route("GET", runners, list_runners, read),
+            Route("GET", f"{runners}/deprecations/{{version}}", version_dates, read),
             Route("GET", f"{runners}/{{runner_id}}", get_runner, read),
             Route("DELETE", f"{runners}/{{runner_id}}", delete_runner, write),
         ]
         if not prefix.startswith("/repos"):
-            found.append(Route("GET", f"{prefix}/actions/runner-groups", list_groups, read))
+            groups = f"{prefix}/actions/runner-groups"
+            found.append(Route("GET", groups, list_groups, read))
+            found.append(Route("GET", f"{groups}/{{group_id}}/repositories", list_repositories_of_a_group, read))
     return found
 
 
@@ -71,6 +74,12 @@ def list_runners(call: Call) -> Reply:
     return Reply({"total_count": len(found), "runners": bodies}, headers=headers)
 
 
+def version_dates(call: Call) -> Reply:
+    """Say until when a version of the runner is taken; the latest has no dates, and of others there may be one."""
+    version = call.path["version"]
+    return Reply({"runner_version": version, **call.core.version_dates.get(version, {})})
+
+
 def get_runner(call: Call) -> Reply:
     """Return one runner."""
     return Reply(call.core.payloads.runner(_runner(call)))
@@ -93,6 +102,19 @@ def list_groups(call: Call) -> Reply:
     owner = f"{'orgs' if call.scope.kind == 'organization' else 'enterprises'}/{call.scope.name}"
     bodies: list[Any] = [call.core.payloads.runner_group(group, owner) for group in page]
     return Reply({"total_count": len(groups), "runner_groups": bodies}, headers=headers)
+
+
+def list_repositories_of_a_group(call: Call) -> Reply:
+    """List the repositories that were chosen for a group."""
+    number = call.number("group_id")
+    group = next((one for one in call.core.state.groups_of(call.scope) if one.id == number), None)
+    if group is None:
+        raise Refusal(404, "Not Found")
+    chosen = group.repositories or frozenset()
+    found = [one for one in call.core.state.repositories.values() if one.full_name.lower() in chosen]
+    page, headers = page_of(call, found)
+    bodies = [call.core.payloads.minimal_repository(repository) for repository in page]
+    return Reply({"total_count": len(found), "repositories": bodies}, headers=headers)
 
 
 def _runners(call: Call, scope: Scope) -> list[Runner]:

@@ -26,6 +26,7 @@ from requests.adapters import BaseAdapter
 from orchestrator import upstream
 from orchestrator.config.settings import Settings
 from orchestrator.github import client
+from orchestrator.health.facts import QueueFacts
 from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.runners.notes import Origin, TaskNotes
 from orchestrator.runners.task import RunnerTask, TaskState
@@ -130,7 +131,7 @@ class World:
             mock.patch.object(upstream, "MemoryBlob", return_value=MemoryStore()),
             self._listening(),
         ):
-            connected = upstream.connect(settings, self.threads.runtime, unexplained=list)
+            connected = upstream.connect(settings, self.threads.runtime, unexplained=list, queue=QueueFacts)
             for number in range(passes):
                 if number >= least and len(self.started) >= len(self.lost):
                     return

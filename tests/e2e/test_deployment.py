@@ -11,7 +11,7 @@ import requests
 
 from orchestrator.azure.batch_jobs import job_id
 from sandbox.batch.model import Pool
-from sandbox.deployment import GITHUB_ADDRESS, REPOSITORY, Deployment
+from sandbox.deployment import GITHUB_ADDRESS, REPOSITORY, TASK_LOGS, Deployment
 from sandbox.faults import Fault
 from sandbox.functions.front import CLIENT_ADDRESS
 from sandbox.functions.process import MASTER_KEY
@@ -77,6 +77,27 @@ def test_windows_without_a_container_pool() -> None:
         assert task["commandLine"].startswith(f"docker run --rm --name runner-{job.id}-1 -e GHR_URL ")
         assert task["commandLine"].endswith(" acme.azurecr.io/githubactions-runner:windows-core-ltsc2022-actionsrunner")
         assert "containerSettings" not in task
+
+
+@pytest.mark.parametrize("launch", ["batch", "docker"])
+def test_the_output_outlives_the_node(launch: str) -> None:
+    """Whoever started the container: when its node is gone, what the entrypoint said is kept, without its secret."""
+    pools = [Pool("batchWindows", "windows", container=launch == "batch")]
+    with Deployment(settings={"WindowsLaunch": launch, "UbuntuPool": ""}, pools=pools) as deployment:
+        job = deployment.github.queue_job(REPOSITORY, ("self-hosted", "windows-latest"))
+        name = f"runner-{job.id}-1"
+        until(lambda: deployment.batch.task_bodies().get(name, {}).get("state") == "completed")
+        for node in deployment.batch.node_ids("batchWindows"):
+            deployment.batch.preempt(node)
+        task = deployment.batch.task_bodies()[name]
+        folder = f"{TASK_LOGS}/{task['jobId']}/{name}".lower()
+        kept = deployment.queue.blobs.contents
+        said = kept[f"{folder}/stdout.txt"].decode()
+        assert "ghr: " in said
+        assert f"{folder}/stderr.txt" in kept
+        (secret,) = [one["value"] for one in task["environmentSettings"] if one["name"] == "GHR_JITCONFIG"]
+        assert secret not in said
+        assert (task["exitCode"], task["result"]) == (0, "success")
 
 
 def test_one_upstream_call_per_job(deployment: Deployment) -> None:

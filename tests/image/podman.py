@@ -176,7 +176,10 @@ def build_full(
 
 
 def vendors(folder: Path) -> dict[str, bytes]:
-    """Return files like those that the vendors of the tools offer, by name; each begins with the tool's."""
+    """Return files like those that the vendors of the tools offer, by name; each begins with the tool's.
+
+    Their archives name an owner whose number is that of the job's user here, as the one of Node.js may.
+    """
     say = "#!/bin/sh\necho {}\n".format
     plugin = '#!/bin/sh\n[ "$1" = buildx ] && exec /usr/local/lib/docker/cli-plugins/docker-buildx\necho docker\n'
     return {
@@ -203,7 +206,7 @@ def _archive(files: Mapping[str, str]) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, text in files.items():
             entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(text), 0o755
+            entry.size, entry.mode, entry.uid, entry.gid = len(text), 0o755, 1001, 1001
             archive.addfile(entry, io.BytesIO(text.encode()))
     return buffer.getvalue()
 

@@ -47,6 +47,11 @@ def test_what_actions_call_of_the_larger_image(action: str, full_image: str) -> 
     shell(full_image, "; ".join(f"({need}) > /dev/null" for need in found["needs"]))
 
 
+def test_whose_the_tools_are(full_image: str) -> None:
+    """A job cannot change what the vendors' archives have brought."""
+    shell(full_image, 'test -x /opt/node/bin/node; test -z "$(find /opt/gh /opt/node /opt/pwsh -writable)"')
+
+
 def test_the_environment_of_a_job(image: str, github: GitHub, github_url: str, tmp_path: Path) -> None:
     """A job finds its user, the tool cache, and its own programs as on GitHub's machines."""
     tmp_path.chmod(0o777)

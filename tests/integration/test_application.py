@@ -3,8 +3,10 @@
 import asyncio
 import base64
 import gzip
+import json
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
@@ -17,16 +19,22 @@ from orchestrator.azure.batch_jobs import job_id
 from orchestrator.azure.request_queue import POISON, REQUESTS
 from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.delivery.answer import Answer
+from orchestrator.quotas import held_jobs
 from orchestrator.reconcile.memory import decode
 from orchestrator.result import Result
 from orchestrator.runners.notes import TaskNotes
+from orchestrator.runtime import Runtime
 from sandbox.batch import Batch
 from sandbox.faults import Fault
 from sandbox.github import GitHub
+from sandbox.github.model import Scope as StandInScope
 from sandbox.server import Server
 from sandbox.storage_queue import QueueService
 from tests.builders import SECRET, delivery, environment, queued_job
 from tests.logs import lines
+from tests.waiting import until
+
+GPU = {"name": "gpu", "labels": ["gpu"], "pool": "still", "image": "gpu:1", "maxRunners": 1}
 
 type Make = Callable[..., Application]
 
@@ -47,7 +55,7 @@ def make(github: GitHub, github_url: str, batch: Batch, batch_url: str, queue: Q
     github.add_repository("acme/app")
     with Server(queue.application) as server:
 
-        def make(**changes: str) -> Application:
+        def make(runtime: Runtime | None = None, **changes: str) -> Application:
             settings = {
                 "AzureWebJobsStorage": queue.connection_string(server.url),
                 "BatchAccountUrl": batch_url,
@@ -59,7 +67,7 @@ def make(github: GitHub, github_url: str, batch: Batch, batch_url: str, queue: Q
                 "GithubToken": "ghp_sandbox",
                 "AllowedSources": "140.82.112.0/20",
             }
-            return Application(environment(**settings | changes))
+            return Application(environment(**settings | changes), runtime)
 
         yield make
 
@@ -226,3 +234,118 @@ def test_two_passes_at_once(make: Make, batch: Batch, queue: QueueService) -> No
     assert len(environments_read(batch)) == 1
     (content,) = queue.blobs.contents.values()
     assert len(decode(content).finished.merged([], [TASK_JOB], datetime.now(UTC))) == 1
+
+
+def deliver(application: Application, number: int, name: str, *labels: str, **changes: Any) -> Answer:
+    """Deliver a job of one of the organization's repositories; `changes` are those of the job, `action` apart."""
+    action = changes.pop("action", "queued")
+    job = queued_job(*labels)["workflow_job"] | {"id": number} | changes
+    repository = queued_job()["repository"] | {"name": name, "full_name": f"acme/{name}"}
+    payload = queued_job(action=action, workflow_job=job, repository=repository)
+    return asyncio.run(application.receive(*delivery(payload)))
+
+
+def test_a_share_of_the_registrations(make: Make, github: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside another one, no repository takes more than half of what GitHub registers in a minute; the rest is kept."""
+    monkeypatch.setattr("orchestrator.upstream.POINTS_PER_MINUTE", 4 * 5)
+    github.add_repository("acme/lib")
+    application = make(RunnerRegistration="jit")
+    assert deliver(application, 1, "lib").status == 201
+    assert [deliver(application, number, "app").status for number in (2, 3)] == [201, 201]
+    kept = deliver(application, 4, "app")
+    assert (kept.status, kept.body["result"]) == (202, Result.KEPT)
+    assert "half of this minute's registrations" in str(kept.body["reason"])
+    assert deliver(application, 5, "lib").status == 201
+
+
+def test_a_pass_within_the_quota(
+    make: Make, github: GitHub, batch: Batch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before it starts a runner, a pass counts once more: deliveries may have used up the quota since it decided."""
+    monkeypatch.setattr("orchestrator.reconcile.plan.DELIVERY_EXPECTED_WITHIN", timedelta())
+    monkeypatch.setattr("orchestrator.reconcile.reconciler.select", lambda decided, *_: list(decided))
+    for _ in range(2):
+        github.queue_job("acme/app", ("self-hosted", "ubuntu-latest"))
+    make(RunnerScope="repository", MaxRunnersPerRepository="1", ReconcileRepositories="acme/app").reconcile()
+    assert len(batch.task_bodies()) == 1
+    (line,) = [line for _, line in lines(caplog) if line.get("result") == Result.FAILED]
+    assert "1 of 1 runners" in line["reason"]
+
+
+def test_a_job_that_a_pass_found_held(
+    make: Make, github: GitHub, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A held job that only a pass knows of starts when a job of another repository frees the profile's slot."""
+    monkeypatch.setattr("orchestrator.reconcile.plan.DELIVERY_EXPECTED_WITHIN", timedelta())
+    monkeypatch.setattr(held_jobs, "LOOK_AFTER", 0.0)
+    application = make(
+        RunnerScope="repository", RunnerProfiles=json.dumps([GPU]), ReconcileRepositories="acme/app,acme/lib"
+    )
+    assert deliver(application, 1, "app", "self-hosted", "gpu").status == 201
+    github.add_repository("acme/lib")
+    held = github.queue_job("acme/lib", ("self-hosted", "gpu"))
+    application.reconcile()
+    assert list(batch.task_bodies()) == ["runner-1-1"]
+    over = {"conclusion": "success", "runner_id": 1, "runner_name": "runner-1-1"}
+    assert deliver(application, 1, "app", "self-hosted", "gpu", action="completed", **over).status == 200
+    until(lambda: f"runner-{held.id}-1" in batch.task_bodies())
+
+
+def test_a_group_of_chosen_repositories(make: Make, github: GitHub, caplog: pytest.LogCaptureFixture) -> None:
+    """A pass warns of a runner group that was given a repository which the settings refuse."""
+    github.add_repository("acme/untrusted")
+    chosen = ["acme/app", "acme/untrusted"]
+    github.add_runner_group(StandInScope("organization", "acme"), "Batch", public=False, repositories=chosen)
+    application = make(RunnerGroup="Batch", AllowedRepositories="acme/app")
+    assert receive(application).status == 201
+    application.reconcile()
+    (message,) = [line["message"] for _, line in lines(caplog) if "Batch of organization" in line.get("message", "")]
+    assert "AllowedRepositories does not name, such as acme/untrusted" in message
+
+
+class NoThreads(Executor):
+    """Threads that are all busy."""
+
+    def submit(self, *_: Any, **__: Any) -> Future[Any]:
+        """Begin nothing."""
+        return Future()
+
+
+class TestExplain:
+    """`explain`: why a job waits."""
+
+    @pytest.mark.parametrize("accept", ["application/json", "*/*"])
+    def test_told(self, make: Make, github: GitHub, accept: str) -> None:
+        """The report is JSON for whoever asks for it, else text."""
+        job = github.queue_job("acme/app", ["self-hosted", "ubuntu-latest"])
+        address = f"{github.url}/acme/app/actions/runs/{job.run_id}/job/{job.id}"
+        answer = asyncio.run(make().explain({"accept": accept}, address))
+        assert answer.status == 200
+        assert answer.body["verdict"] == "cannot-tell"  # no webhook leads here
+        if accept == "*/*":
+            assert answer.media_type == "text/plain; charset=utf-8"
+            assert answer.text.startswith("cannot-tell: ")
+        else:
+            assert json.loads(answer.text) == answer.body
+
+    def test_misconfigured(self, make: Make) -> None:
+        """Wrong settings are a verdict."""
+        answer = asyncio.run(make(GithubToken="").explain({}, ""))
+        assert answer.status == 200
+        assert answer.text.startswith("misconfigured: ")
+
+    def test_who_may_ask(self, make: Make) -> None:
+        """Nobody is told anything from elsewhere than `OperatorSources`."""
+        application = make(OperatorSources="192.0.2.0/24")
+        answer = asyncio.run(application.explain({"x-forwarded-for": "198.51.100.7:1"}, "7"))
+        assert (answer.status, answer.body["result"]) == (403, Result.REFUSED)
+        answer = asyncio.run(application.explain({"x-forwarded-for": "192.0.2.7:1"}, "nothing"))
+        assert answer.status == 400
+        assert answer.text.startswith("expected the address of a job")
+
+    def test_no_thread(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where too many ask, one is told to come again."""
+        monkeypatch.setattr("orchestrator.application.EXPLAIN_DEADLINE", 0.01)
+        application = make(runtime=Runtime(explain_threads=NoThreads()))
+        answer = asyncio.run(application.explain({"accept": "application/json"}, "7"))
+        assert (answer.status, answer.body["result"]) == (503, Result.FAILED)

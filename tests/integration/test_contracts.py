@@ -95,6 +95,8 @@ def test_github_control_loop(github: GitHub, github_url: str, app_keys: tuple[st
     for name in (None, "app"):
         listed = RunnerGroups(session).listed(ScopeAccess(Scope("organization", "acme"), None), name)
         assert [group.name for group in listed] == ["Default", "Batch"]
+    organization = ScopeAccess(Scope("organization", "acme"), None)
+    assert RunnerGroups(session).repositories(organization, listed[1]) == [REPOSITORY]
     for _ in range(2):
         events = [event for page in WorkflowJobs(session).queued(REPOSITORY, None) for event in page]
         list(WorkflowJobs(session).queued(REPOSITORY, None, look_back=timedelta(days=1)))

@@ -31,6 +31,7 @@ from orchestrator.config.settings import QueueStorage
 from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import OrchestratorError, TransientError
 from orchestrator.github.client import GitHubClient
+from orchestrator.reachability import Reachability
 from tests.builders import settings
 
 HOSTS = ["github.example", "acct.batch.example", "acct.queue.example", "login.microsoftonline.com"]
@@ -95,7 +96,7 @@ class Service(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"{}")
 
-    do_GET = do_POST = answer  # noqa: N815 - the library's names
+    do_GET = do_POST = do_HEAD = answer  # noqa: N815 - the library's names
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
         """Say nothing."""
@@ -241,6 +242,27 @@ def test_every_client_goes_by_the_proxy(
         monkeypatch.setenv(f"AZURE_{name}", value)
     ask(way.egress())
     assert set(way.asked) == {f"{host}:443"}
+
+
+def test_what_can_be_reached(way: Way, server: int) -> None:
+    """A host is reached by the proxy, with the company's authority, or by a mere connection, whatever it answers."""
+    found = Reachability(way.egress())
+    urls = ["https://github.example", f"https://127.0.0.1:{server}", f"tcp://127.0.0.1:{server}"]
+    assert [found.trouble(url) for url in urls] == [None, None, None]
+    assert way.asked == ["github.example:443"]
+
+
+def test_what_cannot_be_reached(way: Way, server: int) -> None:
+    """Why a host is not reached is told: its certificate, the proxy, or that nobody is there."""
+    nobody = "http://127.0.0.1:9"
+    assert Reachability().trouble(f"https://127.0.0.1:{server}") == (
+        "its certificate is not believed (does something inspect TLS? see CaCertificates)"
+    )
+    closed = settings(HTTPS_PROXY=nobody).egress
+    assert Reachability(closed).trouble("https://github.example") == "the proxy does not lead there"
+    assert Reachability().trouble(nobody) == "no connection (ConnectionError)"
+    assert Reachability().trouble("tcp://127.0.0.1:9") == "no connection (ConnectionRefusedError)"
+    assert Reachability(way.egress()).trouble("https://") == "no connection (InvalidURL)"
 
 
 def test_a_proxy_with_a_password(way: Way) -> None:

@@ -103,7 +103,8 @@ def test_everything_is_in_it(unpacked: Path) -> None:
         env=environment(), cwd=unpacked, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["functions"] == ["ProvideActionsRunner", "RunnerRequests", "Reconcile", "ReviveRequests"]
+    names = ["ProvideActionsRunner", "RunnerRequests", "Reconcile", "ReviveRequests", "Explain", "Health"]
+    assert found["functions"] == names
     modules: dict[str, str] = found["modules"]
     assert {"azure.batch", "azure.identity", "azure.storage.queue", "jwt", "requests"} <= set(modules)
     others = [path for path in modules.values() if not path.startswith(str(unpacked))]

@@ -10,6 +10,9 @@ import pytest
 from orchestrator.config.profiles import ProfileSetting
 from orchestrator.config.settings import Settings
 from orchestrator.errors import DeliveryRefused
+from orchestrator.explain.verdict import Verdict
+from orchestrator.health.finding import State
+from orchestrator.lines import FIELDS, IDS
 from orchestrator.result import Result
 
 ROOT = Path(__file__).parents[2]
@@ -138,3 +141,23 @@ def test_the_example_becomes_right_by_filling_in_the_secrets() -> None:
         | {"GithubWebhookSecret": "s", "GithubToken": "t"}
     )
     assert filled == bare
+
+
+def test_verdicts() -> None:
+    """The reference's table of verdicts explains each verdict once, and no other."""
+    named = [re.findall(r"^\| `([a-z-]+)` \|", row)[0] for row in rows(section("Verdicts"))]
+    assert sorted(named) == sorted(Verdict)
+
+
+def test_states_of_the_set_up() -> None:
+    """The reference explains each state of a part of the set-up, and no other."""
+    named = [re.findall(r"^\| `([a-z ]+)` \|", row)[0] for row in rows(section("The set-up's states"))]
+    assert sorted(named) == sorted(State)
+
+
+def test_lines_of_the_log() -> None:
+    """The reference lists each line of the log with the fields that the code may write, and what any line may have."""
+    text = section("Lines of the log")
+    listed = {row.split("|")[1].strip(" `"): set(re.findall(r"`(\w+)`", row.split("|")[2])) for row in rows(text)}
+    assert listed == {str(line): set(fields) for line, fields in FIELDS.items()}
+    assert set(re.findall(r"`(\w+)`", text.partition("\n|")[0])) == {"line", *IDS}

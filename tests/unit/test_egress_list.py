@@ -14,7 +14,7 @@ ENTRIES: list[dict[str, Any]] = json.loads(DATA.read_text(encoding="utf-8"))
 
 
 def test_the_pages_table() -> None:
-    """The table in docs/deploy.md is the list; `make egress` puts right what is told here."""
+    """The table in docs/network.md is the list; `make egress` puts right what is told here."""
     page = PAGE.read_text(encoding="utf-8")
     assert with_table(page, ENTRIES) == page
 

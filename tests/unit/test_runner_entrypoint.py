@@ -366,6 +366,13 @@ class TestLifecycle:
         assert self.run(tmp_path, script)[0] == code
         assert script.asked == ["configure with the token"]
 
+    def test_the_token_is_not_said(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """What the runner says while it registers is printed, and kept after the node; the token in it is masked."""
+        self.run(tmp_path, Script(configure=[(1, f"{SESSION} {TOKEN}!")]))
+        said = capsys.readouterr().out
+        assert f"{SESSION} ***!" in said
+        assert TOKEN not in said
+
     @pytest.mark.parametrize(("configured", "last"), [(False, "kill"), (True, "remove with the token")])
     def test_a_registration_that_hangs(self, tmp_path: Path, configured: bool, last: str) -> None:
         """It is killed at its limit; what it had registered by then is given back."""
@@ -375,7 +382,13 @@ class TestLifecycle:
         code, reason = self.run(tmp_path, script)
         assert (code, lifecycle.REMOVED in reason, script.asked[-1]) == (75, configured, last)
 
-    @pytest.mark.parametrize("said", [TEXTS["nothing_to_remove"], "NotFound from 'DELETE https://api.github.com/x'"])
+    @pytest.mark.parametrize(
+        "said",
+        [
+            TEXTS["nothing_to_remove"],
+            TEXTS["http"].format(status="NotFound", method="Delete", url="https://api.github.com/x", request="1"),
+        ],
+    )
     def test_nothing_to_remove(self, tmp_path: Path, said: str) -> None:
         """If GitHub knows the runner no more, its listener gets no last chance, and the end says so."""
         script = Script(configure=[(0, "")], run=[(-1, SESSION)], remove=[(0, said)])
@@ -747,3 +760,12 @@ class TestLinux:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert linux.poll(process) == -9
         linux.kill(process)
+
+
+@pytest.mark.parametrize(
+    ("delivery", "said"),
+    [("", "runner r-1"), ("72d3162e-cc78", "runner r-1, for delivery 72d3162e-cc78"), ("a\nghr: b", "runner r-1")],
+)
+def test_introduction(delivery: str, said: str) -> None:
+    """The first line names the runner and its delivery; what no delivery is called stays out of it."""
+    assert contract.introduction({"GHR_DELIVERY": delivery}, "r-1") == said

@@ -223,6 +223,37 @@ class TestPins:
         with pytest.raises(pins.Unusable, match=reason):
             pins.packages(release("2.340.0", **changes), ["linux-x64"])
 
+    @pytest.mark.parametrize(("docker", "said"), [
+        (None, "No such file or directory: 'docker'"),
+        ("echo no such plugin >&2; exit 1", "docker does not tell the digest of ubuntu:18.04: no such plugin"),
+    ])  # fmt: skip
+    def test_an_update_without_docker(
+        self, docker: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:  # fmt: skip
+        """An update that cannot ask a registry says why, and changes nothing."""
+        if docker:
+            (tmp_path / "docker").write_text(f"#!/bin/sh\n{docker}\n", encoding="utf-8")
+            (tmp_path / "docker").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr(pins, "_releases", lambda: [release("2.340.0")])
+        monkeypatch.setattr(pins, "newest", lambda _: {})
+        assert pins.main(["update"]) == 1
+        assert said in capsys.readouterr().err
+        assert json.loads((IMAGES / "versions.json").read_text(encoding="utf-8")) == VERSIONS
+
+    def test_an_update_without_the_internet(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Who cannot reach GitHub is told so in a line."""
+
+        def refuse(*_: object, **__: object) -> None:
+            raise urllib.error.URLError("no route to host")
+
+        monkeypatch.setattr(urllib.request, "urlopen", refuse)
+        assert pins.main(["check"]) == pins.main(["update"]) == 1
+        assert capsys.readouterr().err == "pins.py: <urlopen error no route to host>\n" * 2
+
     def test_the_file_is_written_as_it_is_kept(self) -> None:
         """An update changes the lines that changed, and no others."""
         assert pins.written(VERSIONS) == (IMAGES / "versions.json").read_text(encoding="utf-8")
@@ -367,9 +398,9 @@ class TestFetch:
         fetch.fetch(pin, str(tmp_path / "out"))
         assert (tmp_path / "out" / "x.deb").read_bytes() == b"package"
 
-    @pytest.mark.parametrize(("tool", "code"), [("gh", 0), ("git", 1)])
+    @pytest.mark.parametrize(("tool", "code"), [("gh", 0), ("git", 1), ("unknown", 1)])
     def test_a_tool(self, tool: str, code: int, archives: dict[str, Path], tmp_path: Path) -> None:
-        """A tool is fetched by its name; one that this machine has none of ends the build."""
+        """A tool is fetched by its name; one that this machine has none of, or that nobody knows, ends the build."""
         shutil.copy(IMAGES / "fetch.py", tmp_path)
         sha256 = hashlib.sha256(archives["tar"].read_bytes()).hexdigest()
         package = {"url": archives["tar"].as_uri(), "sha256": sha256}
@@ -377,7 +408,7 @@ class TestFetch:
         (tmp_path / "versions.json").write_text(json.dumps(content), encoding="utf-8")
         command = [sys.executable, str(tmp_path / "fetch.py"), "--tool", tool, str(tmp_path / "out")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
-        assert (done.returncode, "fetch: git: it is not pinned" in done.stderr) == (code, code == 1)
+        assert (done.returncode, f"fetch: {tool}: it is not pinned" in done.stderr) == (code, code == 1)
         assert (tmp_path / "out/bin/Runner.Listener").exists() == (code == 0)
 
     @pytest.mark.parametrize(("pinned", "code"), [(True, 0), (False, 1)])
@@ -440,6 +471,19 @@ class TestWritten:
         assert workflow.count("arch: -arm64") == len(bases) - len(set(bases)) == 1
         for base, image_os in re.findall(r"base: ubuntu-(\d+)\.04, system: linux, image-os: ubuntu(\d+)", workflow):
             assert base == image_os
+
+    def test_line_ends(self) -> None:
+        """A checkout on Windows leaves the line ends of what a Linux image runs."""
+        scripts = [str(file.relative_to(ROOT)) for file in IMAGES.rglob("*.sh")]
+        assert len(scripts) >= 2
+        command = ["git", "-C", str(ROOT), "check-attr", "eol", *scripts]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603
+        assert done.stdout.count(": eol: lf\n") == len(scripts)
+
+    def test_no_build_asks_for_buildkit(self) -> None:
+        """Azure's build machines have Docker's older builder, which refuses what only BuildKit knows."""
+        for file in IMAGES.rglob("Dockerfile"):
+            assert not re.search(r"--chmod=|--mount=|<<", file.read_text(encoding="utf-8")), file
 
     def test_the_actions_have_their_reasons(self) -> None:
         """At least twenty actions say what they call, and why."""

@@ -48,7 +48,7 @@ def match(
         width = max(len(candidate.profile.name) for candidate in table)
         for candidate in table:
             if candidate.profile != profile:
-                say(f"  {candidate.profile.name:{width}}  {_why_not(candidate)}")
+                say(f"  {candidate.profile.name:{width}}  {candidate.why_not}")
     raise typer.Exit(ExitCode.DONE if profile else ExitCode.NO)
 
 
@@ -61,14 +61,3 @@ def _as_json(candidate: Candidate) -> dict[str, object]:
         "repositories": list(candidate.profile.repositories),
         "wrongRepository": candidate.wrong_repository,
     }
-
-
-def _why_not(candidate: Candidate) -> str:
-    if candidate.takes:
-        return "takes it too, but comes later"
-    reasons = [f"lacks {', '.join(candidate.missing_labels)}"] if candidate.missing_labels else []
-    if candidate.wants_self_hosted:
-        reasons.append("serves only jobs that say self-hosted")
-    if candidate.wrong_repository:
-        reasons.append(f"serves only {', '.join(candidate.profile.repositories)}")
-    return "; ".join(reasons) or "offers all of the labels"

@@ -4,21 +4,13 @@ Source: GitHub docs, "Registering a GitHub App from a manifest" and "Permissions
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 from urllib.parse import urlsplit
 
+from orchestrator.config.github_rights import PERMISSIONS, AppScope
 from orchestrator.config.settings import PUBLIC_API
 from orchestrator.errors import SettingsError
 
-type RunnerScope = Literal["organization", "repository"]
-
-# What the function needs, by where its runners register. The README's table of credentials says the same to people.
-PERMISSIONS: Mapping[RunnerScope, Mapping[str, str]] = {
-    "organization": {"organization_self_hosted_runners": "write", "actions": "read"},
-    "repository": {"administration": "write", "actions": "read"},
-}
 EVENTS = ("workflow_job",)
 
 PUBLIC_GITHUB = "https://github.com"
@@ -46,7 +38,7 @@ class Wish:
 
     github_url: str
     organization: str | None
-    scope: RunnerScope
+    scope: AppScope
     name: str | None
     webhook_url: str | None = None
     public: bool = False
@@ -88,7 +80,7 @@ def wish(
     *,
     github_url: str,
     organization: str | None,
-    scope: RunnerScope | None,
+    scope: AppScope | None,
     name: str | None,
     webhook_url: str | None,
     public: bool,

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cli.github_app.manifest import PUBLIC_GITHUB, RunnerScope, api_url
+from orchestrator.cli.github_app.manifest import PUBLIC_GITHUB, api_url
 from orchestrator.config import private_key
+from orchestrator.config.github_rights import AppScope
 from orchestrator.config.settings import PUBLIC_API
 from orchestrator.errors import SettingsError
 
@@ -55,7 +56,7 @@ class AppParameters:
         return json.dumps({"$schema": SCHEMA, "contentVersion": "1.0.0.0", "parameters": parameters}, indent=2) + "\n"
 
 
-def settings_for(github_url: str, scope: RunnerScope) -> dict[str, str]:
+def settings_for(github_url: str, scope: AppScope) -> dict[str, str]:
     """Return the app settings without which the function would not use an App as it was asked for."""
     settings = {} if github_url == PUBLIC_GITHUB else {"GithubApiUrl": api_url(github_url)}
     return settings if scope == "organization" else {**settings, "RunnerScope": scope}

@@ -166,6 +166,16 @@ class TestTwice:
         add = f"{ADD} -> 201"
         assert batch.recorder.calls == [LIST, add, add, LIST, add]
 
+    @pytest.mark.parametrize("body", ["null", "[]", "{}", '{"id": "runner-2-1"}'])
+    def test_an_answer_of_another_shape(self, batch: Batch, tasks: RunnerTasks, body: str) -> None:
+        """What names no task, or another one, is not taken for the job's task."""
+        tasks.add(still("runner-9-1", priority="low"))
+        headers = {"Content-Type": "application/json"}
+        batch.faults.add(Fault("status", "GET */tasks/runner-1-1", status=200, body=body, headers=headers))
+        with pytest.raises(TransientError):
+            tasks.add(still("runner-1-1", queued_at=None))
+        assert tasks.add(still("runner-1-1", queued_at=None))
+
     def test_trouble(self, batch: Batch, tasks: RunnerTasks) -> None:
         """If Batch does not tell whether there is a task, none is created."""
         batch.faults.add(Fault("status", "GET /jobs", status=503))

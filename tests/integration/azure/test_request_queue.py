@@ -20,7 +20,8 @@ from azure.storage.queue import QueueClient
 from orchestrator.azure.request_queue import POISON, REQUESTS, RequestQueue
 from orchestrator.config.settings import QueueStorage
 from orchestrator.delivery.webhook import workflow_job_event
-from orchestrator.errors import SettingsError, TransientError
+from orchestrator.errors import SettingsError, TransientError, UpstreamRefused
+from orchestrator.health.facts import QueueFacts
 from orchestrator.jobs.request import MOST_TOGETHER, Retry, RunnerRequest
 from sandbox.faults import Fault
 from sandbox.server import Server
@@ -311,3 +312,19 @@ class TestRequestQueue:
         storage = QueueStorage.from_environment({"AzureWebJobsStorage__accountName": "acct"})
         queue = RequestQueue(storage)
         assert queue._requests.url == f"https://acct.queue.core.windows.net/{REQUESTS}"
+
+
+def test_look(service: QueueService, connection: str) -> None:
+    """A look counts the messages of both queues and changes nothing; a missing queue is empty, and is not created."""
+    queue = queue_of(connection)
+    assert queue.look() == QueueFacts(0, 0)
+    assert service.texts(REQUESTS) == []
+    queue.dead_letter(b"1", "no")
+    queue.dead_letter(b"2", "no")
+    assert queue.look() == queue.look() == QueueFacts(0, 2)
+    service.faults.add(Fault("status", status=403, headers={"x-ms-error-code": "AuthorizationPermissionMismatch"}))
+    with pytest.raises(UpstreamRefused, match="refuses: 403 AuthorizationPermissionMismatch"):
+        queue.look()
+    service.faults.add(Fault("status", status=503))
+    with pytest.raises(TransientError, match="503"):
+        queue.look()

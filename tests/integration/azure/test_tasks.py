@@ -233,6 +233,15 @@ class TestState:
             with pytest.raises(TransientError, match="look for a task"):
                 tasks.state("linux", "runner-1-1")
 
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_redirected(self, batch: Batch, tasks: RunnerTasks, status: int) -> None:
+        """The credential follows no redirect, and what would be found there is not believed."""
+        batch.faults.add(Fault("status", status=status, headers={"Location": "/elsewhere"}))
+        tasks._places.remember("still", "runner-1-1", JOB)
+        with pytest.raises(TransientError, match=f"look for a task now: {status}"):
+            tasks.state("still", "runner-1-1")
+        assert not any("/elsewhere" in call for call in batch.recorder.calls)
+
 
 class TestEndWaiting:
     """`RunnerTasks.end_waiting`."""

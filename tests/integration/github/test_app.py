@@ -86,7 +86,9 @@ class TestInstallations:
         with pytest.raises(TransientError, match="502"):
             installed.installations()
 
-    @pytest.mark.parametrize("body", ["{}", "null", '[{"id": 1}]', '[{"id": 1, "account": null}]', '{"a": 1}', ""])
+    @pytest.mark.parametrize(
+        "body", ["{}", "null", '[{"id": 1}]', '[{"id": 1, "account": {"login": null}}]', '[{"account": null}]', ""]
+    )
     def test_another_shape(self, github: GitHub, installed: GitHubApp, body: str) -> None:
         """An answer of another shape is transient trouble and no empty list."""
         github.faults.add(Fault("status", status=200, body=body))
@@ -126,7 +128,13 @@ class TestOwner:
         client = GitHubClient(github_url)
         assert GitHubApp(GitHubSession(client, AppCredential(client, str(app.id), app_keys[0]))).owner() == owner
 
-    @pytest.mark.parametrize("body", ["{}", "null", "[]", '{"owner": null}', '{"owner": {"id": 1}}', '{"owner": 7}'])
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "{}", "null", "[]", '{"owner": null}', '{"owner": {"id": 1}}', '{"owner": 7}', '{"owner": {"login": null}}',
+            '{"owner": {"slug": 7}}',
+        ],
+    )  # fmt: skip
     def test_another_shape(self, github: GitHub, github_url: str, app_keys: tuple[str, str], body: str) -> None:
         """An answer that names no owner is transient trouble, and nobody is taken for the owner."""
         app = github.add_app(app_keys[1])

@@ -536,6 +536,13 @@ class TestMeta:
         with pytest.raises(TransientError, match="AllowedSources"):
             published_hook_ranges(GitHubClient(github_url), None, None)
 
+    @pytest.mark.parametrize(("status", "etag"), [(200, '"one"'), (200, None), (204, '"one"'), (304, None)])
+    def test_nothing_is_no_news(self, github: GitHub, github_url: str, status: int, etag: str | None) -> None:
+        """Only a 304 to a known ETag says that the list is unchanged; any other empty answer is transient trouble."""
+        github.faults.add(Fault("status", status=status, body=""))
+        with pytest.raises(TransientError, match="holds no list"):
+            published_hook_ranges(GitHubClient(github_url), None, etag)
+
 
 def test_connections_are_kept(github_url: str) -> None:
     """A second call, from whatever thread, goes over the connection that is open."""

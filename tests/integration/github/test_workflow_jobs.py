@@ -344,7 +344,14 @@ class TestIsQueued:
         assert jobs.is_queued(event_of(job, installation={"id": installation.id})) is True
         assert github.recorder.calls[0] == f"POST /app/installations/{installation.id}/access_tokens -> 201"
 
-    @pytest.mark.parametrize("fault", [Fault("status", status=502), Fault("status", status=200, body="[]")])
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            Fault("status", status=502),
+            Fault("status", status=200, body="[]"),
+            Fault("status", status=200, body='{"status": null}'),
+        ],
+    )
     def test_trouble(self, github: GitHub, jobs: WorkflowJobs, fault: Fault) -> None:
         """Trouble is no answer."""
         job = github.queue_job(REPOSITORY, LABELS)

@@ -34,6 +34,13 @@ def test_parameters_exist(named: list[str]) -> None:
     assert required <= set(named) <= set(TEMPLATE["parameters"])
 
 
+def test_a_second_run_leaves_pools_and_network_alone() -> None:
+    """The page says with which parameters it does; each has the value that it names."""
+    named = re.search(r"second time, add `(\w+)` and `(\w+)` with the\s+value `(\w+)`", PAGE)
+    assert named is not None
+    assert all(named[3] in TEMPLATE["parameters"][name]["allowedValues"] for name in named.groups()[:2])
+
+
 def test_azd_fills_the_parameters_of_the_bicep_file() -> None:
     """What azd takes from its environment are exactly the parameters of the Bicep file, and each is set before."""
     declared = set(re.findall(r"^param (\w+)", block("bicep"), re.MULTILINE))

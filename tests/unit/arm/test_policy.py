@@ -46,6 +46,10 @@ def test_the_template_and_its_form_keep_every_rule() -> None:
 BAD = [
     ("flex-site-config", resource("Web/sites", {"siteConfig": {"ftpsState": "Disabled"}})),
     ("flex-app-config", resource("Web/sites", {"functionAppConfig": {"siteUpdateStrategy": {}}})),
+    ("flex-config", resource("Web/sites/config", {"ftpsState": "Disabled"}, name="a/web")),
+    ("flex-settings", resource("Web/sites/config", {"FUNCTIONS_WORKER_RUNTIME": "python"}, name="a/appsettings")),
+    ("function-callers", resource("Web/sites", {"siteConfig": {"ipSecurityRestrictions": [{"ipAddress": "::/0"}]}})),
+    ("deployment-site-denies-by-default", resource("Web/sites", {"siteConfig": {}})),
     ("subnets-apart", resource("Network/virtualNetworks", {"subnets": []})),
     ("inline-subnet-has-nsg", resource("Network/virtualNetworks", {"subnets": [{"properties": {}}]})),
     ("subnet-has-nsg", resource("Network/virtualNetworks/subnets", {"defaultOutboundAccess": False})),
@@ -54,15 +58,55 @@ BAD = [
     ("vault-rbac", resource("KeyVault/vaults", {"enableRbacAuthorization": False})),
     ("secret-content-type", resource("KeyVault/vaults/secrets", {"value": "a"})),
     ("no-public-access", resource("Storage/storageAccounts", {"publicNetworkAccess": "Enabled"})),
+    ("no-public-access", resource("storage/STORAGEACCOUNTS", {"publicNetworkAccess": "Enabled"})),
+    ("no-public-access", resource("KeyVault/vaults", {"publicNetworkAccess": "[reference('a').access]"})),
     ("batch-is-private", resource("Batch/batchAccounts", {"publicNetworkAccess": "Enabled"})),
+    ("batch-entra-only", resource("Batch/batchAccounts", {})),
+    ("storage-entra-only", resource("Storage/storageAccounts", {"allowSharedKeyAccess": True})),
+    ("registry-entra-only", resource("ContainerRegistry/registries", {"adminUserEnabled": True})),
+    ("registry-premium", resource("ContainerRegistry/registries", {}, sku={"name": "Standard"})),
+    ("nobody-calls-in", resource("Network/networkSecurityGroups", {"securityRules": [
+        {"properties": {"direction": "Inbound", "access": "Allow", "sourceAddressPrefix": "Internet"}}]})),
     ("tags", resource("Storage/storageAccounts", {}, tags={})),
+    ("untagged", resource("EventHub/namespaces", {})),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("rule", "bad"), BAD, ids=[rule for rule, _ in BAD])
+@pytest.mark.parametrize(("rule", "bad"), BAD, ids=[f"{rule}-{number}" for number, (rule, _) in enumerate(BAD)])
 def test_a_rule_that_is_broken(rule: str, bad: dict[str, Any]) -> None:
     """Each fault is found by the rule that is there for it."""
     assert rule in names(body_findings(template(bad), {}))
+
+
+def properties_of(template: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Return the properties of the template's first resource of a type, within nested deployments too."""
+    nested = [each["properties"]["template"] for each in template["resources"] if each["type"].endswith("/deployments")]
+    found = itertools.chain(*(each["resources"] for each in (template, *nested)))
+    properties: dict[str, Any] = next(each["properties"] for each in found if each["type"] == f"Microsoft.{kind}")
+    return properties
+
+
+# One fault each, in the project's own template: within an expression, a nested deployment, or behind a parameter.
+SPOILED = [
+    ("pool-has-no-address", "Batch/batchAccounts/pools", "networkConfiguration", "[createObject()]"),
+    ("batch-is-private", "Batch/batchAccounts", "publicNetworkAccess",
+     "[if(parameters('allowPoolBoost'), 'Enabled', 'Disabled')]"),
+    ("vault-purge-protection", "KeyVault/vaults", "enablePurgeProtection",
+     "[if(parameters('zoneRedundant'), true(), null())]"),
+    ("subnet-is-private", "Network/virtualNetworks/subnets", "defaultOutboundAccess",
+     "[equals(variables('subnets')[copyIndex()].name, 'function')]"),
+    ("function-is-private", "Web/sites", "publicNetworkAccess", "Enabled"),
+    ("site-https", "Web/sites", "httpsOnly", "[empty(parameters('morePools'))]"),
+    ("secure", "Web/sites/basicPublishingCredentialsPolicies", "allow", "[parameters('githubToken')]"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "kind", "name", "value"), SPOILED, ids=[rule for rule, *_ in SPOILED])
+def test_the_template_spoiled(rule: str, kind: str, name: str, value: str) -> None:
+    """A fault that only some parameters bring about is found, and only it."""
+    bad = copy.deepcopy(TEMPLATE)
+    properties_of(bad, kind)[name] = value
+    assert names(findings(bad)) == {rule}
 
 
 def test_a_rule_holds_where_it_says() -> None:
@@ -83,7 +127,7 @@ def test_every_rule_says_where_it_comes_from() -> None:
     for rule in rules:
         assert rule["why"].endswith(".")
         assert rule["source"]
-        assert sum(key in rule for key in ("only", "absent", "present", "is")) == 1
+        assert sum(key in rule for key in ("only", "without", "absent", "present", "is", "matches")) == 1
         assert any(f'"{kind}"' in deployed for kind in rule["types"]), rule["name"]
 
 
@@ -106,10 +150,18 @@ class TestSecure:
     def test_a_secret_that_becomes_readable(self) -> None:
         """A secure parameter that is handed to a plain one of a nested deployment, or told by an output, is found."""
         inner = {"parameters": {"a": {"type": "string"}}, "resources": []}
-        nested = {"parameters": {"a": {"value": "[parameters('x')]"}}, "template": inner}
+        own = {"expressionEvaluationOptions": {"scope": "Inner"}}
+        nested = {"parameters": {"a": {"value": "[parameters('x')]"}}, "template": inner} | own
         bad = template(resource("Resources/deployments", nested), x={"type": "securestring"})
         bad["outputs"] = {"o": {"value": "[parameters('x')]"}}
         assert len(list(secure_findings(bad))) == 2
+        del nested["expressionEvaluationOptions"]
+        assert len(list(secure_findings(bad))) == 3
+
+    def test_a_key_that_is_read(self) -> None:
+        """No expression asks Azure for a key."""
+        bad = template(resource("Web/sites", {"a": "[listKeys('b', '1').c]"}))
+        assert "listKeys" in next(secure_findings(bad))
 
 
 class TestForm:

@@ -73,6 +73,16 @@ class TestBefore:
         assert not re.fullmatch(pattern, package["defaultValue"])
         assert re.fullmatch(pattern, package["defaultValue"].replace("OWNER", "acme"))
 
+    def test_owner_can_be_replaced(self) -> None:
+        """The page's command, which puts an owner in the place of every OWNER, leaves a form that takes his package."""
+        page = (ARM.parent / "docs" / "deploy.md").read_text(encoding="utf-8")
+        (pattern, new) = re.findall(r"^sed -i 's#(\S+)#(\S+)#g' .* arm/createUiDefinition.json$", page, re.MULTILINE)[0]
+        python = re.sub(r"\\([(|)])", r"\1", pattern)
+        replaced = json.loads(re.sub(python, new.replace("YOUR-ORGANIZATION", "acme"), json.dumps(FORM)))
+        package = dict(controls(replaced))["github.packageUri"]
+        assert "/acme/" in package["defaultValue"]
+        assert re.fullmatch(package["constraints"]["regex"], package["defaultValue"])
+
     @pytest.mark.parametrize(
         "path", [path for path, control in CONTROLS.items() if "regex" in control.get("constraints", ())]
     )
@@ -120,6 +130,17 @@ class TestOutputs:
         for name, value in outputs(**everything_hidden).items():
             assert type(value) is KINDS[PARAMETERS[name]["type"].lower()], name
 
+    def test_an_upgrade_leaves_pools_and_network_alone(self) -> None:
+        """The first question decides it: a first deployment makes both, an upgrade touches neither unless told to."""
+        assert FORM["parameters"]["basics"][0]["name"] == "occasion"
+        modes = ("poolsMode", "networkMode")
+        assert [outputs()[mode] for mode in modes] == ["create", "create"]
+        upgrade: dict[str, Any] = {"basics__occasion": "upgrade"}
+        assert [outputs(**upgrade)[mode] for mode in modes] == ["keep", "keep"]
+        told = upgrade | {"pools__mode": "update", "network__keep": False}
+        assert [outputs(**told)[mode] for mode in modes] == ["update", "create"]
+        assert outputs(pools__mode="keep")["poolsMode"] == "create"
+
     def test_every_parameter_can_be_given(self) -> None:
         """Nothing of the template is out of reach for who uses the button, but the time of the deployment."""
         assert set(PARAMETERS) - set(OUTPUTS) == {"deployedAt"}
@@ -130,7 +151,7 @@ class TestOutputs:
         paths = {"poolsMode": "pools.mode", "osDiskType": "pools.nodes.diskType", "privateDns": "network.dns"}
         for name, path in paths.items():
             offered = [choice["value"] for choice in CONTROLS[path]["constraints"]["allowedValues"]]
-            assert offered == PARAMETERS[name]["allowedValues"]
+            assert sorted(offered) == sorted(PARAMETERS[name]["allowedValues"])
 
     def test_secrets_are_hidden(self) -> None:
         """Every secure parameter comes from a password box."""

@@ -11,7 +11,7 @@ from arm.expressions import resources
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE: dict[str, Any] = json.loads((ROOT / "arm" / "azuredeploy.json").read_text(encoding="utf-8"))
-PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "upgrading.md").read_text(encoding="utf-8")
 TABLE = re.findall(r"^\| `(Microsoft\.[\w./]+)` \| .+ \|(?: `([\w=]+)`)? \|$", PAGE, re.MULTILINE)
 
 # What Azure replaces as a whole: a property that a body does not hold, or an item that its list does not, is gone.

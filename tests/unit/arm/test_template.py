@@ -105,7 +105,8 @@ class TestPrivate:
     )
     def test_no_public_access(self, kind: str) -> None:
         """Storage, registry, vault and Batch account answer nobody in public."""
-        assert only(kind)["publicNetworkAccess"] == "Disabled"
+        found = of(kind, deployed())
+        assert {each["properties"]["publicNetworkAccess"] for each in found} == {"Disabled"}
 
     def test_private_endpoints(self) -> None:
         """Each of them, and the nodes' management, has a private endpoint, with a zone linked to the network."""
@@ -120,7 +121,7 @@ class TestPrivate:
             group["properties"]["privateDnsZoneConfigs"][0]["properties"]["privateDnsZoneId"].rpartition("/")[2]
             for group in of("Network/privateEndpoints/privateDnsZoneGroups", found)
         ]
-        assert len(named) == len(groups)
+        assert len(named) == len(groups) + 1  # two accounts have blobs
         assert set(named) == zones
         links = of("Network/privateDnsZones/virtualNetworkLinks", found)
         assert {link["name"].partition("/")[0] for link in links} == zones
@@ -143,7 +144,7 @@ class TestPrivate:
     def test_dns_by_policy(self) -> None:
         """Where a policy writes the DNS records the template writes none, so that the two do not collide."""
         found = deployed(privateDns="policy", functionPrivateEndpoint=True)
-        assert len(of("Network/privateEndpoints", found)) == 8
+        assert len(of("Network/privateEndpoints", found)) == 9
         for kind in ("privateDnsZones", "privateDnsZones/virtualNetworkLinks", "privateEndpoints/privateDnsZoneGroups"):
             assert not of(f"Network/{kind}", found)
 
@@ -157,6 +158,7 @@ class TestPrivate:
         )
         ranges = [rule["ipAddress"] for rule in config["ipSecurityRestrictions"]]
         assert ranges == PARAMETERS["githubHookIpRanges"]["defaultValue"]
+        assert app_settings()["SiteHookRanges"] == ",".join(ranges)
         assert {rule["action"] for rule in config["ipSecurityRestrictions"]} == {"Allow"}
         assert config["scmIpSecurityRestrictions"] == []
         assert config["scmIpSecurityRestrictionsUseMain"] is False
@@ -268,7 +270,7 @@ class TestExisting:
         for kind in ("Batch/batchAccounts", "ContainerRegistry/registries", "OperationalInsights/workspaces"):
             assert not of(kind, found)
         assert of("Insights/components", found)[0]["properties"]["WorkspaceResourceId"].endswith("/workspaces/w")
-        assert len(of("Network/privateEndpoints", found)) == 4
+        assert len(of("Network/privateEndpoints", found)) == 5
         assert not any("/Microsoft.Batch/" in each["scope"] for each in of("Insights/diagnosticSettings", found))
         scopes = {role["scope"] for role in of("Authorization/roleAssignments", found)}
         assert {self.GIVEN["batchAccountId"], self.GIVEN["containerRegistryId"]} <= scopes
@@ -288,7 +290,8 @@ class TestNoKeys:
     def test_entra_only(self) -> None:
         """Every service that could take a key takes none."""
         assert only("Batch/batchAccounts")["allowedAuthenticationModes"] == ["AAD"]
-        assert only("Storage/storageAccounts")["allowSharedKeyAccess"] is False
+        accounts = of("Storage/storageAccounts", deployed())
+        assert [each["properties"]["allowSharedKeyAccess"] for each in accounts] == [False, False]
         registry = only("ContainerRegistry/registries")
         assert (registry["adminUserEnabled"], registry["anonymousPullEnabled"]) == (False, False)
         assert only("KeyVault/vaults")["enableRbacAuthorization"] is True
@@ -339,8 +342,8 @@ class TestNoKeys:
         (vault,) = of("KeyVault/vaults", deployed(appName="abcdefgh", nameSuffix="z" * 8))
         assert vault["name"] == "abcdefgh-prd-kv-zzzzzzzz"
         assert len(vault["name"]) <= 24
-        (storage,) = of("Storage/storageAccounts", deployed(appName="abcdefgh", nameSuffix="z" * 8))
-        assert len(storage["name"]) <= 24
+        storage = of("Storage/storageAccounts", deployed(appName="abcdefgh", nameSuffix="z" * 8))
+        assert all(len(each["name"]) <= 24 for each in storage)
 
     def test_pools_pull_with_their_identity(self) -> None:
         """The registry's login on a node is the pool's identity."""
@@ -360,7 +363,9 @@ def test_least_roles() -> None:
         "6aaa78f1-f7de-44ca-8722-c64a23943cae": "Azure Batch Data Contributor",
         "4633458b-17de-408a-b874-0445c86b69e6": "Key Vault Secrets User",
         "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
+        "ba92f5b4-2d11-453d-a403-e96b0029c9fe": "Storage Blob Data Contributor",
         "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
+        "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": "Storage Blob Data Reader",
         "974c5e8b-45b9-4653-ba55-5f855dd0fb88": "Storage Queue Data Contributor",
         "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Storage Table Data Contributor",
     }
@@ -385,6 +390,8 @@ def test_least_roles() -> None:
         ("vaults", "function", "Key Vault Secrets User"),
         ("components", "function", "Monitoring Metrics Publisher"),
         ("registries", "pool", "AcrPull"),
+        ("containers", "pool", "Storage Blob Data Contributor"),
+        ("containers", "function", "Storage Blob Data Reader"),
         submitter,
     }
     contributor = ("batchAccounts", "function", "Azure Batch Data Contributor")
@@ -397,6 +404,80 @@ def test_a_role_survives_an_identity_that_was_made_anew() -> None:
     """The name of an assignment is made from the principal, which a new identity of the same name has anew."""
     for role in of("Authorization/roleAssignments", deployed()):
         assert role["properties"]["principalId"] in role["name"]
+
+
+class TestTaskLogs:
+    """Where the output of tasks is kept."""
+
+    def test_an_account_of_its_own(self) -> None:
+        """What a node may write to is not the account with the function's keys and code; its container is private."""
+        found = deployed()
+        own, logs = (each["name"] for each in of("Storage/storageAccounts", found))
+        assert app_settings()["AzureWebJobsStorage__accountName"] == own
+        (container,) = [
+            each
+            for each in of("Storage/storageAccounts/blobServices/containers", found)
+            if each["name"].startswith(logs)
+        ]
+        assert container["properties"] == {"publicAccess": "None"}
+        assert app_settings()["TaskLogsContainerUrl"].endswith(container["name"].rpartition("/")[2])
+        assert logs in app_settings()["TaskLogsContainerUrl"]
+        (pools_identity,) = of("Batch/batchAccounts/pools", found)[0]["identity"]["userAssignedIdentities"]
+        assert app_settings()["TaskLogsIdentity"] == pools_identity
+
+    def test_the_pools_write_and_do_not_read(self) -> None:
+        """Of the role's data actions the condition leaves writing; no other role of theirs is on a storage account."""
+        roles = [
+            role
+            for role in of("Authorization/roleAssignments", deployed())
+            if "-pool-id" in role["properties"]["principalId"] and "/Microsoft.Storage/" in role["scope"]
+        ]
+        (role,) = roles
+        assert role["scope"].endswith("/containers/task-logs")
+        assert role["properties"]["conditionVersion"] == "2.0"
+        condition = role["properties"]["condition"]
+        blobs = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
+        refused = set(re.findall(r"!\(ActionMatches\{'([^']+)'\}\)", condition))
+        assert refused == {f"{blobs}/read", f"{blobs}/delete", f"{blobs}/move/action"}
+        # Never true in the container that the role is assigned on.
+        assert condition.endswith(
+            "OR (@Resource[Microsoft.Storage/storageAccounts/blobServices/containers:name] "
+            "StringNotEquals 'task-logs'))"
+        )
+        assert condition.count("(") == condition.count(")")
+
+    def test_other_roles_have_no_condition(self) -> None:
+        """Only the pools' role on the container is limited."""
+        found = of("Authorization/roleAssignments", deployed())
+        assert sum(role["properties"]["condition"] is not None for role in found) == 1
+
+    def test_how_long(self) -> None:
+        """Output is removed after the given days; what was removed or overwritten comes back for a week."""
+        (rule,) = only("Storage/storageAccounts/managementPolicies", taskLogsDays=7)["policy"]["rules"]
+        assert rule["definition"]["actions"] == {"baseBlob": {"delete": {"daysAfterModificationGreaterThan": 7}}}
+        assert rule["definition"]["filters"]["prefixMatch"] == ["task-logs/"]
+        assert PARAMETERS["taskLogsDays"]["defaultValue"] == 30
+        kept = only("Storage/storageAccounts/blobServices")
+        assert kept["deleteRetentionPolicy"] == kept["containerDeleteRetentionPolicy"] == {"enabled": True, "days": 7}
+
+    def test_readers(self) -> None:
+        """Groups that are named may read the container, and nobody else is."""
+        group = "00000000-0000-0000-0000-00000000000a"
+        found = of("Authorization/roleAssignments", deployed(taskLogsReaders=[group]))
+        (reader,) = [role["properties"] for role in found if role["properties"]["principalType"] == "Group"]
+        assert reader["principalId"] == group
+        assert reader["roleDefinitionId"].endswith("2a2b9908-6ea1-4ae2-8e65-a410df84e7d1")
+
+    def test_without(self) -> None:
+        """With no days there is no account, no endpoint, no role, no log and no setting of it."""
+        found = deployed(taskLogsDays=0, taskLogsReaders=["00000000-0000-0000-0000-00000000000a"])
+        assert len(of("Storage/storageAccounts", found)) == 1
+        assert not of("Storage/storageAccounts/managementPolicies", found)
+        assert not of("Storage/storageAccounts/blobServices", found)
+        assert len(of("Network/privateEndpoints", found)) == 7
+        assert len(of("Insights/diagnosticSettings", found)) == 3
+        assert not [role for role in of("Authorization/roleAssignments", found) if "task-logs" in role["scope"]]
+        assert not {"TaskLogsContainerUrl", "TaskLogsIdentity"} & set(app_settings(taskLogsDays=0))
 
 
 class TestPools:
@@ -577,6 +658,7 @@ class TestCompanyNetwork:
         made = {f"runnersprdstouniqu.{kind}.core.windows.net" for kind in ("blob", "queue", "table")}
         made |= {"runners-prd-kv-uniqu.vault.azure.net", "runnersprdacruniqu.azurecr.io"}
         made |= {"runnersprdacruniqu.westeurope.data.azurecr.io", ".batch.azure.com"}
+        made |= {"runnersprdloguniqu.blob.core.windows.net"}
         assert set(hosts) == {"localhost", "127.0.0.1", "169.254.169.254", "168.63.129.16", ".corp.test"} | made
 
     def test_a_password_is_refused(self) -> None:
@@ -689,14 +771,16 @@ class TestGovernance:
     """What a platform team asks for."""
 
     def test_logs(self) -> None:
-        """What Batch does, who reads the vault and who writes the package is logged, unless told not to."""
+        """Batch, reads of the vault and of kept output, and writing the package are logged, unless told not to."""
         logged = {
             each["scope"].split("/")[8]: [log["category"] for log in each["properties"]["logs"]]
             for each in of("Insights/diagnosticSettings", deployed())
         }
-        assert len(logged) == 3
+        assert len(logged) == 4
         categories = sorted(category for each in logged.values() for category in each)
-        assert categories == ["AuditEvent", "AuditLog", "ServiceLog", "StorageDelete", "StorageWrite"]
+        assert categories == [
+            "AuditEvent", "AuditLog", "ServiceLog", "StorageDelete", "StorageDelete", "StorageRead", "StorageWrite",
+        ]  # fmt: skip
         assert not of("Insights/diagnosticSettings", deployed(diagnosticLogs=False))
 
     def test_zones(self) -> None:
@@ -729,6 +813,8 @@ def test_outputs() -> None:
     assert "/api/ProvideActionsRunner" in outputs["webhookUrl"]["value"]
     assert "code=" not in outputs["webhookUrl"]["value"]
     assert "listKeys" not in json.dumps(outputs)
+    # A deployment fails at an output that asks for what is not there, and a network that is kept may have no address.
+    assert "if(and(variables('writesNetwork'), variables('newNat')), reference(" in outputs["egressAddress"]["value"]
 
 
 def test_the_parameters_file() -> None:

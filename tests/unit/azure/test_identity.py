@@ -9,8 +9,9 @@ from azure.core.exceptions import AzureError
 from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 from pydantic import SecretStr
 
-from orchestrator.azure.identity import batch_credential, identity
+from orchestrator.azure.identity import batch_credential, identity, storage_credential
 from orchestrator.azure.transport import bounded
+from orchestrator.config.settings import QueueStorage
 from orchestrator.egress import DIRECT
 from sandbox.server import Server
 
@@ -26,6 +27,24 @@ def test_without_a_key() -> None:
     """Without the key, or without the account's name, the credential is the identity's."""
     assert isinstance(batch_credential("acct", None, None), DefaultAzureCredential)
     assert isinstance(batch_credential(None, SecretStr("a2V5"), None), DefaultAzureCredential)
+
+
+@pytest.mark.parametrize(
+    ("connection", "url", "has_key"),
+    [
+        ("AccountName=a;AccountKey=a2V5;BlobEndpoint=http://x/blob/a", "http://x/blob/a/logs", True),
+        ("AccountName=a;AccountKey=a2V5;BlobEndpoint=http://x/blob/a", "https://b.blob.core.windows.net/logs", False),
+        ("AccountName=a;BlobEndpoint=http://x/blob/a;SharedAccessSignature=s=1", "http://x/blob/a/logs", False),
+        ("UseDevelopmentStorage=true", "http://x/blob/a/logs", False),
+        ("", "https://b.blob.core.windows.net/logs", False),
+    ],
+)
+def test_storage(connection: str, url: str, *, has_key: bool) -> None:
+    """The key of a connection string opens its own account only; everywhere else the identity signs in."""
+    storage = QueueStorage.from_environment(
+        {"AzureWebJobsStorage": connection, "AzureWebJobsStorage__accountName": "a"}
+    )
+    assert isinstance(storage_credential(storage, url), AzureNamedKeyCredential) == has_key
 
 
 class Recorder:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli.github_app.manifest import EVENTS, PERMISSIONS, Wish, api_url, plain_url, wish
+from orchestrator.cli.github_app.manifest import EVENTS, Wish, api_url, plain_url, wish
 from orchestrator.cli.github_app.parameters import APP_SETTINGS, NAMES, settings_for
+from orchestrator.config.github_rights import PERMISSIONS
 from orchestrator.config.settings import Settings
 from orchestrator.errors import SettingsError
 from tests.builders import environment, private_key

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from orchestrator.config.advice import admits_all_of, advice
+from orchestrator.config.advice import advice, covers, is_named
 from tests.builders import settings
 
 PROFILE = {"name": "gpu", "labels": ["gpu"], "pool": "gpuPool", "image": "my/gpu:1"}
@@ -44,8 +44,14 @@ def test_nothing_to_say(changes: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("globs", "all_of"),
-    [("", True), ("acme/*", True), ("a*/*", True), ("acme/app", False), ("acme/a*", False), ("other/*", False)],
+    [("acme/*", True), ("a*/*", True), ("acme/app", False), ("acme/a*", False), ("other/*", False)],
 )
 def test_all_of_an_organization(globs: str, all_of: bool) -> None:
-    """An organization is admitted as a whole if a glob names all of its repositories, or if there are no globs."""
-    assert admits_all_of(settings(AllowedRepositories=globs), "Acme") == all_of
+    """An organization is admitted as a whole if a glob names all of its repositories."""
+    assert covers(settings(AllowedRepositories=globs).allowed_repositories, "Acme") == all_of
+
+
+@pytest.mark.parametrize(("repository", "named"), [("Acme/App", True), ("acme/lib-7", True), ("acme/other", False)])
+def test_a_repository(repository: str, named: bool) -> None:
+    """A repository is named by a glob in any case."""
+    assert is_named(settings(AllowedRepositories="acme/app, Acme/Lib-*").allowed_repositories, repository) == named

@@ -113,7 +113,7 @@ def test_both_launches_hand_over_every_value_as_it_is(variables: dict[str, str])
     """Blanks, quotes and dollars reach the container, and stand in no command line."""
     by_batch, by_docker = profiles({"environment": variables}, {"environment": variables, "launch": "docker"})
     expected = {**variables, "GHR_TOKEN": "s3cret"}
-    options = task_options(task(by_batch))
+    options = task_options(task(by_batch), "j")
     assert {one["name"]: one["value"] for one in options["environmentSettings"]} == expected
     command = docker_command(task(by_docker))
     assert container_environment(command, docker_environment(task(by_docker))) == expected
@@ -131,6 +131,6 @@ def test_the_nodes_authorities() -> None:
     assert windows.environment == {"NODE_EXTRA_CA_CERTS": r"C:\runner-ca\ca-bundle.pem"}
     assert changed.run_options == "--volume /etc/runner-ca:/etc/runner-ca:ro --cpus 2"
     assert changed.environment["SSL_CERT_FILE"] == "/mine"
-    container = task_options(task(linux))["containerSettings"]
+    container = task_options(task(linux), "j")["containerSettings"]
     assert container["containerRunOptions"] == "--rm --volume /etc/runner-ca:/etc/runner-ca:ro"
     assert profiles({})[0].run_options == ""

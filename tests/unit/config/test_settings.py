@@ -6,7 +6,7 @@ import json
 import pytest
 from pydantic import SecretStr
 
-from orchestrator.config.settings import Settings
+from orchestrator.config.settings import Settings, TaskLogs
 from orchestrator.errors import SettingsError
 from tests.builders import environment, settings
 
@@ -88,6 +88,38 @@ def test_entra_id_needs_tls() -> None:
 def test_web_url_follows_the_api(api: str, web: str) -> None:
     """Where runners register follows from the API's address on every kind of GitHub."""
     assert settings(GithubApiUrl=api).github_web_url == web
+
+
+POOLS_IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/pools"
+
+
+def test_where_output_is_kept() -> None:
+    """A container and the identity that writes there; without them no output is kept."""
+    assert settings().task_logs is None
+    for url in ("https://logs.blob.core.windows.net/task-logs", "http://127.0.0.1:10000/devstoreaccount1/task-logs"):
+        found = settings(TaskLogsContainerUrl=f"{url}/", TaskLogsIdentity=POOLS_IDENTITY).task_logs
+        assert found == TaskLogs(url, POOLS_IDENTITY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "setting", "words"),
+    [
+        ({"TaskLogsIdentity": ""}, "TaskLogsIdentity", "is missing"),
+        ({"TaskLogsContainerUrl": ""}, "TaskLogsContainerUrl", "is missing"),
+        ({"TaskLogsIdentity": "pools"}, "TaskLogsIdentity", "resource id"),
+        ({"TaskLogsContainerUrl": "https://logs.blob.core.windows.net"}, "TaskLogsContainerUrl", "URL of a blob cont"),
+        ({"TaskLogsContainerUrl": "https://logs.blob.core.windows.net/Logs"}, "TaskLogsContainerUrl", "URL of a blob"),
+        ({"TaskLogsContainerUrl": "http://logs.example.com/logs"}, "TaskLogsContainerUrl", "loopback"),
+        ({"TaskLogsContainerUrl": "https://h/logs?sv=1&sig=s3cret"}, "TaskLogsContainerUrl", "no user, query"),
+    ],
+)
+def test_wrong_places_for_output(changes: dict[str, str], setting: str, words: str) -> None:
+    """What is missing or wrong is named; an address with a signature is refused and not repeated."""
+    right = {"TaskLogsContainerUrl": "https://h/logs", "TaskLogsIdentity": POOLS_IDENTITY}
+    found = problems(**(right | changes))
+    assert list(found) == [setting]
+    assert words in found[setting]
+    assert "s3cret" not in str(found)
 
 
 def test_web_url_of_its_own() -> None:

@@ -177,7 +177,8 @@ def test_other_events(received: Received) -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "advice"), [(["workflow_job"], "all is set"), (["*"], "all is set"), (["push"], "Workflow jobs")]
+    ("events", "advice"),
+    [(["workflow_job"], "orchestrator check"), (["*"], "orchestrator check"), (["push"], "Workflow jobs")],
 )
 def test_ping(received: Received, events: list[str], advice: str) -> None:
     """A ping is answered with pong, and with what to change if the hook sends the wrong events."""
@@ -452,3 +453,16 @@ def test_one_line_for_each_delivery(received: Received, caplog: pytest.LogCaptur
     assert found[2][1]["repository"] == "acme/app"
     assert all("\n" not in record.getMessage() for record in caplog.records)
     assert "secret" not in caplog.text
+
+
+def test_a_deliverys_id_goes_with_its_job(received: Received) -> None:
+    """GitHub's id of a delivery goes with the job to where its runner is started, and so into the task's notes."""
+    found: list[str | None] = []
+
+    def handle(event: WorkflowJobEvent, profile: Profile) -> Outcome:
+        found.append(event.delivery)
+        return received.handle(event, profile)
+
+    received.receiver._handle = handle
+    assert received.receive(queued_job(), x_github_delivery="d-1").status == 201
+    assert found == ["d-1"]

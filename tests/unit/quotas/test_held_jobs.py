@@ -1,14 +1,16 @@
 """Jobs under a quota: started if there is room, else when another one ends."""
 
+import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
-from orchestrator.errors import TransientError, UpstreamError
+from orchestrator.errors import GitHubRefused, TransientError, UpstreamError, UpstreamRefused
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.quotas import held_jobs
 from orchestrator.quotas.control import QuotaControl
@@ -31,6 +33,7 @@ class World:
         queued: the queued jobs of each repository.
         asked: the repositories that GitHub was asked about.
         listed: how often Batch was asked.
+        calls: how often GitHub has named a job.
         timers: what is to be called later.
         trouble: raised when GitHub is asked about a repository.
     """
@@ -42,6 +45,7 @@ class World:
         self.queued: dict[str, list[WorkflowJobEvent]] = {}
         self.asked: list[tuple[str, int | None]] = []
         self.listed = 0
+        self.calls = 0
         self.timers: list[Callable[[], None]] = []
         self.trouble: dict[str, Exception] = {}
         self.registry, self.tasks = Registry(), TaskList(*self.running)
@@ -66,12 +70,14 @@ class World:
         self.listed += 1
         return list(self.running.values())
 
-    def queued_jobs(self, full_name: str, installation: int | None) -> Sequence[WorkflowJobEvent]:
-        """Return a repository's queued jobs."""
+    def queued_jobs(self, full_name: str, installation: int | None) -> Iterator[Sequence[WorkflowJobEvent]]:
+        """Yield a repository's queued jobs, one with each call; then raise what is its trouble."""
         self.asked.append((full_name, installation))
+        for event in list(self.queued.get(full_name, [])):
+            self.calls += 1
+            yield [event]
         if full_name in self.trouble:
             raise self.trouble[full_name]
-        return self.queued.get(full_name, [])
 
     def handle(self, event: WorkflowJobEvent, profile: str = "gpu") -> Outcome:
         """Do what a delivery does."""
@@ -304,6 +310,17 @@ class TestTurns:
         assert world.started[2:] == ["runner-21-1"]
         assert {job.repository for job in world.places.all()} == {"acme/greedy"}
 
+    def test_by_turns(self) -> None:
+        """Of two slots that become free together each repository gets one."""
+        world = self.world()
+        for number in (11, 12, 13):
+            world.queue(number, "acme/greedy")
+        world.queue(21, "acme/modest")
+        world.end(1, "acme/greedy")
+        world.end(2, "acme/greedy")
+        world.fire()
+        assert sorted(world.started[2:]) == ["runner-11-1", "runner-21-1"]
+
     def test_bounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """One look asks about a few repositories, and starts a few jobs; the rest is left for the next."""
         monkeypatch.setattr(held_jobs, "REPOSITORIES_PER_LOOK", 2)
@@ -326,7 +343,7 @@ class TestTurns:
         world.end(1, "acme/greedy")
         look, answer = world.timers.pop(), world.queued_jobs
 
-        def slowly(full_name: str, installation: int | None) -> Sequence[WorkflowJobEvent]:
+        def slowly(full_name: str, installation: int | None) -> Iterator[Sequence[WorkflowJobEvent]]:
             world.queue(31, "acme/quick")
             return answer(full_name, installation)
 
@@ -352,6 +369,83 @@ class TestTrouble:
         assert [record.levelname for record in caplog.records if record.levelno >= logging.WARNING] == [level]
         assert isinstance(error, UpstreamError) == (str(error) in caplog.messages[-1])
         assert len(world.places.all()) == 1
+
+    def test_batch_does_not_tell(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Without the list of runners nobody is asked, and the repository is still known to have held jobs."""
+        world = World(limited(1), task_of(7))
+        world.queue(9)
+        world.end(7)
+
+        def silent(_pool: str) -> Sequence[TaskState]:
+            raise TransientError("Batch does not answer")
+
+        world.quotas._occupancy._list_live = silent
+        world.clock.advance(timedelta(minutes=1))
+        world.fire()
+        assert [record.levelname for record in caplog.records if "does not answer" in record.message] == ["WARNING"]
+        assert (world.asked, len(world.places.all())) == ([], 1)
+
+    def test_another_repository(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A repository whose jobs cannot be listed, or not all, keeps no other one from its slots."""
+        world = World(limited(1), task_of(7, "acme/app"), task_of(8, "acme/lib"))
+        world.queue(9)
+        world.queue(10, "acme/lib")
+        world.trouble = {"acme/app": TransientError("GitHub answers 502"), "acme/lib": TransientError("not all")}
+        world.queued["acme/app"] = []
+        world.end(7)
+        world.end(8, "acme/lib")
+        world.fire()
+        assert world.started == ["runner-10-1"]
+        (line,) = [json.loads(text) for text in caplog.messages if "502" in text]
+        assert (line["result"], line["repository"]) == ("skipped", "acme/app")
+        assert {job.repository for job in world.places.all()} == {"acme/app", "acme/lib"}
+
+    def test_a_repository_that_is_gone(self) -> None:
+        """A repository that GitHub refuses to list is asked about no more; passes go on with it."""
+        world = World(limited(1), task_of(7), task_of(8))
+        world.queue(9)
+        world.trouble["acme/app"] = GitHubRefused("404", 404)
+        world.queued["acme/app"] = []
+        world.end(7)
+        world.end(8)
+        world.fire()
+        assert (len(world.asked), world.places.all()) == (1, [])
+
+    def test_many_runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A repository takes no more than its share of the calls; the next look goes on with it."""
+        monkeypatch.setattr(held_jobs, "CALLS_PER_REPOSITORY", 2)
+        world = World(limited(1), task_of(7))
+        for number in (9, 10, 11):
+            world.queue(number)
+        world.end(7)
+        world.fire()
+        assert (world.calls, world.started) == (2, ["runner-9-1"])
+        assert [job.repository for job in world.places.all()] == ["acme/app"]
+
+    def test_a_start_fails(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A job that cannot be started keeps only those of its own repository waiting, and is not forgotten."""
+        world = World(limited(2), *(task_of(number, "acme/app") for number in (1, 2)),
+                      *(task_of(number, "acme/lib") for number in (3, 4)))  # fmt: skip
+        for number in (11, 12):
+            world.queue(number)
+        for number in (21, 22):
+            world.queue(number, "acme/lib")
+        tried, start = [], world.held_jobs._start
+
+        def refusing(event: WorkflowJobEvent, profile: Profile) -> Outcome:
+            tried.append(event.workflow_job.id)
+            if event.repository.full_name == "acme/app":
+                raise UpstreamRefused("GitHub does not register it")
+            return start(event, profile)
+
+        world.held_jobs._start = refusing
+        for number, name in ((1, "acme/app"), (2, "acme/app"), (3, "acme/lib"), (4, "acme/lib")):
+            world.end(number, name)
+        world.fire()
+        assert sorted(tried) == [11, 21, 22]
+        assert world.started == ["runner-21-1", "runner-22-1"]
+        assert {job.repository for job in world.places.all()} == {"acme/app"}
+        assert [json.loads(text)["job"] for text in caplog.messages if "does not register" in text] == [11]
 
     def test_no_timer(self, caplog: pytest.LogCaptureFixture) -> None:
         """If no timer can be started, the answer to the delivery is the same, and the next end tries again."""

@@ -225,3 +225,15 @@ def test_all_wait_for_one_answer(trouble: TransientError | None) -> None:
         thread.join()
     assert results == [True if trouble is None else None] * 8
     assert lists.asked == 1
+
+
+def test_known() -> None:
+    """What was listed last is told without a question, for as long as it is young enough."""
+    lists = Lists(task_of(1))
+    assert lists.occupancy.known(timedelta(minutes=5)) is None
+    lists.occupancy.slots()
+    lists.clock.advance(timedelta(minutes=4))
+    assert [slot.task_id for slot in lists.occupancy.known(timedelta(minutes=5)) or ()] == ["runner-1-1"]
+    lists.clock.advance(timedelta(minutes=1))
+    assert lists.occupancy.known(timedelta(minutes=5)) is None
+    assert lists.asked == 1

@@ -1,11 +1,12 @@
 """What the tests of passes share."""
 
-import json
 import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from tests.logs import fields_of
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def log_lines() -> Iterator[list[tuple[str, dict[str, Any]]]]:
 
     class Collect(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            lines.append((record.levelname, json.loads(record.getMessage())))
+            lines.append((record.levelname, fields_of(record.getMessage())))
 
     logger = logging.getLogger("orchestrator")
     handler, level = Collect(), logger.level

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from orchestrator.delivery.webhook import workflow_job_event
-from orchestrator.errors import TransientError
+from orchestrator.errors import GitHubRefused, TransientError, UpstreamError
 from orchestrator.jobs.accounts import AccountRule, AppOwner
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile.boundary_watch import REPORTED_EVERY, BoundaryWatch
@@ -45,6 +46,7 @@ class World:
         installations: where the App is installed, or what is raised.
         groups: those of every organization, None where they may not be asked.
         asked: the organizations that were asked for their groups.
+        chosen: the repositories of a group that admits chosen ones, or what is raised.
     """
 
     def __init__(self, **changes: str) -> None:
@@ -53,7 +55,8 @@ class World:
         self.found: Sequence[RunnerGroup] | None = [CLOSED]
         self.asked: list[str] = []
         self.now = NOW
-        self.watch = BoundaryWatch(settings(**changes), self, self.installed)
+        self.chosen: Sequence[str] | UpstreamError = []
+        self.watch = BoundaryWatch(settings(**changes), self, self.installed, self.repositories)
 
     def run(self, *tasks: TaskState) -> None:
         """Make a pass."""
@@ -70,6 +73,13 @@ class World:
         """Return the groups of an organization."""
         self.asked.append(f"{access.scope} by {access.installation}")
         return self.found
+
+    def repositories(self, access: ScopeAccess, group: RunnerGroup) -> Sequence[str]:
+        """Return the repositories that were chosen for a group."""
+        assert (access.scope.name, group.visibility) == ("acme", "selected")
+        if isinstance(self.chosen, UpstreamError):
+            raise self.chosen
+        return self.chosen
 
     def installed(self) -> Sequence[Installed]:
         """Return where the App is installed."""
@@ -187,6 +197,42 @@ class TestGroups:
         assert [(level, "(repositories)" in line["message"]) for level, line in log_lines] == [
             ("WARNING", True)
         ] * is_said
+
+    @pytest.mark.parametrize("by_profile", [False, True])
+    @pytest.mark.parametrize(
+        ("chosen", "said"),
+        [
+            (["acme/app", "Acme/Lib-1"], None),
+            ([], None),
+            (["acme/app", "acme/Untrusted"], "such as acme/Untrusted"),
+            (GitHubRefused("403", 403), "perhaps (GitHub does not say which it admits: 403)"),
+        ],
+    )
+    def test_chosen_repositories(
+        self, log_lines: Lines, chosen: list[str] | UpstreamError, said: str | None, *, by_profile: bool
+    ) -> None:
+        """Of a group that admits chosen repositories GitHub tells which these are: they are held against the rules."""
+        own = {"name": "own", "labels": ["own"], "pool": "p", "image": "i", "repositories": ["acme/app", "acme/lib-*"]}
+        rule = {"RunnerProfiles": json.dumps([own])} if by_profile else {"AllowedRepositories": "acme/app, acme/lib-*"}
+        world = World(**rule)
+        world.chosen = chosen
+        for _ in range(2):
+            world.run(task())
+        setting = "its profile does not serve (repositories)" if by_profile else "AllowedRepositories does not name"
+        expected = f"admits repositories that {setting}, {said}: their jobs may take any runner of it"
+        assert [(level, line["message"]) for level, line in log_lines] == (
+            [] if said is None else [("WARNING", f"the default runner group of organization acme {expected}")]
+        )
+
+    def test_chosen_repositories_that_cannot_be_asked_now(self, log_lines: Lines) -> None:
+        """While GitHub does not tell them, nothing is said of the groups, and the next pass asks again."""
+        world = World(AllowedRepositories="acme/app")
+        world.found = [replace(CLOSED, admits_public=True)]
+        world.chosen = TransientError("502")
+        world.run(task())
+        world.chosen = []
+        world.run(task())
+        assert [line.get("reason", "public" in line.get("message", "")) for _, line in log_lines] == ["502", True]
 
     def test_no_such_group(self, log_lines: Lines) -> None:
         """A group that does not exist is said, for each group of a profile once."""

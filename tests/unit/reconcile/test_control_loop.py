@@ -42,7 +42,10 @@ class FakeSteps:
             begin=lambda: self.begun.append(len(self.calls)),
             redeliver=lambda tasks, now, progress: self.note("redelivery", tasks, now, progress),
             reconcile=lambda tasks, now, progress: self.note("reconciliation", tasks, now, progress),
-            watch_boundary=lambda tasks, now: self.note("boundary", tasks, now),
+            watches=[
+                lambda tasks, now: self.note("boundary", tasks, now),
+                lambda tasks, now: self.note("runner version", tasks, now),
+            ],
             given_up=self.given_up,
             memory=self.memory,
             clock=ManualClock(NOW),
@@ -81,7 +84,7 @@ def test_a_pass(steps: FakeSteps, log_lines: Lines) -> None:
     steps.tasks = [TaskState("runner-1-1", "batchLinux", "waiting", NOW)]
     steps.requests = [b'{"a": "request"}']
     steps.run_pass()
-    names = ["redelivery", "reconciliation", "boundary"]
+    names = ["redelivery", "reconciliation", "boundary", "runner version"]
     assert steps.calls == [(name, steps.tasks, NOW) for name in names]
     assert steps.begun == [0]
     assert steps.progress[0] is steps.progress[1]
@@ -103,7 +106,7 @@ def test_batch_does_not_answer(steps: FakeSteps, log_lines: Lines) -> None:
     steps.tasks = [TaskState("runner-1-1", "batchLinux", "waiting", NOW)]
     steps.tasks_error = TransientError("Batch cannot list the tasks now: 503")
     steps.run_pass()
-    assert steps.calls == [("redelivery", (), NOW), ("boundary", (), NOW)]
+    assert steps.calls == [("redelivery", (), NOW), ("boundary", (), NOW), ("runner version", (), NOW)]
     fields = {"pass": "control loop", "result": "skipped", "reason": "Batch cannot list the tasks now: 503"}
     assert log_lines == [("WARNING", fields)]
 
@@ -115,7 +118,7 @@ def test_a_listing_that_cannot_be_read(steps: FakeSteps, log_lines: Lines) -> No
     with pytest.raises(ExceptionGroup) as caught:
         steps.run_pass()
     assert caught.value.exceptions == (steps.tasks_error,)
-    assert steps.calls == [("redelivery", (), NOW), ("boundary", (), NOW)]
+    assert steps.calls == [("redelivery", (), NOW), ("boundary", (), NOW), ("runner version", (), NOW)]
     assert [line["result"] for _, line in log_lines] == ["given up"]
 
 
@@ -123,7 +126,7 @@ def test_the_queue_does_not_answer(steps: FakeSteps, log_lines: Lines) -> None:
     """A queue that does not answer fails no pass."""
     steps.queue_error = TransientError("the queue does not do its part: 503")
     steps.run_pass()
-    assert len(steps.calls) == 3
+    assert len(steps.calls) == 4
     fields = {"pass": "control loop", "result": "skipped", "reason": "the queue does not do its part: 503"}
     assert log_lines == [("WARNING", fields)]
 
@@ -138,5 +141,5 @@ def test_unexpected_errors(steps: FakeSteps, log_lines: Lines) -> None:
     with pytest.raises(ExceptionGroup) as caught:
         steps.run_pass()
     assert caught.value.exceptions == tuple(steps.step_errors.values())
-    assert [step for step, *_ in steps.calls] == ["redelivery", "reconciliation", "boundary"]
+    assert [step for step, *_ in steps.calls] == ["redelivery", "reconciliation", "boundary", "runner version"]
     assert [line["result"] for _, line in log_lines] == ["given up"]

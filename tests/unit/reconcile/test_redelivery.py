@@ -251,18 +251,29 @@ class TestRedelivery:
         progress, redelivery = Progress(), Redelivery(deliveries := FakeDeliveries({}), app=False)
         tasks = [delivered_by(ORG_HOOK)]
         first = attempt(timedelta(seconds=30), id=1)
-        deliveries.hooks = {ORG_HOOK: [first, attempt(guid="g-2", id=2, succeeded=True)]}
+        deliveries.hooks = {ORG_HOOK: [first, attempt(HOUR, guid="g-2", id=2, succeeded=True)]}
         redelivery.run(tasks, NOW, progress)
         assert deliveries.sent == []
         assert progress.hooks[ORG_HOOK].failed == [first]
         deliveries.hooks = {}
         redelivery.run(tasks, NOW + 5 * MINUTE, progress)
         assert deliveries.sent == [(ORG_HOOK, "g-1")]
-        assert deliveries.asked == [(ORG_HOOK, NOW - LOOK_BACK), (ORG_HOOK, NOW - READ_AGAIN)]
+        newest = NOW - timedelta(seconds=30)
+        assert deliveries.asked == [(ORG_HOOK, NOW - LOOK_BACK), (ORG_HOOK, newest - READ_AGAIN)]
         again = replace(first, id=3, delivered_at=NOW + 5 * MINUTE, again=True, succeeded=True)
         deliveries.hooks = {ORG_HOOK: [again]}
         redelivery.run(tasks, NOW + 10 * MINUTE, progress)
         assert progress.hooks[ORG_HOOK].failed == []
+        assert len(deliveries.sent) == 1
+
+    def test_a_clock_that_is_late(self) -> None:
+        """GitHub's clock may be behind ours: what it lists next is newer than what it listed last, and is read."""
+        progress, redelivery = Progress(), Redelivery(deliveries := FakeDeliveries({}), app=False)
+        failed = attempt(HOUR, id=1)
+        deliveries.hooks = {ORG_HOOK: [failed]}
+        redelivery.run([delivered_by(ORG_HOOK)], NOW, progress)
+        deliveries.hooks = {ORG_HOOK: [replace(failed, id=2, delivered_at=NOW - HOUR + MINUTE, succeeded=True), failed]}
+        redelivery.run([delivered_by(ORG_HOOK)], NOW + 11 * MINUTE, progress)
         assert len(deliveries.sent) == 1
 
     def test_what_is_too_old(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -152,6 +153,8 @@ class TestGroups:
         world = World(RunnerGroup="batch")
         for _ in range(3):
             assert world.refusal(event()) is None
+        world.clock.advance(timedelta(minutes=59))
+        assert world.refusal(event()) is None
         assert world.asked == ["groups of organization acme for app"]
         world.clock.advance(GROUPS_KEPT_FOR)
         assert world.refusal(event()) is None

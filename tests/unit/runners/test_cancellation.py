@@ -60,6 +60,15 @@ def test_no_task_of_others(own: tuple[str, dict[str, Any]] | None) -> None:
     assert tasks.ended == []
 
 
+@pytest.mark.parametrize(
+    ("own", "looked_up"), [([], [OWN]), ([state(OWN)], []), ([state(OWN, "running")], [OWN, f"{OWN}-r1"])]
+)
+def test_what_it_costs(own: list[TaskState], looked_up: list[str]) -> None:
+    """Only the job's own tasks are looked up, one more than it has, however many others wait."""
+    others = [state(f"runner-{number}-1") for number in range(1, 101)]
+    assert cancel(*others, *own)[0].looked_up == looked_up
+
+
 def test_cancelled_again() -> None:
     """A repeated delivery, here or in another process, ends nothing more."""
     tasks, done = cancel(state(OWN), state("runner-1-1"), times=3)

@@ -81,3 +81,14 @@ def test_a_time_without_zone_is_utc() -> None:
     """A time that names no zone is taken for UTC."""
     notes = TaskNotes.read({"GHR_EXPIRES_AT": "2026-11-25T13:00:00"})
     assert notes.expires_at == datetime(2026, 11, 25, 13, tzinfo=UTC)
+
+
+def test_the_delivery_is_told_to_the_container() -> None:
+    """The container learns which delivery asked for it, and the notes keep it; a job that a pass found has none."""
+    told = event().model_copy(update={"delivery": "d-1"})
+    environment = TaskNotes(origin=Origin(event=told, profile="p")).environment("s")
+    assert environment["GHR_DELIVERY"] == "d-1"
+    kept = TaskNotes.read(environment).origin
+    assert kept is not None
+    assert kept.event.delivery == "d-1"
+    assert "GHR_DELIVERY" not in TaskNotes(origin=Origin(event=event(), profile="p")).environment("s")

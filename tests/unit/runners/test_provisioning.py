@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.config.settings import TaskLogs
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import TransientError, UpstreamRefused
 from orchestrator.jobs.admission import Admitted, admit
@@ -66,6 +67,17 @@ def test_the_profiles_variables() -> None:
     provision(Registry(), tasks, configured=settings(RunnerEnvironment='{"https_proxy": "http://proxy.corp:3128"}'))
     assert tasks.added[0].environment["https_proxy"] == "http://proxy.corp:3128"
     assert tasks.added[0].environment["GHR_TOKEN"] == "s3cret"
+
+
+def test_where_the_output_goes() -> None:
+    """The task says where its output is kept, if the settings do."""
+    identity = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/pools"
+    url = "https://logs.blob.core.windows.net/task-logs"
+    configured = settings(TaskLogsContainerUrl=url, TaskLogsIdentity=identity)
+    tasks, without = TaskList(), TaskList()
+    provision(Registry(), tasks, configured=configured)
+    provision(Registry(), without)
+    assert (tasks.added[0].logs, without.added[0].logs) == (TaskLogs(url, identity), None)
 
 
 def test_whose_turn_it_is() -> None:

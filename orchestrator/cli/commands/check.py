@@ -1,0 +1,71 @@
+"""`check`: whether everything is set up as it must be."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.azure.request_queue import RequestQueue
+from orchestrator.cli import check_client
+from orchestrator.cli.explain_client import egress_of
+from orchestrator.cli.output import ExitCode, say, say_json
+from orchestrator.cli.settings_source import complete_settings
+from orchestrator.errors import SettingsError
+from orchestrator.health.conclusions import misconfigured
+from orchestrator.health.finding import State, document, text
+from orchestrator.runtime import Runtime
+from orchestrator.upstream import connect
+
+# Where the function's key is: in no list of processes.
+KEY = "OPERATOR_KEY"
+
+
+def check(
+    *,
+    url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help=f"Ask the function at this address, with the key in {KEY}."),
+    ] = None,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Without --url: as local.settings.json, secrets included. Or the environment."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Prove the set-up by using it: settings, GitHub, Batch, the queue and the way out. Nothing is changed.
+
+    Ends with 0 if nothing fails, with 1 if something does, and with 3 if something did not answer.
+    """
+    report = _from_inside(url) if url is not None else _from_here(settings)
+    if as_json:
+        say_json(report)
+    else:
+        say(text(report).rstrip("\n"))
+    raise typer.Exit(code_of(report))
+
+
+def code_of(report: Mapping[str, object]) -> ExitCode:
+    """Return how the command ends on a report."""
+    if report["state"] == State.FAIL:
+        return ExitCode.NO
+    return ExitCode.DONE if report.get("answered") is not False else ExitCode.UPSTREAM
+
+
+def _from_inside(url: str) -> Mapping[str, object]:
+    key = os.environ.get(KEY, "").strip()
+    if not key:
+        raise SettingsError.of(KEY, "is missing in the environment: the function's key")
+    return check_client.ask(url, key, KEY, egress_of(os.environ))
+
+
+def _from_here(file: Path | None) -> Mapping[str, object]:
+    try:
+        found = complete_settings(file, os.environ)
+        queue = RequestQueue(found.azure_web_jobs_storage, found.egress)
+    except SettingsError as error:
+        return document(misconfigured(error))
+    return connect(found, Runtime(), unexplained=tuple, queue=queue.look).checkup.report(full=True)
