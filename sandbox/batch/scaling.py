@@ -5,6 +5,7 @@ Error Codes.
 """
 
 from collections.abc import Iterable
+from math import isfinite
 
 from sandbox.batch.model import BatchRefusal, Json, Node, Pool
 from sandbox.batch.wire import timestamp
@@ -72,12 +73,12 @@ def size_fields(pool: Pool, nodes: Iterable[Node], now: float) -> Json:
     if pool.resize_error is not None:
         fields["resizeErrors"] = [_error(pool.resize_error)]
     if pool.autoscale:
+        fields |= {"autoScaleFormula": pool.formula, "autoScaleEvaluationInterval": pool.interval}
+    if pool.autoscale and isfinite(pool.evaluated_at):  # a test lets a formula wait for ever
         run: Json = {"timestamp": timestamp(pool.evaluated_at), "results": f"$TargetDedicatedNodes={pool.target}"}
         if pool.formula_error is not None:
             run["error"] = _error(pool.formula_error)
-        fields |= {
-            "autoScaleFormula": pool.formula, "autoScaleEvaluationInterval": pool.interval, "autoScaleRun": run
-        }  # fmt: skip
+        fields["autoScaleRun"] = run
     return fields
 
 
