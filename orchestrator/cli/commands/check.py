@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.azure.request_queue import RequestQueue
-from orchestrator.cli import check_client
-from orchestrator.cli.explain_client import egress_of
+from orchestrator.cli.operator_client import KEY, OperatorClient
 from orchestrator.cli.output import ExitCode, say, say_json
 from orchestrator.cli.settings_source import complete_settings
 from orchestrator.errors import SettingsError
@@ -17,9 +16,6 @@ from orchestrator.health.conclusions import misconfigured
 from orchestrator.health.finding import State, document, text
 from orchestrator.runtime import Runtime
 from orchestrator.upstream import connect
-
-# Where the function's key is: in no list of processes.
-KEY = "OPERATOR_KEY"
 
 
 def check(
@@ -56,10 +52,10 @@ def code_of(report: Mapping[str, object]) -> ExitCode:
 
 
 def _from_inside(url: str) -> Mapping[str, object]:
-    key = os.environ.get(KEY, "").strip()
-    if not key:
-        raise SettingsError.of(KEY, "is missing in the environment: the function's key")
-    return check_client.ask(url, key, KEY, egress_of(os.environ))
+    reply = OperatorClient(url, os.environ).get("health", {"full": "1"})
+    if isinstance(reply.body.get("checks"), list) and isinstance(reply.body.get("state"), str):
+        return reply.body
+    raise reply.refusal("route for this")
 
 
 def _from_here(file: Path | None) -> Mapping[str, object]:

@@ -3,12 +3,14 @@
 import os
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from orchestrator.cli import explain_client, log_workspace
+from orchestrator.cli import log_workspace
+from orchestrator.cli.operator_client import KEY, OperatorClient
 from orchestrator.cli.output import ExitCode, note, say, say_json
 from orchestrator.cli.settings_source import settings_with_secrets
 from orchestrator.config.settings import Settings
@@ -20,8 +22,6 @@ from orchestrator.health.facts import QueueFacts
 from orchestrator.runtime import Runtime
 from orchestrator.upstream import connect
 
-# Where the function's key is: in no list of processes.
-KEY = "OPERATOR_KEY"
 # Seconds between two questions of `--watch`. The function keeps an answer for as long.
 WATCH_EVERY = 15.0
 
@@ -101,11 +101,17 @@ def _reference(job: str, web_url: str, api_url: str) -> JobReference:
 
 
 def _asks_function(url: str, job: str) -> Ask:
-    key = os.environ.get(KEY, "").strip()
-    if not key:
-        raise SettingsError.of(KEY, "is missing in the environment: the function's key")
-    egress = explain_client.egress_of(os.environ)
-    return lambda: explain_client.ask(url, key, job, egress)
+    client = OperatorClient(url, os.environ)
+
+    def ask() -> Mapping[str, object]:
+        reply = client.get("explain", {"job": job})
+        if reply.status == HTTPStatus.OK and isinstance(reply.body.get("verdict"), str):
+            return reply.body
+        if reply.status == HTTPStatus.BAD_REQUEST and reply.reason:
+            raise SettingsError.of("JOB", reply.reason)
+        raise reply.refusal("function that explains")
+
+    return ask
 
 
 def _asks_services(file: Path | None, job: str) -> Ask:

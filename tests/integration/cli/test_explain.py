@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from orchestrator.cli import explain_client
+from orchestrator.cli import operator_client
 from orchestrator.cli.commands import explain
 from orchestrator.cli.main import run
 from orchestrator.explain.verdict import OVER, WORKS, Verdict
@@ -183,7 +183,7 @@ def test_asked_from_here(
 
 def test_the_way_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The machine's proxy is used, and what it may not be is told."""
-    egress = explain_client.egress_of({"https_proxy": "proxy:8080", "HTTPS_PROXY": "other:1", "NO_PROXY": "a.example"})
+    egress = operator_client.egress_of({"https_proxy": "proxy:8080", "HTTPS_PROXY": "other:1", "NO_PROXY": "a.example"})
     assert egress.proxy_for("https://b.example") == "http://proxy:8080"
     assert egress.proxy_for("https://a.example") is None
     monkeypatch.setenv("OPERATOR_KEY", "k3y")
