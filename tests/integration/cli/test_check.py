@@ -1,13 +1,11 @@
 """`check`: asking the function, or asking GitHub and Azure from here; exit codes."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from orchestrator.cli.main import run
 from sandbox.batch import Batch
@@ -18,6 +16,7 @@ from sandbox.server import Server
 from sandbox.storage_queue import QueueService
 from tests.batch_tasks import NoExecutor
 from tests.builders import environment
+from tests.operator_site import Site
 
 
 def report(state: str, *, answered: bool = True) -> dict[str, Any]:
@@ -26,31 +25,11 @@ def report(state: str, *, answered: bool = True) -> dict[str, Any]:
     return {"state": state, "answered": answered, "checks": checks}
 
 
-@dataclass
-class Site:
-    """A function that answers as it was told."""
-
-    url: str = ""
-    said: tuple[int, str] = (200, "")
-    asked: list[Mapping[str, str | None]] = field(default_factory=list)
-
-    async def answer(self, request: web.Request) -> web.Response:
-        """Answer."""
-        names = ("Accept", "x-functions-key")
-        self.asked.append({name: request.headers.get(name) for name in names} | dict(request.query))
-        status, body = self.said
-        return web.Response(status=status, text=body, headers={"Location": "/elsewhere"})
-
-
 @pytest.fixture
 def site() -> Iterator[Site]:
     """Serve the function."""
-    found = Site()
-    application = web.Application()
-    application.router.add_get("/api/health", found.answer)
-    with Server(application) as server:
-        found.url = server.url
-        yield found
+    with Site().served("health") as site:
+        yield site
 
 
 @pytest.fixture
@@ -59,7 +38,7 @@ def check(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     monkeypatch.setenv("OPERATOR_KEY", " k3y ")
 
     def checked(status: int, body: object, *options: str) -> int:
-        site.said = (status, body if isinstance(body, str) else json.dumps(body))
+        site.answers = [(status, body if isinstance(body, str) else json.dumps(body))]
         return run(["check", "--url", f"{site.url}/", *options])
 
     return checked

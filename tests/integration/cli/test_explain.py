@@ -1,20 +1,18 @@
 """`explain`: asking the function, or GitHub and Batch; exit codes, and watching."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from orchestrator.cli import operator_client
 from orchestrator.cli.commands import explain
 from orchestrator.cli.main import run
 from orchestrator.explain.verdict import OVER, WORKS, Verdict
-from sandbox.server import Server
 from tests.builders import environment
+from tests.operator_site import Site
 
 JOB = "https://github.com/acme/app/actions/runs/1/job/2"
 
@@ -24,32 +22,11 @@ def report(verdict: str) -> dict[str, Any]:
     return {"job": "job 2", "verdict": verdict, "sentence": "it is so", "advice": "Nothing.", "next": None, "facts": []}
 
 
-@dataclass
-class Site:
-    """A function that answers as it was told, the last answer again and again."""
-
-    url: str = ""
-    answers: list[tuple[int, str]] = field(default_factory=list)
-    asked: list[Mapping[str, str | None]] = field(default_factory=list)
-
-    async def answer(self, request: web.Request) -> web.Response:
-        """Answer."""
-        self.asked.append(
-            {name: request.headers.get(name) for name in ("Accept", "x-functions-key")} | dict(request.query)
-        )
-        status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        return web.Response(status=status, text=body, headers={"Location": "/elsewhere"})
-
-
 @pytest.fixture
 def site() -> Iterator[Site]:
     """Serve the function."""
-    found = Site()
-    application = web.Application()
-    application.router.add_get("/api/explain", found.answer)
-    with Server(application) as server:
-        found.url = server.url
-        yield found
+    with Site().served("explain") as site:
+        yield site
 
 
 @pytest.fixture
