@@ -1,6 +1,7 @@
 """Runs an aiohttp application on a loopback port in a thread of its own, so that blocking clients can talk to it."""
 
 import asyncio
+import socket
 import threading
 from types import TracebackType
 from typing import Self
@@ -46,12 +47,15 @@ class Server:
 
     async def _open(self) -> None:
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
-        await site.start()
-        address = self._runner.addresses[0]
-        self._port = int(address[1])
+        self._socket = socket.create_server(("127.0.0.1", self._port))
+        await web.SockSite(self._runner, self._socket).start()
+        self._port = int(self._socket.getsockname()[1])
 
     async def _close(self) -> None:
+        # A connection that was just accepted needs a few turns of the loop before the runner knows it and closes it.
+        self._loop.remove_reader(self._socket)
+        for _ in range(3):
+            await asyncio.sleep(0)
         await self._runner.cleanup()
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:  # requests whose client went away without a word
