@@ -34,6 +34,7 @@ from orchestrator.runtime import Runtime
 
 if TYPE_CHECKING:
     from orchestrator.azure.request_queue import RequestQueue
+    from orchestrator.status.facts import Status
     from orchestrator.upstream import Upstream
 
 log = Log(__name__)
@@ -238,6 +239,32 @@ class Application:
             return _refused(503, Result.FAILED, str(error), as_json=as_json)
         return _found(report, as_json=as_json)
 
+    async def status(self, headers: Mapping[str, str], query: Mapping[str, str]) -> Answer:
+        """Show an operator how things are: as a page, or as JSON where the request accepts that.
+
+        Args:
+            headers: the request's headers; looked up by names in lower case.
+            query: its parameters. A function key among them (`code`) goes into the page's links, which would not lead
+                anywhere without it; one in a header does not.
+        """
+        from orchestrator.status.document import document
+        from orchestrator.status.page import Links, page
+        from orchestrator.status.style import HEADERS
+
+        as_json = "application/json" in headers.get("accept", "")
+        if isinstance(self._configured, SettingsError):
+            return misconfigured(self._configured)
+        try:
+            require_operator(headers, self._configured)
+            status = await within(EXPLAIN_DEADLINE, self._runtime.explain_threads, self._status)
+        except SourceNotAllowed as error:
+            return _not_allowed(error, headers)
+        except TransientError as error:
+            return _refused(503, Result.FAILED, str(error), as_json=as_json)
+        links = Links(query.get("code"), refreshes=query.get("refresh") != "off")
+        html = None if as_json else page(status, links)
+        return Answer(200, document(status), html, "text/html; charset=utf-8", HEADERS)
+
     @property
     def boosts_pools(self) -> bool:
         """Whether `PoolBoost` is on, so that `tend_pools` must be called about once a minute."""
@@ -266,6 +293,9 @@ class Application:
             self._queue()
         except Exception:  # nobody waits for this thread
             log.exception(message="the clients could not be made ahead; the next job that needs them tries again")
+
+    def _status(self) -> "Status":
+        return self._upstream().board.status()
 
     def _handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
         return self._upstream().handle(event, profile)

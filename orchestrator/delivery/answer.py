@@ -15,11 +15,15 @@ class Answer(NamedTuple):
         status: the HTTP status.
         body: goes over the wire as JSON.
         plain: goes over the wire instead, if there is any.
+        plain_type: what that is.
+        headers: further ones.
     """
 
     status: int
     body: Mapping[str, object]
     plain: str | None = None
+    plain_type: str = "text/plain; charset=utf-8"
+    headers: Mapping[str, str] = {}
 
     @property
     def text(self) -> str:
@@ -29,7 +33,7 @@ class Answer(NamedTuple):
     @property
     def media_type(self) -> str:
         """The body's `Content-Type`."""
-        return "application/json" if self.plain is None else "text/plain; charset=utf-8"
+        return "application/json" if self.plain is None else self.plain_type
 
 
 def misconfigured(error: SettingsError) -> Answer:
