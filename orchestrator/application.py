@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from orchestrator.config.advice import advice
 from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
-from orchestrator.delivery.answer import Answer, misconfigured
+from orchestrator.delivery.answer import PRIVATE, Answer, misconfigured
 from orchestrator.delivery.deadline import within
 from orchestrator.delivery.hook_ranges import HookRanges
 from orchestrator.delivery.receiver import DeliveryReceiver
@@ -263,7 +263,7 @@ class Application:
             return _refused(503, Result.FAILED, str(error), as_json=as_json)
         links = Links(query.get("code"), refreshes=query.get("refresh") != "off")
         html = None if as_json else page(status, links)
-        return Answer(200, document(status), html, "text/html; charset=utf-8", HEADERS)
+        return Answer(200, document(status), html, "text/html", HEADERS)
 
     @property
     def boosts_pools(self) -> bool:
@@ -328,15 +328,16 @@ def _not_allowed(error: SourceNotAllowed, headers: Mapping[str, str]) -> Answer:
 def _explained(report: Mapping[str, object], *, as_json: bool) -> Answer:
     from orchestrator.explain.report import text
 
-    return Answer(200, report, None if as_json else text(report))
+    return Answer(200, report, None if as_json else text(report), headers=PRIVATE)
 
 
 def _found(report: Mapping[str, object], *, as_json: bool) -> Answer:
     """Return a report on the set-up; a failure is one to whoever looks at the status alone."""
     from orchestrator.health.finding import State, text
 
-    return Answer(503 if report["state"] == State.FAIL else 200, report, None if as_json else text(report))
+    status = 503 if report["state"] == State.FAIL else 200
+    return Answer(status, report, None if as_json else text(report), headers=PRIVATE)
 
 
 def _refused(status: int, result: Result, reason: str, *, as_json: bool) -> Answer:
-    return Answer(status, {"result": result, "reason": reason}, None if as_json else f"{reason}\n")
+    return Answer(status, {"result": result, "reason": reason}, None if as_json else f"{reason}\n", headers=PRIVATE)

@@ -4,6 +4,8 @@ from base64 import b64encode
 from collections.abc import Mapping
 from hashlib import sha256
 
+from orchestrator.delivery.answer import PRIVATE
+
 # Contrasts are at least 4.5 to 1 for text and 3 to 1 for the lines of pictures, in both schemes (WCAG 2.2, AA).
 STYLE = """
 :root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--text:#1d2530;--quiet:#566171;--line:#dfe3e9;--link:#0a58c2;
@@ -82,12 +84,9 @@ border:1px solid var(--line);border-radius:10px;padding:.625rem .875rem;margin:0
 
 _HASH = b64encode(sha256(STYLE.encode()).digest()).decode()
 
-# Of every answer to a browser. Nothing is loaded, framed, sent or kept, and no address goes along with a link: the
-# page's own may hold a function key.
+# What goes along with the page: nothing is loaded, framed or sent.
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
+    **PRIVATE,
 }

@@ -239,6 +239,7 @@ for headers, body, status in json.load(sys.stdin):
     assert answer.status == status, answer
 needless = {"requests", "jwt", "cryptography", "azure.batch", "azure.identity", "azure.storage.queue", "azure.core"}
 assert not needless & set(sys.modules), needless & set(sys.modules)
+assert not [name for name in sys.modules if name.startswith(("orchestrator.status", "orchestrator.reconcile"))]
 (warm_up,) = later
 warm_up()
 assert {"requests", "azure.batch", "azure.storage.queue"} <= set(sys.modules)
