@@ -1,7 +1,6 @@
 """A headless Chromium that is asked over its own protocol, as far as looking at a page needs it."""
 
 import asyncio
-import base64
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -65,13 +64,6 @@ class Tab:
         """Move the focus on, as the key does."""
         for kind in ("rawKeyDown", "keyUp"):
             await self.call("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
-
-    async def picture(self) -> bytes:
-        """Return the whole page as PNG."""
-        size = (await self.call("Page.getLayoutMetrics"))["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        answer = await self.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
-        return base64.b64decode(answer["data"])
 
     async def _receive(self) -> dict[str, Any]:
         message: dict[str, Any] = await self._socket.receive_json()

@@ -117,8 +117,8 @@ def findings() -> Findings:
             pool=LINUX,
             profiles=("ubuntu-latest", "ubuntu-22.04"),
             waiting=2,
-            running=3,
-            slots=3,
+            running=11,
+            slots=11,
             started=412,
             p50=41,
             p95=190,
@@ -137,6 +137,7 @@ def findings() -> Findings:
             running(3, age=24, repository="acme/infrastructure"),
             running(4, age=31, repository="acme/desktop-client", pool=WINDOWS),
         ),
+        running_left_out=8,
         outcomes=(
             ended(1),
             ended(2, 75, age=5, repository="acme/payments", seconds=38),
@@ -152,7 +153,7 @@ def findings() -> Findings:
 
 def status() -> Status:
     """Return the status of that day."""
-    linux = PoolFacts(LINUX, slots_per_node=5, nodes=1, target=3, steady=False, most_nodes=4)
+    linux = PoolFacts(LINUX, slots_per_node=5, nodes=3, target=4, steady=False, most_nodes=4)
     windows = PoolFacts(WINDOWS, slots_per_node=2, nodes=1, target=1, steady=True, most_nodes=4)
     warning: Finding = warn(
         "runner 2.338.0", "GitHub takes this version until 2026-12-09", "import the current image, set RunnerVersion"

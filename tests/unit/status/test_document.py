@@ -17,7 +17,7 @@ def test_the_document() -> None:
         77,
         "2026-11-27T12:05:00+00:00",
     )
-    assert told["pools"][LINUX]["nodes"] == 1
+    assert told["pools"][LINUX]["nodes"] == 3
     assert told["found"]["jobs"][0]["queuedAt"].startswith("2026-11-27T11:25:20")
     assert told["warnings"][0]["item"] == "runner 2.338.0"
 

@@ -198,8 +198,8 @@ class TestWhatItSays:
         """Pools, times to a runner, points, passes and version are told."""
         text = outline(status()).text
         for words in (
-            "Runners on acmerunners", "12:02:03 UTC", ", 1 min ago", "12:05 UTC", "1 of 3, at most 4; being resized",
-            "3 of 5 in use", "p50 41 s, p95 3 min (412 runners in 24 h)", "ubuntu-latest, ubuntu-22.04", "4,186",
+            "Runners on acmerunners", "12:02:03 UTC", ", 1 min ago", "12:05 UTC", "3 of 4, at most 4; being resized",
+            "11 of 15 in use", "p50 41 s, p95 3 min (412 runners in 24 h)", "ubuntu-latest, ubuntu-22.04", "4,186",
             "running, at most 15", "exit code 75 (it could not register, or got no session)", "never started",
             "repository acme/archive", "The set-up was looked at 12 min ago.", "azure-batch-actions-runners 1.0.0",
         ):  # fmt: skip
