@@ -58,7 +58,7 @@ from orchestrator.reachability import Reachability
 from orchestrator.reconcile.at_once import AtOnce
 from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
-from orchestrator.reconcile.findings import lists_unserved
+from orchestrator.reconcile.findings import counts_on
 from orchestrator.reconcile.job_search import JobSearch
 from orchestrator.reconcile.memory import PassMemory
 from orchestrator.reconcile.reconciler import Reconciler
@@ -173,7 +173,7 @@ def connect(
         registrar=jit,
         remove=runners.remove,
         job=workflow_jobs.current,
-        is_unserved=lambda profile: lists_unserved(last_pass.look(), profile, runtime.clock(), FINDINGS_COUNT_FOR),
+        is_needed=lambda profile, task: counts_on(last_pass.look(), profile, task, runtime.clock(), FINDINGS_COUNT_FOR),
         web_url=settings.github_web_url,
         clock=runtime.clock,
         lock=runtime.lock,

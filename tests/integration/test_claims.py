@@ -173,6 +173,16 @@ def test_cancelled_before_the_start(ready: tuple[Application, str, int, str], gi
     assert runners(github) == []
 
 
+def test_another_job_counts_on_it(ready: tuple[Application, str, int, str], github: GitHub) -> None:
+    """Where the job was cancelled, and a pass has left another one to this task, its runner is registered."""
+    application, text, job, task = ready
+    github.cancel_job(job)
+    github.queue_job("acme/app", ["self-hosted", "ubuntu-latest"])
+    application.reconcile()
+    answer = claim(application, text)
+    assert (answer.status, runners(github)) == (200, [task])
+
+
 def test_the_task_has_ended(ready: tuple[Application, str, int, str], batch: Batch, github: GitHub) -> None:
     """A claim is worth nothing when its task is over, and nothing before it runs."""
     application, text, _, _ = ready
