@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 import urllib.request
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from contract import (
     BAD_SETTINGS,
@@ -147,7 +147,7 @@ def _ask(url: str, body: bytes, limit: float, stop: StopRequest) -> Answer:
 
     A thread that is left behind ends with its connection. Nothing that it knows is in sight of a job.
     """
-    answers = []  # type: List[Answer]
+    answers: List[Answer] = []
     thread = threading.Thread(target=lambda: answers.append(_request(url, body)), daemon=True)
     thread.start()
     deadline = time.monotonic() + limit
