@@ -739,7 +739,7 @@ class TestClaims:
 
     def test_the_default_is_a_token(self) -> None:
         """Who chooses nothing gets what the function itself takes by default."""
-        assert app_settings()["RunnerRegistration"] == Settings.model_fields["registration"].default == "token"
+        assert app_settings()["RunnerRegistration"] == Settings.model_fields["runner_registration"].default == "token"
 
     def test_by_the_nat_gateway(self) -> None:
         """In the default network the site and the function let in the one address that containers show."""
