@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from arm.expressions import Refused, resources
+from arm.expressions import GROUP, Refused, Scope, evaluated, resources
 from orchestrator.config.profiles import default_profiles
 from orchestrator.config.settings import Settings
 
@@ -952,8 +952,11 @@ def test_outputs() -> None:
     assert "/api/ProvideActionsRunner" in outputs["webhookUrl"]["value"]
     assert "code=" not in outputs["webhookUrl"]["value"]
     # A host's key would open the operators' routes to whoever reads the webhook's address.
-    assert "az functionapp function keys list " in outputs["webhookKeyCommand"]["value"]
-    assert "--function-name ProvideActionsRunner " in outputs["webhookKeyCommand"]["value"]
+    scope = Scope(TEMPLATE, {"appName": "runners", "githubWebhookSecret": "s" * 16})
+    command = shlex.split(evaluated(outputs["webhookKeyCommand"]["value"], scope.functions))
+    function = f"{GROUP}/providers/Microsoft.Web/sites/runners-prd-fun-uniqu/functions/ProvideActionsRunner"
+    assert command[:6] == ["az", "rest", "--method", "post", "--url", f"{function}/listkeys?api-version=2024-04-01"]
+    assert command[6:] == ["--query", "default", "--output", "tsv"]
     assert "listKeys" not in json.dumps(outputs)
     # A deployment fails at an output that asks for what is not there, and a network that is kept may have no address.
     assert "if(and(variables('writesNetwork'), variables('newNat')), reference(" in outputs["egressAddress"]["value"]
