@@ -741,12 +741,13 @@ class TestClaims:
         """Who chooses nothing gets what the function itself takes by default."""
         assert app_settings()["RunnerRegistration"] == Settings.model_fields["runner_registration"].default == "token"
 
-    def test_by_the_nat_gateway(self) -> None:
+    @pytest.mark.parametrize("given", [{}, {"networkMode": "keep"}], ids=["made", "kept"])
+    def test_by_the_nat_gateway(self, given: dict[str, Any]) -> None:
         """In the default network the site and the function let in the one address that containers show."""
-        (address,) = [rule for rule in callers(deployed(**self.CLAIM)) if rule["name"] == "claims"]
+        (address,) = [rule for rule in callers(deployed(**self.CLAIM, **given)) if rule["name"] == "claims"]
         nat = "Microsoft.Network/publicIPAddresses/runners-prd-nat-ip, 2025-05-01).ipAddress/32"
         assert address["ipAddress"].endswith(nat)
-        settings = app_settings(**self.CLAIM)
+        settings = app_settings(**self.CLAIM, **given)
         assert settings["ClaimSources"] == address["ipAddress"]
         assert settings["ClaimUrl"].startswith("https://reference(")
         assert settings["ClaimUrl"].endswith("/runners-prd-fun-uniqu, 2024-04-01).defaultHostName/api/ClaimRunner")
