@@ -156,6 +156,7 @@ class TestOutputs:
         table: dict[str, Any] = {"network__routeTable": "/subscriptions/s/routeTables/t"}
         assert outputs(**ranges)["claimIpRanges"] == []
         assert outputs(**ranges, network__vnet="existing")["claimIpRanges"] == asked
+        assert outputs(**ranges, network__vnet="existing", network__endpoint=True)["claimIpRanges"] == []
         assert outputs(**ranges, **table)["claimIpRanges"] == asked
         assert outputs(**ranges, **table, network__endpoint=True)["claimIpRanges"] == []
         assert outputs(**ranges, **table, network__public=False)["claimIpRanges"] == []

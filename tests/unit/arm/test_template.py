@@ -723,7 +723,6 @@ class TestClaims:
     TABLE: dict[str, Any] = {"routeTableId": f"{IDS}/Microsoft.Network/routeTables/hub"}  # noqa: RUF012
     PRIVATE: dict[str, Any] = {"functionPrivateEndpoint": True}  # noqa: RUF012
     CLOSED: dict[str, Any] = {"functionPublicAccess": False}  # noqa: RUF012
-    NODES = "10.130.0.0/24"
 
     @pytest.mark.parametrize("registration", ["token", "jit"])
     def test_without(self, registration: str) -> None:
@@ -760,21 +759,18 @@ class TestClaims:
         assert [rule["priority"] for rule in rules] == list(range(100, 100 + len(rules)))
         assert len({rule["name"] for rule in rules}) == len(rules)
 
-    @pytest.mark.parametrize("given", [PRIVATE, CLOSED, PRIVATE | TABLE, CLOSED | {"networkMode": "keep"}])
+    @pytest.mark.parametrize(
+        "given",
+        [PRIVATE, CLOSED, PRIVATE | TABLE, CLOSED | {"networkMode": "keep"}, PRIVATE | OWN_NETWORK],
+        ids=["private", "closed", "route table", "kept", "own subnets"],
+    )
     def test_by_the_private_endpoint(self, given: dict[str, Any]) -> None:
-        """With a private endpoint claims come from the nodes' subnet, and the public site lets in no one for them."""
+        """With a private endpoint claims come from the pools' subnet, and the public site lets in no one for them."""
         found = deployed(**self.CLAIM, **given)
         assert not [rule for rule in callers(found) if "claim" in rule["name"] or "reference(" in rule["ipAddress"]]
-        assert app_settings(**self.CLAIM, **given)["ClaimSources"] == self.NODES
+        (subnet,) = {pool["networkConfiguration"]["subnetId"] for pool in pools(**given).values()}
+        assert app_settings(**self.CLAIM, **given)["ClaimSources"] == f"reference({subnet}, 2025-05-01).addressPrefix"
         assert "runners-prd-function-pep" in {endpoint["name"] for endpoint in of("Network/privateEndpoints", found)}
-
-    def test_the_nodes_subnet_is_the_one_that_is_made(self) -> None:
-        """What is let in by the private endpoint is the prefix of the subnet in which the pools are."""
-        found = deployed(**self.CLAIM, **self.PRIVATE, vnetAddressPrefix="10.9.0.0/20")
-        prefixes = {each["name"]: each["properties"] for each in of("Network/virtualNetworks/subnets", found)}
-        nodes = prefixes["runners-prd-net/batchpool"]["addressPrefix"]
-        sources = app_settings(**self.CLAIM, **self.PRIVATE, vnetAddressPrefix="10.9.0.0/20")["ClaimSources"]
-        assert sources == nodes
 
     @pytest.mark.parametrize("given", [OWN_NETWORK, TABLE, {}], ids=["own subnets", "route table", "new network"])
     def test_given_ranges(self, given: dict[str, Any]) -> None:
@@ -790,11 +786,7 @@ class TestClaims:
         assert "203.0.113.0/28" not in [rule["ipAddress"] for rule in callers(found)]
         assert app_settings(**self.RANGES, **OWN_NETWORK, **self.PRIVATE)["ClaimSources"] == "203.0.113.0/28"
 
-    @pytest.mark.parametrize(
-        "given",
-        [OWN_NETWORK, OWN_NETWORK | PRIVATE, TABLE],
-        ids=["own subnets", "own subnets, private", "route table"],
-    )
+    @pytest.mark.parametrize("given", [OWN_NETWORK, TABLE], ids=["own subnets", "route table"])
     def test_a_door_for_nobody_is_refused(self, given: dict[str, Any]) -> None:
         """Where the template does not know the containers' addresses, it asks for them before anything is made."""
         with pytest.raises(Refused, match="Give claimIpRanges"):
