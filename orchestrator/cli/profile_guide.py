@@ -16,7 +16,7 @@ class Entry:
         profile: the profile.
         runs_on: the fewest labels with which a job gets it; None if other profiles take every such job.
         taken_by: the profile that takes them instead.
-        also: single labels that may be put beside `self-hosted` for the same, besides those of `runs_on`.
+        also: labels of its own, each of which does the same beside `self-hosted`.
     """
 
     profile: Profile
@@ -79,7 +79,7 @@ def _entry(profile: Profile, profiles: Sequence[Profile]) -> Entry:
     if not found:
         return Entry(profile, None, chosen.name if chosen else None, ())
     runs_on = found[0]
-    also = [labels[1] for labels in found if len(labels) == len(runs_on) == 2 and labels != runs_on]  # noqa: PLR2004
+    also = [label for label in profile.labels if (SELF_HOSTED, label) in found and label not in runs_on]
     return Entry(profile, runs_on, None, tuple(also))
 
 

@@ -34,9 +34,7 @@ class Format(StrEnum):
 def lint(
     where: Annotated[
         str,
-        typer.Argument(
-            metavar="PATH|OWNER/REPO", help="A folder or a workflow; or a repository, as its default branch."
-        ),
+        typer.Argument(metavar="PATH|OWNER/REPO", help="A folder or a workflow; or a repository's default branch."),
     ],
     *,
     settings: Annotated[
