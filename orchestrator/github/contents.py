@@ -4,7 +4,7 @@ Source: GitHub REST API, "Get a repository", "Get repository content".
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -52,15 +52,16 @@ class Contents:
             public = not response.json["private"] or response.json.get("visibility") == "public"
             return RepositoryFacts(text(response.json["full_name"]), public)
 
-    def folder(self, full_name: str, path: str) -> Sequence[str]:
-        """Return the paths of the files in a folder of the default branch; none if there is no such folder.
+    def folder(self, full_name: str, path: str) -> Mapping[str, int]:
+        """Return the files in a folder of the default branch, with their sizes; none if there is no such folder.
 
         Raises:
             UpstreamError: GitHub does not tell.
         """
         found = self._get(full_name, path, "")
         with expecting("GitHub's answer lists no files"):
-            return [] if found is None else [text(each["path"]) for each in array(found) if each["type"] == "file"]
+            entries = [] if found is None else array(found)
+            return {text(each["path"]): int(each["size"]) for each in entries if each["type"] == "file"}
 
     def file(self, full_name: str, path: str, ref: str = "") -> bytes | None:
         """Return the content of a file; None if GitHub shows none.

@@ -14,7 +14,7 @@ from orchestrator.cli.workflow_lint.finding import OF_FILES, Severity
 from orchestrator.cli.workflow_lint.linter import Report
 from orchestrator.cli.workflow_lint.linter import lint as look_at
 from orchestrator.cli.workflow_lint.rules import Home
-from orchestrator.cli.workflow_lint.sources import WORKFLOWS, GitHubFiles, LocalFiles, is_repository, workflows_in
+from orchestrator.cli.workflow_lint.sources import WORKFLOWS, GitHubFiles, LocalFiles, is_repository
 from orchestrator.errors import SettingsError
 from orchestrator.github.client import GitHubClient
 from orchestrator.github.contents import Contents
@@ -93,9 +93,9 @@ def _of_repository(name: str, file: Path | None) -> Report:
     client = GitHubClient(found.github_api_url, runtime.clock, lock=runtime.lock, egress=found.egress)
     contents = Contents(GitHubSession(client, github_credential(found, client, runtime), lock=runtime.lock))
     repository = contents.repository(name)
-    paths = workflows_in(contents.folder(repository.full_name, WORKFLOWS))
-    if not paths:
+    sizes = contents.folder(repository.full_name, WORKFLOWS)
+    files = GitHubFiles(repository.full_name, sizes, contents.file)
+    if not files.paths:
         reason = f"has no workflow in {WORKFLOWS} of its default branch, or the credential may not read files"
         raise SettingsError.of(name, reason)
-    files = GitHubFiles(repository.full_name, paths, contents.file)
-    return look_at(paths, files, found, Home(repository.full_name, is_public=repository.is_public))
+    return look_at(files.paths, files, found, Home(repository.full_name, is_public=repository.is_public))

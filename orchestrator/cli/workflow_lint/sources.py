@@ -1,7 +1,7 @@
 """Where workflows are read: in a folder, or in a repository at GitHub."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from orchestrator.cli.workflow_lint.document import MOST_CHARACTERS, Malformed, Place
@@ -66,12 +66,16 @@ class GitHubFiles:
 
     Args:
         repository: `owner/name`.
-        paths: its workflows.
+        sizes: the files in its folder of workflows, and their sizes.
         read: reads a file.
+
+    Attributes:
+        paths: its workflows.
     """
 
-    def __init__(self, repository: str, paths: Sequence[str], read: ReadContent) -> None:
-        self.paths = paths
+    def __init__(self, repository: str, sizes: Mapping[str, int], read: ReadContent) -> None:
+        self.paths = sorted(path for path in sizes if path.endswith(_ENDINGS))
+        self._sizes = sizes
         self._repository = repository
         self._read = read
         self._calls = 0
@@ -88,6 +92,8 @@ class GitHubFiles:
         """
         if self._calls >= MOST_CALLS:
             raise NotRead(f"no more than {MOST_CALLS} files are read")
+        if not source.repository and self._sizes.get(source.path, 0) > MOST_CHARACTERS:
+            raise _too_large()
         self._calls += 1
         try:
             content = self._read(source.repository or self._repository, source.path, source.ref)
@@ -107,7 +113,7 @@ def decoded(content: bytes) -> str:
         Malformed: It is no text, or too long.
     """
     if len(content) > MOST_CHARACTERS:
-        raise Malformed(Place(1, 1), "the file is larger than 1 MiB")
+        raise _too_large()
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -116,11 +122,10 @@ def decoded(content: bytes) -> str:
         raise Malformed(place, "the file is not UTF-8") from None
 
 
-def workflows_in(paths: Sequence[str]) -> list[str]:
-    """Return those of some files that GitHub takes for workflows."""
-    return sorted(path for path in paths if path.endswith(_ENDINGS))
-
-
 def is_repository(text: str) -> bool:
     """Whether a text can be the name of a repository."""
     return re.fullmatch(r"(?!\.{1,2}/)[\w.-]{1,100}/(?!\.{1,2}\Z)[\w.-]{1,100}", text, re.ASCII) is not None
+
+
+def _too_large() -> Malformed:
+    return Malformed(Place(1, 1), "the file is larger than 1 MiB")
