@@ -214,9 +214,12 @@ class _Linter:
 
     def _look(self, source: Source, workflow: Workflow, inputs: Mapping[str, Data], callers: Callers) -> None:
         """Look at every job of a workflow that has these inputs."""
-        # What was looked at says the same again, and calls without end stop.
         key = (source, repr(sorted(inputs.items())))
-        if key in self._seen or len(self._seen) > MOST_CALLS:
+        if key in self._seen:  # it would say the same again
+            return
+        if len(self._seen) >= MOST_CALLS:
+            message = f"no more than {MOST_CALLS} calls of workflows are looked into"
+            self._say(source, Place(1, 1), "", Remark(Code.NOT_READ, message))
             return
         self._seen.add(key)
         contexts = {"github": self._github, "inputs": dict(inputs)}
@@ -233,13 +236,14 @@ class _Linter:
                     if job.uses is not None:
                         place = job.uses.place
                         self._follow(source, job, job.uses, case, callers)
-                    elif job.runs_on is not None:
+                    else:
                         place = job.runs_on.place
-                        self._judge(source, job, job.runs_on, case)
+                        self._judge(source, job, case)
             except (ExpressionMalformed, MatrixMalformed, RunsOnMalformed) as error:
                 self._say(source, place, job.name, Remark(Code.WORKFLOW, str(error)))
 
-    def _judge(self, source: Source, job: Job, runs_on: Element, case: _Case) -> None:
+    def _judge(self, source: Source, job: Job, case: _Case) -> None:
+        runs_on = job.runs_on
         values = possible(runs_on, case.contexts)
         certain = case.certain and len(values) == 1
         for value in values:
@@ -257,7 +261,8 @@ class _Linter:
             for remark in outcome.remarks:
                 self._say(source, runs_on.place, job.name, remark, certain=certain)
             profile = None if outcome.profile is None else outcome.profile.name
-            self._jobs[JobOutcome(self._shown(source), job.place, job.name, ask.labels, profile)] = None
+            if not ask.has_more:
+                self._jobs[JobOutcome(self._shown(source), job.place, job.name, ask.labels, profile)] = None
             if profile is not None:
                 self._look_for_containers(source, job, case, certain=certain)
 

@@ -31,13 +31,12 @@ class LocalFiles:
     """
 
     def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise SettingsError.of(str(path), "there is no such file or folder, and it is not OWNER/REPO")
         folder = path if path.is_dir() else path.parent
         if (path / WORKFLOWS).is_dir():
             folder = path / WORKFLOWS
-        try:
-            found = sorted(each for each in folder.iterdir() if each.suffix in _ENDINGS) if path.is_dir() else [path]
-        except OSError as error:
-            raise SettingsError.of(str(path), f"cannot be read ({error.strerror})") from None
+        found = sorted(each for each in folder.iterdir() if each.suffix in _ENDINGS) if path.is_dir() else [path]
         if not found:
             raise SettingsError.of(str(path), f"has no workflow: no *.yml or *.yaml in {WORKFLOWS}, nor in it")
         # What is called is looked for where GitHub does; a lone file's neighbours count as in the same folder.

@@ -34,7 +34,7 @@ class Job:
     Attributes:
         name: its key.
         place: where its key stands.
-        runs_on: which runner it asks for.
+        runs_on: which runner it asks for; of a job that calls a workflow the same as `uses`.
         uses: the workflow that it calls instead.
         arguments: the inputs that it gives the workflow.
         matrix: its `strategy.matrix`.
@@ -46,7 +46,7 @@ class Job:
 
     name: str
     place: Place
-    runs_on: Element | None = None
+    runs_on: Element
     uses: Value | None = None
     arguments: Mapping[str, Element] = field(default_factory=dict)
     matrix: Element | None = None
@@ -84,9 +84,10 @@ def workflow_of(text: str) -> Workflow:
     if not isinstance(root, Table):
         raise _no(Place(1, 1) if root is None else root.place, "the file holds no workflow")
     events, jobs = root.get("on"), root.get("jobs")
-    for name, found in (("on", events), ("jobs", jobs)):
-        if found is None:
-            raise _no(root.place, f"the workflow has no {name}")
+    if events is None:
+        raise _no(root.place, "the workflow has no on")
+    if jobs is None:
+        raise _no(root.place, "the workflow has no jobs")
     if not isinstance(jobs, Table) or not jobs.entries:
         raise _no(root.keys["jobs"], "jobs is no mapping with jobs")
     return Workflow(
@@ -104,7 +105,8 @@ def _job(name: str, place: Place, element: Element) -> Job:
     if not isinstance(element, Table):
         raise _no(place, f"job {name} is no mapping")
     runs_on, uses = element.get("runs-on"), element.get("uses")
-    if (runs_on is None) is (uses is None):
+    work = uses if runs_on is None else runs_on
+    if work is None or (runs_on is not None and uses is not None):
         raise _no(place, f"job {name} needs runs-on, or uses, and not both")
     if uses is not None and not (isinstance(uses, Value) and isinstance(uses.value, str)):
         raise _no(uses.place, f"uses of job {name} is no text")
@@ -112,7 +114,7 @@ def _job(name: str, place: Place, element: Element) -> Job:
     return Job(
         name,
         place,
-        runs_on,
+        work,
         uses,
         {key.lower(): value for key, value in arguments.entries.items()} if isinstance(arguments, Table) else {},
         strategy.get("matrix") if isinstance(strategy, Table) else None,
@@ -132,18 +134,14 @@ def _container_steps(steps: Element | None) -> list[Place]:
     return found
 
 
-def _triggers(events: Element | None) -> frozenset[str]:
-    match events:
-        case Table():
-            return frozenset(events.entries)
-        case List():
-            return frozenset(str(item.value) for item in events.items if isinstance(item, Value))
-        case Value():
-            return frozenset({str(events.value)})
-    return frozenset()
+def _triggers(events: Element) -> frozenset[str]:
+    if isinstance(events, Table):
+        return frozenset(events.entries)
+    named = events.items if isinstance(events, List) else [events]
+    return frozenset(str(event.value) for event in named if isinstance(event, Value))
 
 
-def _inputs(events: Element | None, event: str) -> dict[str, Input]:
+def _inputs(events: Element, event: str) -> dict[str, Input]:
     trigger = events.get(event) if isinstance(events, Table) else None
     inputs = trigger.get("inputs") if isinstance(trigger, Table) else None
     if not isinstance(inputs, Table):
