@@ -122,7 +122,7 @@ class Payloads:
         }  # fmt: skip
 
     def repository(self, repository: Repository) -> Json:
-        """A full `repository`."""
+        """A `repository`."""
         page = f"{self.url}/{repository.full_name}"
         return self.minimal_repository(repository) | _COUNTS | _FEATURES | {
             "default_branch": DEFAULT_BRANCH, "language": None, "license": None, "homepage": None, "mirror_url": None,
@@ -131,6 +131,10 @@ class Payloads:
             "svn_url": page, "created_at": _BIRTH, "updated_at": _BIRTH, "pushed_at": _BIRTH, "allow_forking": True,
             "is_template": False, "web_commit_signoff_required": False, "topics": [],
         }  # fmt: skip
+
+    def full_repository(self, repository: Repository) -> Json:
+        """A `full-repository`, which only the question about one repository gets."""
+        return self.repository(repository) | {"network_count": 0, "subscribers_count": 0}
 
     def content(self, repository: Repository, path: str, ref: str, content: bytes | None) -> Json:
         """An entry of a `content-directory`; a folder for no content."""

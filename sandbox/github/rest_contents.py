@@ -16,7 +16,7 @@ def routes() -> list[Route]:
 
 def get_repository(call: Call) -> Reply:
     """Return a repository."""
-    return Reply(call.core.payloads.repository(_repository(call)))
+    return Reply(call.core.payloads.full_repository(_repository(call)))
 
 
 def get_content(call: Call) -> Reply:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from orchestrator.cli.workflow_lint.document import Element, Malformed, Place, Value
+from orchestrator.cli.workflow_lint.document import Malformed, Place, Value
 from orchestrator.cli.workflow_lint.expression import (
     UNKNOWN,
     Contexts,
@@ -273,7 +273,7 @@ class _Linter:
             asks = {_asks(value, name) for value in possible(element, case.contexts)}
             if asks - {False}:
                 sure = certain and asks == {True}
-                self._say(source, element.place, job.name, container_remark(f"{name}:"), certain=sure)
+                self._say(source, job.keys[name], job.name, container_remark(f"{name}:"), certain=sure)
         for place in job.container_steps:
             self._say(source, place, job.name, container_remark("an image as an action"), certain=certain)
 

@@ -119,7 +119,7 @@ def outcome_of(ask: Ask, settings: Settings, home: Home) -> Outcome:
         return Outcome(None, [Remark(Code.GROUP_ONLY, reason, "name a label of a profile beside the group")])
     answer = _admission(ask, settings, home)
     if isinstance(answer, Refused):
-        return Outcome(None, [Remark(Code.REFUSED, f"a job that asks for {ask} gets no runner: {answer.reason}")])
+        return Outcome(None, [Remark(Code.REFUSED, f"{ask} gets no runner: {answer.reason}")])
     if isinstance(answer, Ignored):
         return Outcome(None, _nobody(ask, answer.reason))
     return Outcome(answer, [*_wrong_group(ask, answer, settings), *_others(ask, answer, settings, home)])
@@ -132,16 +132,16 @@ def container_remark(what: str) -> Remark:
         what: what it uses.
     """
     hint = "see docs/containers-in-jobs.md for the way out"
-    return Remark(Code.CONTAINER, f"the job uses {what}, and a job here has no container runtime: it fails", hint)
+    return Remark(Code.CONTAINER, f"{what} needs a container runtime, which a job here has not", hint)
 
 
 def _in_part_known(ask: Ask, settings: Settings) -> Outcome:
     """Judge a job some of whose labels are unknown: where nobody serves the others, nobody serves all of them."""
     served = any(profile.serves(ask.labels) for profile in settings.profiles)
     if served or not asks_for_self_hosted(ask.labels):
-        return Outcome(None, [Remark(Code.UNKNOWN, f"the job asks for {ask}, which cannot be known in full")])
+        return Outcome(None, [Remark(Code.UNKNOWN, f"{ask} cannot be known in full")])
     reason = f"no profile offers all of the labels {', '.join(ask.labels)}, whatever the others are"
-    return Outcome(None, [Remark(Code.UNSERVED, f"a job that asks for {ask} finds no runner: {reason}")])
+    return Outcome(None, [Remark(Code.UNSERVED, f"{ask} finds no runner: {reason}")])
 
 
 def _admission(ask: Ask, settings: Settings, home: Home) -> Profile | Ignored | Refused:
@@ -159,10 +159,10 @@ def _admission(ask: Ask, settings: Settings, home: Home) -> Profile | Ignored | 
 
 def _nobody(ask: Ask, reason: str) -> list[Remark]:
     if asks_for_self_hosted(ask.labels):
-        return [Remark(Code.UNSERVED, f"a job that asks for {ask} finds no runner: {reason}", _hint(ask))]
+        return [Remark(Code.UNSERVED, f"{ask} finds no runner: {reason}", _hint(ask))]
     if all(label.lower().startswith(HOSTED_PREFIXES) for label in ask.labels):
         return []  # a machine of GitHub's
-    return [Remark(Code.ELSEWHERE, f"a job that asks for {ask} gets no runner from here: {reason}", _hint(ask))]
+    return [Remark(Code.ELSEWHERE, f"{ask} gets no runner from here: {reason}", _hint(ask))]
 
 
 def _hint(ask: Ask) -> str:
@@ -191,5 +191,5 @@ def _others(ask: Ask, profile: Profile, settings: Settings, home: Home) -> list[
     others = [each.profile.name for each in found if each.takes and each.profile != profile]
     if not others:
         return []
-    message = f"a job that asks for {ask} gets profile {profile.name}, and would also fit {', '.join(others)}"
+    message = f"{ask} gets profile {profile.name}, and would also fit {', '.join(others)}"
     return [Remark(Code.SEVERAL, message, "name a label that only one of them has, if another one is meant")]

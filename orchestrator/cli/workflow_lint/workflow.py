@@ -39,6 +39,7 @@ class Job:
         arguments: the inputs that it gives the workflow.
         matrix: its `strategy.matrix`.
         condition: its `if`.
+        keys: where each of its keys stands.
         container: its `container`.
         services: its `services`.
         container_steps: where steps use an image of a registry as their action.
@@ -51,6 +52,7 @@ class Job:
     arguments: Mapping[str, Element] = field(default_factory=dict)
     matrix: Element | None = None
     condition: Value | None = None
+    keys: Mapping[str, Place] = field(default_factory=dict)
     container: Element | None = None
     services: Element | None = None
     container_steps: Sequence[Place] = ()
@@ -119,6 +121,7 @@ def _job(name: str, place: Place, element: Element) -> Job:
         {key.lower(): value for key, value in arguments.entries.items()} if isinstance(arguments, Table) else {},
         strategy.get("matrix") if isinstance(strategy, Table) else None,
         condition if isinstance(condition, Value) else None,
+        element.keys,
         element.get("container"),
         element.get("services"),
         _container_steps(element.get("steps")),

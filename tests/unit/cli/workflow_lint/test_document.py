@@ -3,6 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from orchestrator.cli.workflow_lint import document
 from orchestrator.cli.workflow_lint.document import Element, List, Malformed, Place, Table, Value, read
@@ -65,7 +67,7 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "place", "message"),
     [
-        ("a:\n\tb: 1\n", (2, 1), "found character '\\t' that cannot start any token, while scanning for the next token"),
+        ("a:\n\tb: 1\n", (2, 1), "'\\t' that cannot start any token, while scanning for the next token"),
         ("a: 'x", (1, 6), "found unexpected end of stream"),
         ("a: b: c\n", (1, 5), "mapping values are not allowed here"),
         ("a: *b\n", (1, 4), "found undefined alias 'b'"),
@@ -94,15 +96,15 @@ def test_what_is_refused(text: str, place: tuple[int, int], message: str) -> Non
 def test_an_error_without_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the library refuses without a place is said at the file's beginning, in one line."""
     for error, said in (
-        (document.YAMLError("odd\n thing"), "odd thing"),
-        (document.MarkedYAMLError(context="odd"), "odd"),
-        (document.MarkedYAMLError(), "no YAML"),
+        (YAMLError("odd\n thing"), "odd thing"),
+        (MarkedYAMLError(context="odd"), "odd"),
+        (MarkedYAMLError(), "no YAML"),
     ):
 
         def refuse(*_: object, error: Exception = error) -> None:
             raise error
 
-        monkeypatch.setattr(document.YAML, "compose", refuse)
+        monkeypatch.setattr(YAML, "compose", refuse)
         with pytest.raises(Malformed) as caught:
             read("a")
         assert (caught.value.place, caught.value.message) == (Place(1, 1), said)
@@ -111,8 +113,9 @@ def test_an_error_without_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(st.text(alphabet="ab:-[]{}&*<!|>'\"#%?, \n\t\r\ufeff\x00${}", max_size=60))
 def test_anything(text: str) -> None:
     """Whatever a file holds, it is read or refused with a place inside it."""
+    problem = None
     try:
         read(text)
     except Malformed as error:
-        assert error.place >= (1, 1)
-        assert error.message
+        problem = error
+    assert problem is None or (problem.place >= (1, 1) and problem.message)

@@ -54,7 +54,7 @@ def test_ask(value: Any, expected: Ask | None) -> None:
     ("value", "message"),
     [
         ("", "is empty"), (None, "is empty"), ([], "is empty"), (["a", ""], "is empty"), ({}, "is empty"),
-        ({"labels": ""}, "is empty"), ([["a"]], "a label of runs-on is no text"), ([{}], "a label of runs-on is no text"),
+        ({"labels": ""}, "is empty"), ([["a"]], "a label of runs-on is no"), ([{}], "a label of runs-on is no"),
         ({"group": ["a"]}, "the group of runs-on is no text"), ({"labels": "a", "x": 1}, "runs-on has no x"),
     ],
 )  # fmt: skip
