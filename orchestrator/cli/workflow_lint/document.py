@@ -5,6 +5,7 @@ text. Source: actions/runner, `TemplateReader.cs` (keys are compared without cas
 keys).
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ MOST_VALUES = 200_000
 # Values inside values.
 MOST_LEVELS = 100
 
+# A line: its indentation, and the rest.
+_LINE = re.compile(r"^([ \t]*)([^\r\n]*)", re.MULTILINE)
 _TAG = "tag:yaml.org,2002:"
 type Scalar = bool | int | float | str | None
 
@@ -100,7 +103,7 @@ def read(text: str) -> Element | None:
     yaml = YAML(typ="safe", pure=True)
     yaml.composer.warn_double_anchors = False
     try:
-        node = yaml.compose(text)
+        node = yaml.compose(_without_tabs(text))
         return None if node is None else _Converter().element(node, 1)
     except RecursionError:
         raise Malformed(Place(1, 1), "its values are nested too deeply") from None
@@ -114,6 +117,14 @@ def read(text: str) -> Element | None:
         raise Malformed(place, "a control character, which YAML does not allow") from None
     except YAMLError as error:
         raise Malformed(Place(1, 1), " ".join(str(error).split())[:200]) from None
+
+
+def _without_tabs(text: str) -> str:
+    """Put spaces for tabs that YAML takes for white space and the library does not: those behind other text.
+
+    A tab at the beginning of a line stays, because it may be no indentation. Inside a text it makes no difference here.
+    """
+    return _LINE.sub(lambda line: line[1] + line[2].replace("\t", " ") if line[2] else "", text)
 
 
 class _Converter:

@@ -35,6 +35,8 @@ def plain(element: Element | None) -> object:
         ("a: 2026-01-01\nb: !mine x\n", {"a": "2026-01-01", "b": "x"}),
         ("a: [1, {b: c}]\r\nd: e\r\n", {"a": [1, {"b": "c"}], "d": "e"}),
         ("a: &x [1]\nb: *x\n", {"a": [1], "b": [1]}),
+        ("a: 1\t\nb:\t2\t# x\n\t\nc: [1,\t2]\r\n\t\r\n", {"a": 1, "b": 2, "c": [1, 2]}),
+        ("a: |\n\t\t\n  x\n  \ty\n\t\n  z\n", {"a": "\nx\n\ty\n\nz\n"}),
         ("a: &x 1\nb: &x 2\nc: *x\n", {"a": 1, "b": 2, "c": 2}),
         ("'<<': 1\n", {"<<": 1}),
     ],
