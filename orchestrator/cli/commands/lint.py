@@ -45,7 +45,7 @@ def lint(
         str,
         typer.Option(metavar="OWNER/NAME", envvar="GITHUB_REPOSITORY", help="With PATH: whose workflows they are."),
     ] = "",
-    public: Annotated[bool, typer.Option("--public", help="With PATH: the repository is public.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="With --repository: it is public.")] = False,
     output: Annotated[Format, typer.Option("--format", help="github: annotations in a workflow's run.")] = Format.TEXT,
     as_json: Annotated[bool, typer.Option("--json", help="As --format json.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings and notices count as errors.")] = False,
@@ -58,6 +58,8 @@ def lint(
     """
     if repository and not is_repository(repository):
         raise SettingsError.of("--repository", "is not OWNER/NAME")
+    if public and not repository:
+        raise SettingsError.of("--public", "needs --repository")
     if Path(where).exists() or not is_repository(where):
         files = LocalFiles(Path(where))
         found = settings_without_secrets(settings, os.environ)

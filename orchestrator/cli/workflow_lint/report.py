@@ -6,6 +6,9 @@ from typing import Any
 from orchestrator.cli.workflow_lint.finding import Finding, Severity
 from orchestrator.cli.workflow_lint.linter import Report
 
+# Characters of one line.
+MOST_SHOWN = 1_000
+
 
 def text(report: Report) -> str:
     """Return a report for people, in the form of a compiler's messages."""
@@ -56,9 +59,9 @@ def _lines(finding: Finding) -> Iterator[str]:
     place, job = finding.place, f"job {finding.job}: " if finding.job else ""
     severity, remark = finding.severity.name.lower(), finding.remark
     where = f"{finding.path}:{place.line}:{place.column}"
-    yield printable(f"{where}: {severity} {remark.code}: {job}{remark.message}")
+    yield _printable(f"{where}: {severity} {remark.code}: {job}{remark.message}")
     if remark.hint:
-        yield printable(f"    -> {remark.hint}")
+        yield _printable(f"    -> {remark.hint}")
 
 
 def _counted(number: int, word: str) -> str:
@@ -74,9 +77,9 @@ def _annotation(finding: Finding) -> str:
     return f"::{finding.severity.name.lower()} {listed}::{_escaped(message)}"
 
 
-def printable(said: str) -> str:
-    """Return a text that a terminal only shows: a workflow may hold anything."""
-    return "".join(character if character.isprintable() else " " for character in said)
+def _printable(said: str) -> str:
+    """Return a text that a terminal only shows, cut: a workflow may hold anything."""
+    return "".join(character if character.isprintable() else " " for character in said[:MOST_SHOWN])
 
 
 def _escaped(said: str, more: str = "") -> str:
@@ -84,4 +87,4 @@ def _escaped(said: str, more: str = "") -> str:
     escaped = said.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     for character in more:
         escaped = escaped.replace(character, f"%{ord(character):02X}")
-    return printable(escaped)
+    return _printable(escaped)

@@ -115,6 +115,7 @@ def test_formats(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         (["."], ".: has no workflow"),
         ([".", "--repository", "acme"], "--repository: is not OWNER/NAME"),
         ([".", "--settings", "none.json"], "has no workflow"),
+        ([".", "--public"], "--public: needs --repository"),
     ],
 )
 def test_called_wrongly(here: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -329,6 +329,7 @@ def test_the_report() -> None:
     assert (found["line"], found["job"], found["profile"]) == (3, "build", None)
     (line,) = annotations(report).splitlines()
     assert line.startswith("::error file=a.yml,line=4,col=14,title=unserved::job build: [self-hosted, a%25%0A::e")
+    assert max(map(len, text(look(job(f"runs-on: [self-hosted, {'x' * 5000}]"))).splitlines())) == 1000
     named = look({"a,b:c.yml": ""})
     assert annotations(named) == ("::error file=a%2Cb%3Ac.yml,line=1,col=1,title=workflow::the file holds no workflow")
     assert document(named)["findings"][0]["job"] is None
