@@ -133,7 +133,7 @@ def connect(
     )
 
     client = GitHubClient(settings.github_api_url, runtime.clock, lock=runtime.lock, egress=egress)
-    credential = _github_credential(settings, client, runtime)
+    credential = github_credential(settings, client, runtime)
     session = GitHubSession(client, credential, lock=runtime.lock)
     background = GitHubSession(client, credential, background=True, lock=runtime.lock)
     time_left = TimeLeft(runtime.clock, runtime.sleep)
@@ -293,7 +293,8 @@ def connect(
     )
 
 
-def _github_credential(settings: Settings, client: GitHubClient, runtime: Runtime) -> Credential:
+def github_credential(settings: Settings, client: GitHubClient, runtime: Runtime) -> Credential:
+    """Return what calls to GitHub are authorized with: the App, or the token."""
     key, token = settings.github_app_private_key, settings.github_token
     if settings.github_credential == "app" and settings.github_app_id is not None and key is not None:
         return AppCredential(client, settings.github_app_id, key.get_secret_value(), lock=runtime.lock)
