@@ -85,6 +85,7 @@ class Budget:
         self._lock = lock()
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
         self._period: float | None = None
+        self._used = [0, 0]
 
     def begin_pass(self, period: float) -> None:
         """Give background calls, until this is called again, no more than a pass's share of the hour's requests.
@@ -135,6 +136,20 @@ class Budget:
                     account.promised = turn + cost / self._points * POINTS_PERIOD
                 raise CallsSpent("GitHub takes no more calls in this minute", retry_after=turn - now)
             account.spent += cost
+            self._used[0] += 1
+            self._used[1] += cost
+
+    def usage(self) -> Mapping[str, int | None]:
+        """Return what was used since this was asked last: calls, points, and the least that a credential has left.
+
+        The last is None where GitHub has not told it within the hour.
+        """
+        now = self._clock().timestamp()
+        with self._lock:
+            (calls, spent), self._used = self._used, [0, 0]
+            known = [account for account in self._accounts.values() if now < account.reset]
+            left = min((account.remaining for account in known if account.remaining is not None), default=None)
+        return {"calls": calls, "points": spent, "requests_left": left}
 
     def learn(self, credential: str, headers: Mapping[str, str], wait: float | None) -> None:
         """Take note of an answer.
