@@ -31,5 +31,5 @@ def problems(query: str) -> list[str]:
     known = IDS.union(*(FIELDS[Line(name)] for name in names if name in set(Line)))
     strange = sorted(set(_FIELD.findall(query)) - known - {"line"})
     # A field in brackets, or of a copy of the line, would escape the look above.
-    escapes = re.findall(r"\bline\s*\[|parse_json\((?!message\)|Message\))|\bbag_", query)
+    escapes = re.findall(r"\bline\s*\[|parse_json\((?!message\)|Message\))|\bbag_(?!pack)", query)
     return [*unknown, *(f"{', '.join(names)}: no field {name}" for name in strange), *escapes]
