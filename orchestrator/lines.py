@@ -15,7 +15,6 @@ class Line(StrEnum):
     ADVICE = "advice"
     BATCH_JOB = "batch job"
     BOOST = "boost"
-    CALLS = "calls"
     CLOCK = "clock"
     DELIVERY = "delivery"
     ERROR = "error"
@@ -37,6 +36,7 @@ class Line(StrEnum):
     RUNNER_GROUP = "runner group"
     RUNNER_VERSION = "runner version"
     SKIPPED = "skipped"
+    USAGE = "usage"
 
 
 # What the code around a line is about. Any line may have these beside its own.
@@ -52,7 +52,6 @@ FIELDS: Mapping[Line, frozenset[str]] = {
     Line.ADVICE: frozenset({"message"}),
     Line.BATCH_JOB: frozenset({"batch_job", "message"}),
     Line.BOOST: frozenset({"dedicated", "message", "reason", "spot"}),
-    Line.CALLS: frozenset({"calls", "points", "requests_left"}),
     Line.CLOCK: frozenset({"clock_ahead_s", "message"}),
     Line.DELIVERY: frozenset(
         {"advice", "image", "ms", "next_try_in_s", "profile", "reason", "result", "settings", "status"}
@@ -78,4 +77,5 @@ FIELDS: Mapping[Line, frozenset[str]] = {
     Line.RUNNER_GROUP: frozenset({"message", "reason"}),
     Line.RUNNER_VERSION: frozenset({"message", "reason", "result", "version"}),
     Line.SKIPPED: frozenset({"reason", "result", "version", "what"}),
+    Line.USAGE: frozenset({"calls", "points", "requests_left"}),
 }

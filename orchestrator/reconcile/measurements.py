@@ -71,7 +71,7 @@ class Measurements:
                 log(logging.INFO, Line.QUEUES, kept=kept, given_up=given_up)
             except UpstreamError as error:
                 log(logging.INFO, Line.SKIPPED, result=Result.SKIPPED, what="the queues", reason=str(error))
-            log(logging.INFO, Line.CALLS, **self._usage())
+            log(logging.INFO, Line.USAGE, **self._usage())
 
     def _measure_pool(self, pool: str, waiting: int, running: int) -> None:
         try:
