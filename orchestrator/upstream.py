@@ -185,6 +185,7 @@ def connect(
         at_once=at_once,
         within_quota=quotas.within,
         held=held_places.remember,
+        requests_left=client.requests_left,
         retention=RETENTION,
         clock=runtime.clock,
     )
@@ -216,7 +217,7 @@ def connect(
         pool=pool_status.look,
         rules=boundary,
         slots=lambda: occupancy.known(SLOTS_KNOWN_FOR),
-        next_pass=lambda: NextPass(last_pass.at(), timedelta(minutes=settings.reconcile_minutes)),
+        next_pass=lambda: NextPass.of(last_pass.look(), timedelta(minutes=settings.reconcile_minutes)),
         output=_output(settings, account, egress),
         clock=runtime.clock,
         threads=runtime.question_threads,

@@ -140,16 +140,18 @@ class Budget:
             self._used[1] += cost
 
     def usage(self) -> Mapping[str, int | None]:
-        """Return what was used since this was asked last: calls, points, and the least that a credential has left.
-
-        The last is None where GitHub has not told it within the hour.
-        """
-        now = self._clock().timestamp()
+        """Return what was used since this was asked last, calls and points, and how many requests are left."""
         with self._lock:
             (calls, spent), self._used = self._used, [0, 0]
-            known = [account for account in self._accounts.values() if now < account.reset]
-            left = min((account.remaining for account in known if account.remaining is not None), default=None)
-        return {"calls": calls, "points": spent, "requests_left": left}
+        return {"calls": calls, "points": spent, "requests_left": self.requests_left()}
+
+    def requests_left(self) -> int | None:
+        """Return how many requests the credential that has fewest has left of its hour; None if that is not known."""
+        now = self._clock().timestamp()
+        with self._lock:
+            accounts = self._accounts.values()
+            left = [one.remaining for one in accounts if one.remaining is not None and now < one.reset]
+            return min(left, default=None)
 
     def learn(self, credential: str, headers: Mapping[str, str], wait: float | None) -> None:
         """Take note of an answer.

@@ -101,6 +101,10 @@ class GitHubClient:
         """Return what was used of GitHub's limits since this was asked last; see `Budget.usage`."""
         return self._budget.usage()
 
+    def requests_left(self) -> int | None:
+        """Return how many requests are left of the hour; see `Budget.requests_left`."""
+        return self._budget.requests_left()
+
     def call(
         self,
         method: str,
