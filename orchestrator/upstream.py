@@ -7,6 +7,9 @@ from datetime import timedelta
 
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
+from orchestrator.azure.batch_jobs import job_id
+from orchestrator.azure.claim_uses import ClaimUses
+from orchestrator.azure.claiming_tasks import ClaimingTasks
 from orchestrator.azure.identity import batch_credential, storage_credential
 from orchestrator.azure.job_tasks import JobTasks
 from orchestrator.azure.pass_memory import MemoryBlob
@@ -15,6 +18,8 @@ from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.task_log import TaskLog
 from orchestrator.azure.task_model import RETENTION
 from orchestrator.azure.tasks import RunnerTasks
+from orchestrator.claims.door import Door
+from orchestrator.claims.receiver import Admit
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.hook_ranges import PublishedRanges
 from orchestrator.egress import Egress
@@ -53,6 +58,7 @@ from orchestrator.reachability import Reachability
 from orchestrator.reconcile.at_once import AtOnce
 from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
+from orchestrator.reconcile.findings import counts_on
 from orchestrator.reconcile.job_search import JobSearch
 from orchestrator.reconcile.measurements import Measurements
 from orchestrator.reconcile.memory import PassMemory
@@ -61,6 +67,7 @@ from orchestrator.reconcile.redelivery import Redelivery
 from orchestrator.reconcile.time_left import TimeLeft
 from orchestrator.reconcile.version_watch import VersionWatch
 from orchestrator.runners.boundary import Boundary
+from orchestrator.runners.claim import ClaimRegistrar
 from orchestrator.runners.installed import Installed
 from orchestrator.runners.provisioning import HandleJob, Provisioner
 from orchestrator.runners.task import TaskState
@@ -68,6 +75,8 @@ from orchestrator.runtime import AT_ONCE_IN_A_PASS, Runtime
 
 # How old the count of a quota's runners may be that an explanation rests on.
 SLOTS_KNOWN_FOR = timedelta(minutes=5)
+# How old a pass's findings may be that a runner whose own job is over starts for.
+FINDINGS_COUNT_FOR = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,7 @@ class Upstream:
 
     Attributes:
         handle: does what an admitted job needs.
+        admit: hands its registration to a container that claims it.
         control_loop: finds and mends what was missed.
         tend_pools: goes on with every boost of a pool that was begun.
         hook_ranges: asks GitHub where its webhooks come from, given the ETag of its last answer.
@@ -84,6 +94,7 @@ class Upstream:
     """
 
     handle: HandleJob
+    admit: Admit
     control_loop: ControlLoop
     tend_pools: Callable[[], None]
     hook_ranges: Callable[[str | None], PublishedRanges]
@@ -140,16 +151,33 @@ def connect(
         lock=runtime.lock,
     )
 
+    jit = JitRegistrar(runners, runtime.clock)
+    workflow_jobs = WorkflowJobs(session)
+    keys = settings.claim_keys
     provisioner = Provisioner(
         settings,
-        {"token": TokenRegistrar(runners), "jit": JitRegistrar(runners, runtime.clock)},
+        {"token": TokenRegistrar(runners), "jit": jit},
         tasks,
         boundary=boundary,
-        is_queued=WorkflowJobs(session).is_queued,
+        is_queued=workflow_jobs.is_queued,
         created=boost.schedule if settings.pool_boost == "resize" else _do_nothing,
         clock=runtime.clock,
         within_quota=quotas.within,
         take_share=share.take,
+        claims=ClaimRegistrar(keys[0], job_id, runtime.clock) if keys else None,
+    )
+    # A reader of its own: the blob's client tells what is new since it read last.
+    last_pass = LastPass(MemoryBlob(settings.azure_web_jobs_storage, egress), lock=runtime.lock)
+    door = Door(
+        task=ClaimingTasks(settings.batch_account_url, account, egress=egress).look,
+        uses=ClaimUses(settings.azure_web_jobs_storage, egress),
+        registrar=jit,
+        remove=runners.remove,
+        job=workflow_jobs.current,
+        is_needed=lambda profile, task: counts_on(last_pass.look(), profile, task, runtime.clock(), FINDINGS_COUNT_FOR),
+        web_url=settings.github_web_url,
+        clock=runtime.clock,
+        lock=runtime.lock,
     )
     held_jobs = HeldJobs(
         settings,
@@ -207,8 +235,6 @@ def connect(
     )
     explained = GitHubSession(client, credential, lock=runtime.lock)
     job_tasks = JobTasks(settings.batch_account_url, account, egress=egress)
-    # A reader of its own: the blob's client tells what is new since it read last.
-    last_pass = LastPass(MemoryBlob(settings.azure_web_jobs_storage, egress), lock=runtime.lock)
     gatherer = Gatherer(
         settings,
         github=JobStatus(explained),
@@ -240,6 +266,7 @@ def connect(
     )
     return Upstream(
         held_jobs.handle,
+        door.admit,
         control_loop,
         tend_pools=lambda: boost.step_all(pools),
         hook_ranges=hook_ranges,

@@ -11,6 +11,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
 
+from orchestrator.runners.task import job_key_of
+
 # How long the samples of passes are kept, and how many: one pass a minute is the most that settings allow.
 SAMPLES_FOR = timedelta(hours=24)
 MOST_SAMPLES = 1440
@@ -253,15 +255,21 @@ class Recorded(NamedTuple):
     findings: Findings
 
 
-def lists_unserved(recorded: Recorded | None, profile: str, now: datetime, most_age: timedelta) -> bool:
-    """Whether a pass found, not long ago, a job of a profile that nothing serves.
+def counts_on(recorded: Recorded | None, profile: str, task: str, now: datetime, most_age: timedelta) -> bool:
+    """Whether a pass found, not long ago, that another job than its own may need a task's runner.
+
+    That is a job of the profile that nothing serves, or one that the pass left to this task.
 
     Args:
         recorded: the latest record; None if there is none that can be read.
-        profile: the profile's name.
+        profile: the name of the task's profile.
+        task: the task's id.
         now: the time.
         most_age: an older look counts as none.
     """
     if recorded is None or recorded.findings.at is None or now - recorded.findings.at >= most_age:
         return False
-    return recorded.findings.unserved.get(profile, 0) > 0
+    if recorded.findings.unserved.get(profile, 0) > 0:
+        return True
+    own = job_key_of(task)
+    return any(job.task == task and not own.startswith(f"runner-{job.job}-") for job in recorded.findings.jobs)

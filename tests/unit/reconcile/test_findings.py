@@ -12,7 +12,7 @@ from orchestrator.reconcile.findings import (
     Recorded,
     Sample,
     WaitingJobFinding,
-    lists_unserved,
+    counts_on,
 )
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -69,4 +69,26 @@ def test_samples_of_a_day() -> None:
 )
 def test_whether_a_job_is_unserved(recorded: Recorded | None, expected: bool) -> None:
     """Only a fresh look at the jobs says that one of a profile has no runner; a record that was renewed does not."""
-    assert lists_unserved(recorded, "gpu", NOW, MOST_AGE) is expected
+    assert counts_on(recorded, "gpu", "runner-1-1", NOW, MOST_AGE) is expected
+
+
+COUNTS: list[tuple[int, str | None, bool]] = [
+    (1, "runner-1-1", False), (11, "runner-1-1", True), (2, "runner-1-1", True), (2, "runner-3-1", False),
+    (2, None, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("job", "task", "expected"), COUNTS)
+def test_whether_a_job_counts_on_a_task(job: int, task: str | None, expected: bool) -> None:
+    """A job that a pass left to a task needs its runner; the job that the task was started for tells nothing more."""
+    found = WaitingJobFinding(
+        job=job,
+        run=1,
+        repository="acme/app",
+        profile="gpu",
+        state=JobState.WAITS_FOR_SLOT,
+        reason="it waits",
+        task=task,
+    )
+    recorded = Recorded(NOW, Findings(at=NOW, jobs=(found,)))
+    assert counts_on(recorded, "gpu", "runner-1-1", NOW, MOST_AGE) is expected
