@@ -8,6 +8,7 @@ import pytest
 
 from arm.build import ALERT, TEMPLATE, WORKBOOK, query
 from orchestrator.result import Result
+from orchestrator.runners.claim_refusal import ClaimCode
 from tests.queries import problems, stored
 
 QUERIES = stored()
@@ -36,11 +37,13 @@ def test_a_wrong_query(query: str, expected: str) -> None:
     assert problems(query) == [expected]
 
 
-def test_results() -> None:
-    """What a query compares `result` with is a result."""
-    named = [word for text in QUERIES.values() for word in re.findall(r'line\.result\) == "([^"]*)"', text)]
+@pytest.mark.parametrize(("field", "words"), [("result", set(Result)), ("code", set(ClaimCode))])
+def test_words(field: str, words: set[str]) -> None:
+    """What a query compares a field with is a word that the field may have."""
+    pattern = rf'line\.{field}\) == "([^"]*)"'
+    named = {word for text in QUERIES.values() for word in re.findall(pattern, text)}
     assert named
-    assert set(named) <= set(Result)
+    assert named <= words
 
 
 def test_every_query_is_used() -> None:
