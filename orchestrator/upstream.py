@@ -60,6 +60,7 @@ from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
 from orchestrator.reconcile.findings import counts_on
 from orchestrator.reconcile.job_search import JobSearch
+from orchestrator.reconcile.measurements import Measurements
 from orchestrator.reconcile.memory import PassMemory
 from orchestrator.reconcile.reconciler import Reconciler
 from orchestrator.reconcile.redelivery import Redelivery
@@ -219,6 +220,7 @@ def connect(
         retention=RETENTION,
         clock=runtime.clock,
     )
+    pool_status = PoolStatus(settings.batch_account_url, account, egress=egress)
     control_loop = ControlLoop(
         tasks.listed,
         pools,
@@ -228,6 +230,7 @@ def connect(
         watches=[
             BoundaryWatch(settings, boundary, installations, RunnerGroups(background).repositories).run,
             VersionWatch(settings, RunnerVersions(background).dates, installations).run,
+            Measurements(pools, look_at=pool_status.size, queues=queue, usage=client.usage).run,
         ],
         given_up=unexplained,
         memory=PassMemory(MemoryBlob(settings.azure_web_jobs_storage, egress)),
@@ -235,7 +238,6 @@ def connect(
     )
     explained = GitHubSession(client, credential, lock=runtime.lock)
     job_tasks = JobTasks(settings.batch_account_url, account, egress=egress)
-    pool_status = PoolStatus(settings.batch_account_url, account, egress=egress)
     gatherer = Gatherer(
         settings,
         github=JobStatus(explained),

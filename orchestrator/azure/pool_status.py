@@ -19,6 +19,7 @@ from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import UpstreamError
 from orchestrator.explain.facts import BROKEN_NODE_STATES, PoolFacts, ServiceError
 from orchestrator.pool_boost import Limits
+from orchestrator.reconcile.measurements import PoolSize
 
 # Seconds to connect, between bytes of the answer, and for one answer in all. An operator waits for it.
 CONNECT_TIMEOUT = 3
@@ -68,6 +69,21 @@ class PoolStatus:
         """
         facts = self.size(pool)
         return self._with_nodes(facts) if facts is not None and facts.nodes else facts
+
+    def size(self, pool: str) -> PoolSize | None:
+        """Return how large a pool is, and why it does not grow, in one call; None if there is none of this id.
+
+        Raises:
+            UpstreamError: Batch does not tell.
+        """
+        with translating("look at a pool"):
+            found = expecting(lambda: self._client.get_pool(pool, select=_POOL), "PoolNotFound")
+            if isinstance(found, ErrorCode):
+                return None
+            facts = _facts(pool, found)
+        short = facts.resize_errors if facts.nodes < facts.target else ()
+        errors = [*filter(None, [facts.formula_error]), *short]
+        return PoolSize(facts.nodes, facts.target, facts.slots_per_node, "; ".join(map(str, errors)) or None)
 
     def _with_nodes(self, facts: PoolFacts) -> PoolFacts:
         """Return the facts with those of the nodes, where they may be read: a pool is known without them."""
