@@ -89,6 +89,4 @@ if application.boosts_pools:
 
 
 def _rendered(answer: Answer) -> func.HttpResponse:
-    return func.HttpResponse(
-        answer.text, status_code=answer.status, mimetype=answer.media_type, headers=dict(answer.headers)
-    )
+    return func.HttpResponse(answer.text, headers=answer.headers, status_code=answer.status, mimetype=answer.media_type)

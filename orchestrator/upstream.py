@@ -60,6 +60,7 @@ from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
 from orchestrator.reconcile.findings import counts_on
 from orchestrator.reconcile.job_search import JobSearch
+from orchestrator.reconcile.measurements import Measurements
 from orchestrator.reconcile.memory import PassMemory
 from orchestrator.reconcile.reconciler import Reconciler
 from orchestrator.reconcile.redelivery import Redelivery
@@ -133,7 +134,7 @@ def connect(
     )
 
     client = GitHubClient(settings.github_api_url, runtime.clock, lock=runtime.lock, egress=egress)
-    credential = _github_credential(settings, client, runtime)
+    credential = github_credential(settings, client, runtime)
     session = GitHubSession(client, credential, lock=runtime.lock)
     background = GitHubSession(client, credential, background=True, lock=runtime.lock)
     time_left = TimeLeft(runtime.clock, runtime.sleep)
@@ -219,6 +220,7 @@ def connect(
         retention=RETENTION,
         clock=runtime.clock,
     )
+    pool_status = PoolStatus(settings.batch_account_url, account, egress=egress)
     control_loop = ControlLoop(
         tasks.listed,
         pools,
@@ -228,6 +230,7 @@ def connect(
         watches=[
             BoundaryWatch(settings, boundary, installations, RunnerGroups(background).repositories).run,
             VersionWatch(settings, RunnerVersions(background).dates, installations).run,
+            Measurements(pools, look_at=pool_status.size, queues=queue, usage=client.usage).run,
         ],
         given_up=unexplained,
         memory=PassMemory(MemoryBlob(settings.azure_web_jobs_storage, egress)),
@@ -235,7 +238,6 @@ def connect(
     )
     explained = GitHubSession(client, credential, lock=runtime.lock)
     job_tasks = JobTasks(settings.batch_account_url, account, egress=egress)
-    pool_status = PoolStatus(settings.batch_account_url, account, egress=egress)
     gatherer = Gatherer(
         settings,
         github=JobStatus(explained),
@@ -284,7 +286,7 @@ def connect(
         board=StatusBoard(
             settings,
             last_pass=last_pass.look,
-            pool=pool_status.size,
+            pool=pool_status.facts,
             last_check=lambda: checkup.last,
             clock=runtime.clock,
             threads=runtime.question_threads,
@@ -293,7 +295,8 @@ def connect(
     )
 
 
-def _github_credential(settings: Settings, client: GitHubClient, runtime: Runtime) -> Credential:
+def github_credential(settings: Settings, client: GitHubClient, runtime: Runtime) -> Credential:
+    """Return what calls to GitHub are authorized with: the App, or the token."""
     key, token = settings.github_app_private_key, settings.github_token
     if settings.github_credential == "app" and settings.github_app_id is not None and key is not None:
         return AppCredential(client, settings.github_app_id, key.get_secret_value(), lock=runtime.lock)
