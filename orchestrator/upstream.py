@@ -286,7 +286,7 @@ def connect(
         board=StatusBoard(
             settings,
             last_pass=last_pass.look,
-            pool=pool_status.size,
+            pool=pool_status.facts,
             last_check=lambda: checkup.last,
             clock=runtime.clock,
             threads=runtime.question_threads,

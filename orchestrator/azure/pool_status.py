@@ -51,7 +51,7 @@ class PoolStatus:
         options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, egress)
         self._client = BatchClient(endpoint, credential, **options)
 
-    def size(self, pool: str) -> PoolFacts | None:
+    def facts(self, pool: str) -> PoolFacts | None:
         """Return what Batch says of a pool, in one call and so without its nodes; None if there is none of this id.
 
         Raises:
@@ -67,7 +67,7 @@ class PoolStatus:
         Raises:
             UpstreamError: Batch does not tell.
         """
-        facts = self.size(pool)
+        facts = self.facts(pool)
         return self._with_nodes(facts) if facts is not None and facts.nodes else facts
 
     def size(self, pool: str) -> PoolSize | None:
@@ -76,11 +76,9 @@ class PoolStatus:
         Raises:
             UpstreamError: Batch does not tell.
         """
-        with translating("look at a pool"):
-            found = expecting(lambda: self._client.get_pool(pool, select=_POOL), "PoolNotFound")
-            if isinstance(found, ErrorCode):
-                return None
-            facts = _facts(pool, found)
+        facts = self.facts(pool)
+        if facts is None:
+            return None
         short = facts.resize_errors if facts.nodes < facts.target else ()
         errors = [*filter(None, [facts.formula_error]), *short]
         return PoolSize(facts.nodes, facts.target, facts.slots_per_node, "; ".join(map(str, errors)) or None)
