@@ -316,12 +316,7 @@ class Application:
     def _connect(self) -> "Upstream":
         from orchestrator.upstream import connect
 
-        return connect(
-            self._settings,
-            self._runtime,
-            unexplained=lambda: self._queue().unexplained(),
-            queue=lambda: self._queue().look(),
-        )
+        return connect(self._settings, self._runtime, queue=self._queue)
 
     def _make_claim_receiver(self) -> "ClaimReceiver":
         from orchestrator.claims.receiver import ClaimReceiver

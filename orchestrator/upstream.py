@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
@@ -105,20 +106,31 @@ class Upstream:
     board: StatusBoard
 
 
+class Queues(Protocol):
+    """The queues of requests: `azure.request_queue.RequestQueue`."""
+
+    def unexplained(self) -> Iterable[bytes]:
+        """Yield given-up requests that nobody has told of yet."""
+
+    def look(self) -> QueueFacts:
+        """Return what the queues hold."""
+
+    def check(self) -> QueueFacts:
+        """Return what the queues hold, after a proof that requests can be kept."""
+
+
 def connect(
     settings: Settings,
     runtime: Runtime,
     *,
-    unexplained: Callable[[], Iterable[bytes]],
-    queue: Callable[[], QueueFacts],
+    queue: Callable[[], Queues],
 ) -> Upstream:
     """Return the clients and the use cases that need them. Nothing is called yet.
 
     Args:
         settings: the app settings.
         runtime: the process's clock, threads and locks.
-        unexplained: yields given-up requests that nobody has told of yet (`RequestQueue.unexplained`).
-        queue: tells what the queues hold (`RequestQueue.look`).
+        queue: returns the queues of requests.
     """
     pools = sorted({profile.pool for profile in settings.profiles})
     egress = settings.egress
@@ -230,9 +242,9 @@ def connect(
         watches=[
             BoundaryWatch(settings, boundary, installations, RunnerGroups(background).repositories).run,
             VersionWatch(settings, RunnerVersions(background).dates, installations).run,
-            Measurements(pools, look_at=pool_status.size, queues=queue, usage=client.usage).run,
+            Measurements(pools, look_at=pool_status.size, queues=lambda: queue().look(), usage=client.usage).run,
         ],
-        given_up=unexplained,
+        given_up=lambda: queue().unexplained(),
         memory=PassMemory(MemoryBlob(settings.azure_web_jobs_storage, egress)),
         clock=runtime.clock,
     )
@@ -264,7 +276,7 @@ def connect(
         account_rule=boundary.account_rule,
         recent=lambda: _jobs_of(job_tasks.examples()),
         pool=pool_status.look,
-        queue=queue,
+        queue=lambda: queue().check(),
         trouble=Reachability(egress).trouble,
     )
     checkup = CheckUp(
