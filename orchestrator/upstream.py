@@ -72,6 +72,7 @@ from orchestrator.runners.installed import Installed
 from orchestrator.runners.provisioning import HandleJob, Provisioner
 from orchestrator.runners.task import TaskState
 from orchestrator.runtime import AT_ONCE_IN_A_PASS, Runtime
+from orchestrator.status.board import StatusBoard
 
 # How old the count of a quota's runners may be that an explanation rests on.
 SLOTS_KNOWN_FOR = timedelta(minutes=5)
@@ -91,6 +92,7 @@ class Upstream:
         hook_ranges: asks GitHub where its webhooks come from, given the ETag of its last answer.
         explainer: tells why a job waits.
         checkup: looks at the set-up, given what the queues hold.
+        board: tells how things are.
     """
 
     handle: HandleJob
@@ -100,6 +102,7 @@ class Upstream:
     hook_ranges: Callable[[str | None], PublishedRanges]
     explainer: Explainer
     checkup: CheckUp
+    board: StatusBoard
 
 
 def connect(
@@ -131,7 +134,7 @@ def connect(
     )
 
     client = GitHubClient(settings.github_api_url, runtime.clock, lock=runtime.lock, egress=egress)
-    credential = _github_credential(settings, client, runtime)
+    credential = github_credential(settings, client, runtime)
     session = GitHubSession(client, credential, lock=runtime.lock)
     background = GitHubSession(client, credential, background=True, lock=runtime.lock)
     time_left = TimeLeft(runtime.clock, runtime.sleep)
@@ -264,6 +267,14 @@ def connect(
         queue=queue,
         trouble=Reachability(egress).trouble,
     )
+    checkup = CheckUp(
+        settings,
+        ports,
+        targets(settings, EGRESS),
+        questions=Questions(runtime.clock, runtime.question_threads),
+        clock=runtime.clock,
+        lock=runtime.lock,
+    )
     return Upstream(
         held_jobs.handle,
         door.admit,
@@ -271,18 +282,21 @@ def connect(
         tend_pools=lambda: boost.step_all(pools),
         hook_ranges=hook_ranges,
         explainer=Explainer(gatherer.gather, settings.profiles, runtime.clock, lock=runtime.lock),
-        checkup=CheckUp(
+        checkup=checkup,
+        board=StatusBoard(
             settings,
-            ports,
-            targets(settings, EGRESS),
-            questions=Questions(runtime.clock, runtime.question_threads),
+            last_pass=last_pass.look,
+            pool=pool_status.size,
+            last_check=lambda: checkup.last,
             clock=runtime.clock,
+            threads=runtime.question_threads,
             lock=runtime.lock,
         ),
     )
 
 
-def _github_credential(settings: Settings, client: GitHubClient, runtime: Runtime) -> Credential:
+def github_credential(settings: Settings, client: GitHubClient, runtime: Runtime) -> Credential:
+    """Return what calls to GitHub are authorized with: the App, or the token."""
     key, token = settings.github_app_private_key, settings.github_token
     if settings.github_credential == "app" and settings.github_app_id is not None and key is not None:
         return AppCredential(client, settings.github_app_id, key.get_secret_value(), lock=runtime.lock)

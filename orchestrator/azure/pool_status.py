@@ -37,7 +37,7 @@ _MOST_NODES = 1000
 
 
 class PoolStatus:
-    """Looks at pools, in two calls each.
+    """Looks at pools.
 
     Args:
         endpoint: `BatchAccountUrl`.
@@ -51,18 +51,24 @@ class PoolStatus:
         options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, egress)
         self._client = BatchClient(endpoint, credential, **options)
 
-    def look(self, pool: str) -> PoolFacts | None:
-        """Return what Batch says of a pool; None if there is none of this id.
+    def size(self, pool: str) -> PoolFacts | None:
+        """Return what Batch says of a pool, in one call and so without its nodes; None if there is none of this id.
 
         Raises:
             UpstreamError: Batch does not tell.
         """
         with translating("look at a pool"):
             found = expecting(lambda: self._client.get_pool(pool, select=_POOL), "PoolNotFound")
-            if isinstance(found, ErrorCode):
-                return None
-            facts = _facts(pool, found)
-        return self._with_nodes(facts) if facts.nodes else facts
+            return None if isinstance(found, ErrorCode) else _facts(pool, found)
+
+    def look(self, pool: str) -> PoolFacts | None:
+        """Return what Batch says of a pool and its nodes, in two calls; None if there is none of this id.
+
+        Raises:
+            UpstreamError: Batch does not tell.
+        """
+        facts = self.size(pool)
+        return self._with_nodes(facts) if facts is not None and facts.nodes else facts
 
     def size(self, pool: str) -> PoolSize | None:
         """Return how large a pool is, and why it does not grow, in one call; None if there is none of this id.
