@@ -42,6 +42,8 @@ MOST_BYTES = 64 * 1024
 CLAIM_DEADLINE = 20.0
 # Seconds until somebody may have mended the settings.
 MISCONFIGURED_WAIT = 60.0
+# The answer that holds a secret; no proxy on the way is to keep it.
+_NOT_KEPT: Mapping[str, str] = {"Cache-Control": "no-store"}
 
 # How much an answer needs a person's attention, where its status does not tell.
 _LEVELS: Mapping[str, int] = {
@@ -120,7 +122,7 @@ class ClaimReceiver:
                 ms=_ms(clock() - began),
                 **remark,
             )
-            return Answer(200, {"environment": admission.environment})
+            return Answer(200, {"environment": admission.environment}, headers=_NOT_KEPT)
 
     async def _receive(self, headers: Mapping[str, str], body: bytes) -> Admission:
         settings = self._settings

@@ -80,7 +80,7 @@ def test_admitted(caplog: pytest.LogCaptureFixture) -> None:
     door = Admits()
     answer = receive(door)
     assert (answer.status, answer.body) == (200, {"environment": {"GHR_JITCONFIG": "s3cret"}})
-    assert (answer.headers, answer.media_type) == ({}, "application/json")
+    assert (answer.headers, answer.media_type) == ({"Cache-Control": "no-store"}, "application/json")
     assert door.asked == [(CLAIM, TEXT, NONCE)]
     level, said = line(caplog)
     assert level == "INFO"
