@@ -123,13 +123,14 @@ class Door:
         Raises:
             ClaimRefused: It gets nothing, or nothing now.
         """
+        asked_at = self._clock()
         with self._alone(claim):
             task, started_at = self._running(claim, text)
-            record = self._first_use(claim, text, Use.of(nonce), started_at)
+            record = self._first_use(claim, text, Use.of(nonce), started_at, asked_at)
             self._require_wanted(claim.task_id, task)
             with _understood(ClaimCode.GITHUB):
                 name, registration = self._register(claim)
-            remark = self._note(record, Use.of(nonce, registration.runner_id))
+            remark = self._note(record, Use.of(nonce, registration.runner_id, self._clock()))
         environment = {
             "GHR_URL": claim.access.scope.url(self._web_url),
             "GHR_NAME": name,
@@ -166,10 +167,12 @@ class Door:
             raise refusal(ClaimCode.NOT_RUNNING, "Batch does not say yet that the task runs", retry_after=SHORT_WAIT)
         return task, task.started_at
 
-    def _first_use(self, claim: Claim, text: str, own: Use, started_at: datetime) -> str:
+    def _first_use(self, claim: Claim, text: str, own: Use, started_at: datetime, asked_at: datetime) -> str:
         """Return the name of the record that this container is the first to use the claim, for this start of its task.
 
-        A container whose answer was lost asks again with its nonce; the runner that was made for it is removed.
+        A container whose answer was lost asks again with its nonce; the runner that was made for it is removed. But a
+        request that came before that runner was made is one that the container has given up: by now it may be the
+        runner, by a later request to another process.
         """
         name, use = self._recorded(claim, own, started_at)
         if not use.is_by_same(own):
@@ -179,6 +182,8 @@ class Door:
                 name, use = self._recorded(claim, own, now_started_at)
         if not use.is_by_same(own):
             raise refusal(ClaimCode.USED, "somebody else has used the claim of this task before its container")
+        if use.noted_at is not None and use.noted_at > asked_at:
+            raise refusal(ClaimCode.IN_PROGRESS, "a later try of this task was answered", retry_after=SHORT_WAIT)
         if use.runner is not None:
             with _understood(ClaimCode.GITHUB):
                 self._remove(claim.access, use.runner)

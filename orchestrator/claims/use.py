@@ -9,7 +9,7 @@ import hmac
 from datetime import UTC, datetime
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 
 class Use(BaseModel):
@@ -18,17 +18,19 @@ class Use(BaseModel):
     Attributes:
         nonce: SHA-256 of the container's nonce.
         runner: GitHub's id of the runner that was registered for it; None before that.
+        noted_at: when that was noted.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     nonce: str
     runner: int | None = None
+    noted_at: AwareDatetime | None = None
 
     @classmethod
-    def of(cls, nonce: str, runner: int | None = None) -> Self:
-        """Return the use by the container that has made a nonce, with GitHub's id of its runner."""
-        return cls(nonce=hashlib.sha256(nonce.encode()).hexdigest(), runner=runner)
+    def of(cls, nonce: str, runner: int | None = None, noted_at: datetime | None = None) -> Self:
+        """Return the use by the container that has made a nonce, with GitHub's id of its runner, noted at a time."""
+        return cls(nonce=hashlib.sha256(nonce.encode()).hexdigest(), runner=runner, noted_at=noted_at)
 
     @classmethod
     def decode(cls, content: bytes) -> Self:

@@ -156,7 +156,7 @@ def test_admitted() -> None:
     assert "s3cret" not in repr(admission)
     assert world.registered == [(ACCESS, TASK, ("self-hosted", "linux"), "Batch")]
     assert world.calls == ["task", "create", "job", "register", "replace"]
-    assert Use.decode(world.records[RECORD]) == Use.of(NONCE, 1)
+    assert Use.decode(world.records[RECORD]) == Use.of(NONCE, 1, NOW)
 
 
 @pytest.mark.parametrize(
@@ -189,8 +189,22 @@ def test_an_answer_that_was_lost() -> None:
     again = world.admit()
     assert world.calls == ["task", "create", "remove", "job", "register", "register", "replace"]
     assert world.removed == [1]
-    assert Use.decode(world.records[RECORD]) == Use.of(NONCE, 2)
+    assert Use.decode(world.records[RECORD]) == Use.of(NONCE, 2, NOW)
     assert task_of_runner(again.runner) == TASK
+
+
+def test_an_earlier_request_that_comes_late() -> None:
+    """A request that another process serves late removes no runner that a later one of the same container got."""
+    world = World(task())
+
+    def served_elsewhere() -> None:
+        world.clock.advance(timedelta(seconds=1))
+        world.records[RECORD] = Use.of(NONCE, 1, world.clock()).encode()
+
+    world.during["create"] = served_elsewhere
+    error = world.refused()
+    assert (error.code, error.retry_after) == (ClaimCode.IN_PROGRESS, SHORT_WAIT)
+    assert world.removed == []
 
 
 def test_a_first_try_that_got_no_runner() -> None:
@@ -211,7 +225,7 @@ def test_a_stolen_claim() -> None:
     error = world.refused(OTHER)
     assert (error.code, error.status, error.retry_after) == (ClaimCode.USED, 409, None)
     assert world.calls == ["task", "create", "task"]
-    assert Use.decode(world.records[RECORD]) == Use.of(NONCE, 1)
+    assert Use.decode(world.records[RECORD]) == Use.of(NONCE, 1, NOW)
 
 
 def test_run_again() -> None:

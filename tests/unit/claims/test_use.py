@@ -11,7 +11,7 @@ NONCE = "0a" * 32
 
 def test_round_trip() -> None:
     """What was kept is read back; the nonce itself is not kept."""
-    use = Use.of(NONCE, 7)
+    use = Use.of(NONCE, 7, datetime(2026, 11, 25, 12, tzinfo=UTC))
     assert Use.decode(use.encode()) == use
     assert NONCE not in use.encode().decode()
 
