@@ -33,7 +33,7 @@ from orchestrator.reconcile.view import (
     WaitingJob,
 )
 from orchestrator.runners.registered import Runner
-from orchestrator.runners.task import TaskState, replacement_of, task_of_runner
+from orchestrator.runners.task import CLAIM_USED, TaskState, replacement_of, task_of_runner
 
 # A container that started this long ago and whose runner is still not online will not become a runner.
 RUNNER_START_LIMIT = timedelta(minutes=10)
@@ -394,18 +394,35 @@ def _removals(view: ScopeView, now: datetime) -> list[Action]:
 
     A runner is ours if it is named like a task that Batch knows. All other runners are left alone. A task that claims
     its registration has two where an answer was lost, or where Batch ran the task again: one of them never comes back.
+    Which one is known when the last start is long ago: GitHub notices late that the runner of a lost node is gone.
+
+    A runner that is online is removed only where the task's container found its claim used: it runs somewhere else.
     """
     over = {
         task.task_id
         for task in view.tasks
         if task.state == "finished" and task.ended_at is not None and now - task.ended_at >= TASK_SEEN_AFTER
     }
-    claiming = {task.task_id for task in view.tasks if task.state == "running" and task.notes.registration == "claim"}
+    claiming = {
+        task.task_id
+        for task in view.tasks
+        if task.state == "running"
+        and task.notes.registration == "claim"
+        and task.started_at is not None
+        and now - task.started_at >= RUNNER_START_LIMIT
+    }
     doubled = claiming & {task_of_runner(runner.name) for runner in view.runners if runner.online}
-    reasons = dict.fromkeys(over, "its task is over") | dict.fromkeys(doubled, "its task has another runner")
+    stolen = {task.task_id for task in view.tasks if task.state == "finished" and task.exit_code == CLAIM_USED}
+    reasons = (
+        dict.fromkeys(over, "its task is over")
+        | dict.fromkeys(doubled, "its task has another runner")
+        | dict.fromkeys(stolen, "its claim was used by somebody else")
+    )
     removable = [
         (runner, reason)
         for runner in view.runners
-        if not runner.online and not runner.busy and (reason := reasons.get(task_of_runner(runner.name) or ""))
+        if not runner.busy
+        and (reason := reasons.get(task := task_of_runner(runner.name) or ""))
+        and (not runner.online or task in stolen)
     ]
     return [RemoveRunner(view.access, runner, reason) for runner, reason in removable[:REMOVALS_PER_PASS]]

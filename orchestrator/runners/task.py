@@ -24,6 +24,8 @@ AFTER_A_JOB = frozenset({0, 71})
 # Its exit codes where none had: a refused version, no job in time, not registered, its claim used by another, wrong
 # settings.
 BEFORE_A_JOB = frozenset({7, 69, 75, 77, 78})
+# Of these: somebody else had used its claim.
+CLAIM_USED = 77
 # The image's own default of the idle limit.
 _IDLE_MINUTES = 10.0
 # How long a task without a job lasts beside its idle limit, at most: to pull the image, to register and to leave.

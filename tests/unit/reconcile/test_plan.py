@@ -486,6 +486,20 @@ class TestWhatIsLeftOver:
         assert found == ([RemoveRunner(ACME, lost, "its task has another runner")] if removed else [])
         assert decided([], tasks, [lost]) == []
 
+    def test_a_runner_that_comes_online(self) -> None:
+        """GitHub may still show the runner of a lost node as online while the task's new one has yet to connect."""
+        tasks = [task("runner-1-1", "running", age=60, registration="claim", started_at=NOW - minutes(9))]
+        assert decided([], tasks, [runner("runner-1-1"), runner("runner-1-1-00ff", online=False)]) == []
+
+    @pytest.mark.parametrize(("exit_code", "removed"), [(77, True), (75, False)])
+    def test_a_stolen_claim(self, exit_code: int, *, removed: bool) -> None:
+        """Where a container found its claim used, the runner that somebody else made of it is removed at once."""
+        tasks = [task("runner-1-1", "finished", age=1, registration="claim", exit_code=exit_code)]
+        known = [runner("runner-1-1"), runner("runner-1-1-00ff", online=False), runner("runner-1-1-00aa", busy=True)]
+        reason = "its claim was used by somebody else"
+        found = [action for action in decided([], tasks, known) if isinstance(action, RemoveRunner)]
+        assert found == ([RemoveRunner(ACME, one, reason) for one in known[:2]] if removed else [])
+
     def test_removals_are_bounded(self) -> None:
         """One pass removes a limited number of runners."""
         tasks = [task(f"runner-{n}-1", "finished", exit_code=0) for n in range(1, REMOVALS_PER_PASS + 5)]
