@@ -1,7 +1,7 @@
 """Tasks whose registration runs out while they wait for a slot: they are replaced, or ended (pure).
 
 A registration token is good for an hour, and GitHub forgets a JIT runner that never connects. Where containers claim
-their registration when they start, no task says that it expires, and nothing here applies.
+their registration when they start, this applies only to a task that has waited for so long that its claim is refused.
 """
 
 from collections.abc import Container, Iterable, Iterator
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from orchestrator.reconcile.view import TASK_SEEN_AFTER, ScopeView, WaitingJob
+from orchestrator.runners.claim import CLAIM_LIFE
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.task import TaskState
 
@@ -57,7 +58,8 @@ def waiting_tasks(view: ScopeView, registered: Container[str], now: datetime) ->
 
 def has_expired(task: TaskState, now: datetime) -> bool:
     """Whether a waiting task can no longer register, as far as it says itself."""
-    return task.notes.expires_at is not None and now >= task.notes.expires_at
+    expires_at = _expires_at(task)
+    return expires_at is not None and now >= expires_at
 
 
 def to_renew(
@@ -76,6 +78,11 @@ def to_renew(
             yield task, job
 
 
+def _expires_at(task: TaskState) -> datetime | None:
+    """Until when a task can register; None if it does not say."""
+    return task.created_at + CLAIM_LIFE if task.notes.registration == "claim" else task.notes.expires_at
+
+
 def _remaining(task: TaskState, view: ScopeView, registered: Container[str], now: datetime) -> timedelta:
     """How much longer a waiting task can become a runner; without limit if the task does not say."""
     if (
@@ -85,4 +92,5 @@ def _remaining(task: TaskState, view: ScopeView, registered: Container[str], now
         and now - task.created_at >= TASK_SEEN_AFTER
     ):
         return timedelta(0)
-    return task.notes.expires_at - now if task.notes.expires_at is not None else timedelta.max
+    expires_at = _expires_at(task)
+    return expires_at - now if expires_at is not None else timedelta.max

@@ -519,6 +519,13 @@ class TestClaims:
         assert decided([], [waiting], complete=False) == []
         assert clean_up([waiting], set(), NOW, timedelta(days=7)) == []
 
+    def test_a_claim_that_is_refused(self) -> None:
+        """A task that has waited for longer than its claim is good for serves no job, in view or not."""
+        waiting = task("runner-9-1", age=60 * 48, registration="claim", expires_at=None)
+        ended = EndTask(waiting, "its registration has expired")
+        assert decided([job(1)], [waiting]) == [StartRunner(job(1), 0, "no runner was started for it"), ended]
+        assert clean_up([waiting], set(), NOW, timedelta(days=7)) == [ended]
+
     def test_surplus(self) -> None:
         """A task that claims and that no job needs is ended like any other."""
         waiting = task("runner-1-1", registration="claim", expires_at=None)
