@@ -23,11 +23,13 @@ class RepositoryProgress:
         active_at: when something last happened there: a push, a task, a queued job.
         looked_at: when GitHub was last asked for its queued jobs.
         searched_at: when all of its unfinished runs were last asked for, however old they are.
+        etags: see `github.workflow_jobs.WorkflowJobs.queued`.
     """
 
     active_at: datetime | None = None
     looked_at: datetime | None = None
     searched_at: datetime | None = None
+    etags: dict[str, str] = field(default_factory=dict)
 
     def is_active(self, now: datetime) -> bool:
         """Whether something happened within the last day."""
@@ -74,7 +76,7 @@ class Progress:
         """Return it as JSON's own types."""
         return {
             "repositories": {
-                name: [_seconds(known.active_at), _seconds(known.looked_at), _seconds(known.searched_at)]
+                name: [*map(_seconds, (known.active_at, known.looked_at, known.searched_at)), known.etags]
                 for name, known in self.repositories.items()
             },
             "listed": {account: _seconds(at) for account, at in self.listed.items()},
@@ -90,7 +92,7 @@ class Progress:
         try:
             return cls(
                 {
-                    str(name): RepositoryProgress(*map(_moment, known))
+                    str(name): RepositoryProgress(*map(_moment, known[:3]), *map(_texts, known[3:]))
                     for name, known in written["repositories"].items()
                 },
                 {str(account): _known(at) for account, at in written["listed"].items()},
@@ -117,6 +119,10 @@ def _seconds(at: datetime | None) -> float | None:
 
 def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else _known(seconds)
+
+
+def _texts(written: Mapping[str, str]) -> dict[str, str]:
+    return {str(name): str(text) for name, text in written.items()}
 
 
 def _known(seconds: float) -> datetime:
