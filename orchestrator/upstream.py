@@ -4,9 +4,13 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
+from orchestrator.azure.batch_jobs import job_id
+from orchestrator.azure.claim_uses import ClaimUses
+from orchestrator.azure.claiming_tasks import ClaimingTasks
 from orchestrator.azure.identity import batch_credential, storage_credential
 from orchestrator.azure.job_tasks import JobTasks
 from orchestrator.azure.pass_memory import MemoryBlob
@@ -15,6 +19,8 @@ from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.task_log import TaskLog
 from orchestrator.azure.task_model import RETENTION
 from orchestrator.azure.tasks import RunnerTasks
+from orchestrator.claims.door import Door
+from orchestrator.claims.receiver import Admit
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.hook_ranges import PublishedRanges
 from orchestrator.egress import Egress
@@ -53,20 +59,26 @@ from orchestrator.reachability import Reachability
 from orchestrator.reconcile.at_once import AtOnce
 from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
+from orchestrator.reconcile.findings import counts_on
 from orchestrator.reconcile.job_search import JobSearch
+from orchestrator.reconcile.measurements import Measurements
 from orchestrator.reconcile.memory import PassMemory
 from orchestrator.reconcile.reconciler import Reconciler
 from orchestrator.reconcile.redelivery import Redelivery
 from orchestrator.reconcile.time_left import TimeLeft
 from orchestrator.reconcile.version_watch import VersionWatch
 from orchestrator.runners.boundary import Boundary
+from orchestrator.runners.claim import ClaimRegistrar
 from orchestrator.runners.installed import Installed
 from orchestrator.runners.provisioning import HandleJob, Provisioner
 from orchestrator.runners.task import TaskState
 from orchestrator.runtime import AT_ONCE_IN_A_PASS, Runtime
+from orchestrator.status.board import StatusBoard
 
 # How old the count of a quota's runners may be that an explanation rests on.
 SLOTS_KNOWN_FOR = timedelta(minutes=5)
+# How old a pass's findings may be that a runner whose own job is over starts for.
+FINDINGS_COUNT_FOR = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -75,35 +87,50 @@ class Upstream:
 
     Attributes:
         handle: does what an admitted job needs.
+        admit: hands its registration to a container that claims it.
         control_loop: finds and mends what was missed.
         tend_pools: goes on with every boost of a pool that was begun.
         hook_ranges: asks GitHub where its webhooks come from, given the ETag of its last answer.
         explainer: tells why a job waits.
         checkup: looks at the set-up, given what the queues hold.
+        board: tells how things are.
     """
 
     handle: HandleJob
+    admit: Admit
     control_loop: ControlLoop
     tend_pools: Callable[[], None]
     hook_ranges: Callable[[str | None], PublishedRanges]
     explainer: Explainer
     checkup: CheckUp
+    board: StatusBoard
+
+
+class Queues(Protocol):
+    """The queues of requests: `azure.request_queue.RequestQueue`."""
+
+    def unexplained(self) -> Iterable[bytes]:
+        """Yield given-up requests that nobody has told of yet."""
+
+    def look(self) -> QueueFacts:
+        """Return what the queues hold."""
+
+    def check(self) -> QueueFacts:
+        """Return what the queues hold, after a proof that requests can be kept."""
 
 
 def connect(
     settings: Settings,
     runtime: Runtime,
     *,
-    unexplained: Callable[[], Iterable[bytes]],
-    queue: Callable[[], QueueFacts],
+    queue: Callable[[], Queues],
 ) -> Upstream:
     """Return the clients and the use cases that need them. Nothing is called yet.
 
     Args:
         settings: the app settings.
         runtime: the process's clock, threads and locks.
-        unexplained: yields given-up requests that nobody has told of yet (`RequestQueue.unexplained`).
-        queue: tells what the queues hold (`RequestQueue.look`).
+        queue: returns the queues of requests.
     """
     pools = sorted({profile.pool for profile in settings.profiles})
     egress = settings.egress
@@ -119,7 +146,7 @@ def connect(
     )
 
     client = GitHubClient(settings.github_api_url, runtime.clock, lock=runtime.lock, egress=egress)
-    credential = _github_credential(settings, client, runtime)
+    credential = github_credential(settings, client, runtime)
     session = GitHubSession(client, credential, lock=runtime.lock)
     background = GitHubSession(client, credential, background=True, lock=runtime.lock)
     time_left = TimeLeft(runtime.clock, runtime.sleep)
@@ -139,16 +166,33 @@ def connect(
         lock=runtime.lock,
     )
 
+    jit = JitRegistrar(runners, runtime.clock)
+    workflow_jobs = WorkflowJobs(session)
+    keys = settings.claim_keys
     provisioner = Provisioner(
         settings,
-        {"token": TokenRegistrar(runners), "jit": JitRegistrar(runners, runtime.clock)},
+        {"token": TokenRegistrar(runners), "jit": jit},
         tasks,
         boundary=boundary,
-        is_queued=WorkflowJobs(session).is_queued,
+        is_queued=workflow_jobs.is_queued,
         created=boost.schedule if settings.pool_boost == "resize" else _do_nothing,
         clock=runtime.clock,
         within_quota=quotas.within,
         take_share=share.take,
+        claims=ClaimRegistrar(keys[0], job_id, runtime.clock) if keys else None,
+    )
+    # A reader of its own: the blob's client tells what is new since it read last.
+    last_pass = LastPass(MemoryBlob(settings.azure_web_jobs_storage, egress), lock=runtime.lock)
+    door = Door(
+        task=ClaimingTasks(settings.batch_account_url, account, egress=egress).look,
+        uses=ClaimUses(settings.azure_web_jobs_storage, egress),
+        registrar=jit,
+        remove=runners.remove,
+        job=workflow_jobs.current,
+        is_needed=lambda profile, task: counts_on(last_pass.look(), profile, task, runtime.clock(), FINDINGS_COUNT_FOR),
+        web_url=settings.github_web_url,
+        clock=runtime.clock,
+        lock=runtime.lock,
     )
     held_jobs = HeldJobs(
         settings,
@@ -184,9 +228,11 @@ def connect(
         at_once=at_once,
         within_quota=quotas.within,
         held=held_places.remember,
+        requests_left=client.requests_left,
         retention=RETENTION,
         clock=runtime.clock,
     )
+    pool_status = PoolStatus(settings.batch_account_url, account, egress=egress)
     control_loop = ControlLoop(
         tasks.listed,
         pools,
@@ -196,16 +242,14 @@ def connect(
         watches=[
             BoundaryWatch(settings, boundary, installations, RunnerGroups(background).repositories).run,
             VersionWatch(settings, RunnerVersions(background).dates, installations).run,
+            Measurements(pools, look_at=pool_status.size, queues=lambda: queue().look(), usage=client.usage).run,
         ],
-        given_up=unexplained,
+        given_up=lambda: queue().unexplained(),
         memory=PassMemory(MemoryBlob(settings.azure_web_jobs_storage, egress)),
         clock=runtime.clock,
     )
     explained = GitHubSession(client, credential, lock=runtime.lock)
     job_tasks = JobTasks(settings.batch_account_url, account, egress=egress)
-    pool_status = PoolStatus(settings.batch_account_url, account, egress=egress)
-    # A reader of its own: the blob's client tells what is new since it read last.
-    last_pass = LastPass(MemoryBlob(settings.azure_web_jobs_storage, egress), lock=runtime.lock)
     gatherer = Gatherer(
         settings,
         github=JobStatus(explained),
@@ -214,7 +258,7 @@ def connect(
         pool=pool_status.look,
         rules=boundary,
         slots=lambda: occupancy.known(SLOTS_KNOWN_FOR),
-        next_pass=lambda: NextPass(last_pass.at(), timedelta(minutes=settings.reconcile_minutes)),
+        next_pass=lambda: NextPass.of(last_pass.look(), timedelta(minutes=settings.reconcile_minutes)),
         output=_output(settings, account, egress),
         clock=runtime.clock,
         threads=runtime.question_threads,
@@ -232,27 +276,39 @@ def connect(
         account_rule=boundary.account_rule,
         recent=lambda: _jobs_of(job_tasks.examples()),
         pool=pool_status.look,
-        queue=queue,
+        queue=lambda: queue().check(),
         trouble=Reachability(egress).trouble,
+    )
+    checkup = CheckUp(
+        settings,
+        ports,
+        targets(settings, EGRESS),
+        questions=Questions(runtime.clock, runtime.question_threads),
+        clock=runtime.clock,
+        lock=runtime.lock,
     )
     return Upstream(
         held_jobs.handle,
+        door.admit,
         control_loop,
         tend_pools=lambda: boost.step_all(pools),
         hook_ranges=hook_ranges,
         explainer=Explainer(gatherer.gather, settings.profiles, runtime.clock, lock=runtime.lock),
-        checkup=CheckUp(
+        checkup=checkup,
+        board=StatusBoard(
             settings,
-            ports,
-            targets(settings, EGRESS),
-            questions=Questions(runtime.clock, runtime.question_threads),
+            last_pass=last_pass.look,
+            pool=pool_status.facts,
+            last_check=lambda: checkup.last,
             clock=runtime.clock,
+            threads=runtime.question_threads,
             lock=runtime.lock,
         ),
     )
 
 
-def _github_credential(settings: Settings, client: GitHubClient, runtime: Runtime) -> Credential:
+def github_credential(settings: Settings, client: GitHubClient, runtime: Runtime) -> Credential:
+    """Return what calls to GitHub are authorized with: the App, or the token."""
     key, token = settings.github_app_private_key, settings.github_token
     if settings.github_credential == "app" and settings.github_app_id is not None and key is not None:
         return AppCredential(client, settings.github_app_id, key.get_secret_value(), lock=runtime.lock)

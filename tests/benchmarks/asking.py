@@ -45,7 +45,9 @@ def found(*counts: int, renewed: bool = False) -> Iterator[Row]:
             world.live(begin + 4 * HOUR, lose, least=begin + HOUR, new_process_at=begin if renewed else None)
             for kind, what in enumerate(("runs today", "quiet")):
                 own = [job for job in world.lost if job % 2 == kind]
-                yield Row(f"{count} repositories, {way}{whose}, {what}: found, p95", world.found_after(own, 0.95), "min")
+                yield Row(
+                    f"{count} repositories, {way}{whose}, {what}: found, p95", world.found_after(own, 0.95), "min"
+                )
 
 
 def _lose(world: World, places: Sequence[tuple[str, str]], begin: int, number: int) -> None:

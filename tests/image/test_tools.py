@@ -1,10 +1,8 @@
 """The images hold what workflows call: the commands of named actions run in them, and so do the examples."""
 
-import datetime as dt
 import http.server
 import json
 import re
-import ssl
 import subprocess
 import sys
 import threading
@@ -14,15 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from sandbox.github import GitHub
 from tests.image import podman
 from tests.image.harness import queue, registration
+from tests.tls import server_context
 
 pytestmark = podman.needed
 ACTIONS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("actions.json").read_text(encoding="utf-8"))
@@ -86,59 +80,42 @@ def test_a_tool_that_is_not_pinned(image: str, tmp_path: Path) -> None:
     assert "fetch: gh: it is not pinned in versions.json" in done.stdout + done.stderr
 
 
-def test_a_jdk_in_the_tool_cache(image: str, github: GitHub, github_url: str) -> None:
+def test_a_jdk_in_the_tool_cache(bare_image: str, github: GitHub, github_url: str) -> None:
     """The example's JDK is where setup-java looks, others fit beside it, and its hook runs before the job."""
-    tag = f"{image}-java"
-    if podman.podman("image", "exists", tag, check=False).returncode != 0:
-        done = podman.build_example("linux-java", tag, image)
-        assert done.returncode == 0, done.stdout + done.stderr
+    tag = podman.made(podman.JAVA, lambda: podman.build_example("linux-java", podman.JAVA, bare_image))
     cache = "$RUNNER_TOOL_CACHE/Java_jdkfile_jdk"
     queue(
         github,
         f"run: version=$(ls {cache}); test -f {cache}/$version/*.complete; {cache}/$version/*[0-9]/bin/javac --version",
         f"run: mkdir {cache}/99; $JAVA_HOME/bin/java --version",
     )
-    done = podman.container(tag, registration(github, github_url))
+    done = podman.container(tag, registration(github, github_url), *podman.WITH_ENTRYPOINT)
     assert (done.returncode, github.jobs[0].conclusion) == (0, "success"), done.stdout + done.stderr
     assert "openjdk" in done.stdout
 
 
-def test_a_corporate_authority(image: str, tmp_path: Path) -> None:
+def test_a_corporate_authority(bare_image: str, tmp_path: Path) -> None:
     """In the example's image curl and Python trust a server whose certificate the company's authority has signed."""
-    tag, context = f"{image}-corporate", tmp_path / "context"
+    tag, context = podman.CORPORATE, tmp_path / "context"
     context.mkdir()
     (context / "Dockerfile").write_bytes((podman.SOURCES / "examples/linux-corporate/Dockerfile").read_bytes())
     with https_server(tmp_path, context / "corp.crt") as url:
         done = podman.podman(
-            "build", "--format", "docker", "--network", "host", "--build-arg", f"BASE_IMAGE={image}", "--build-arg",
-            "PROXY=http://proxy.example:3128", "--build-arg", "NO_PROXY_FOR=127.0.0.1,localhost", "--tag", tag,
-            str(context), check=False,
+            "build", "--format", "docker", "--network", "host", "--build-arg", f"BASE_IMAGE={bare_image}",
+            "--build-arg", "PROXY=http://proxy.example:3128", "--build-arg", "NO_PROXY_FOR=127.0.0.1,localhost",
+            "--tag", tag, str(context), check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         shell(tag, f"curl --fail --silent {url} && python3 -c 'import urllib.request as u; u.urlopen(\"{url}\")'",
               "--network", "host")  # fmt: skip
-        shell(image, f"! curl --fail --silent {url}", "--network", "host")
+        shell(bare_image, f"! curl --fail --silent {url}", "--network", "host")
         shell(tag, 'test "$https_proxy" = http://proxy.example:3128 && test -r "$NODE_EXTRA_CA_CERTS"')
 
 
 @contextmanager
 def https_server(folder: Path, authority: Path) -> Iterator[str]:
     """Serve nothing over TLS at 127.0.0.1, with a certificate that its own key has signed; write it to a file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    authority.write_bytes(certificate.public_bytes(Encoding.PEM))
-    (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority, folder / "key.pem")
+    context = server_context(folder, authority)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -2,18 +2,23 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from orchestrator import __version__
+from orchestrator.cli.workflow_lint.finding import SEVERITY, Code
 from orchestrator.config.profiles import ProfileSetting
 from orchestrator.config.settings import Settings
 from orchestrator.errors import DeliveryRefused
 from orchestrator.explain.verdict import Verdict
 from orchestrator.health.finding import State
 from orchestrator.lines import FIELDS, IDS
+from orchestrator.reconcile.findings import JobState
 from orchestrator.result import Result
+from orchestrator.runners.claim_refusal import STATUS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -143,6 +148,18 @@ def test_the_example_becomes_right_by_filling_in_the_secrets() -> None:
     assert filled == bare
 
 
+def test_the_version() -> None:
+    """The version that the status page shows is the project's."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert __version__ == project["version"]
+
+
+def test_states_of_waiting_jobs() -> None:
+    """The reference's table of what a pass records explains each state of a job once, and no other."""
+    named = [re.findall(r"^\| `([a-z-]+)` \|", row)[0] for row in rows(section("What a pass records"))]
+    assert sorted(named) == sorted(JobState)
+
+
 def test_verdicts() -> None:
     """The reference's table of verdicts explains each verdict once, and no other."""
     named = [re.findall(r"^\| `([a-z-]+)` \|", row)[0] for row in rows(section("Verdicts"))]
@@ -155,9 +172,22 @@ def test_states_of_the_set_up() -> None:
     assert sorted(named) == sorted(State)
 
 
+def test_findings_of_lint() -> None:
+    """The reference's table of findings explains each code once with its severity, and no other."""
+    named = [re.findall(r"^\| `([a-z-]+)` \| (\w+) \|", row)[0] for row in rows(section("Findings of lint"))]
+    assert named == [(code, SEVERITY[code].name.lower()) for code in Code]
+
+
 def test_lines_of_the_log() -> None:
     """The reference lists each line of the log with the fields that the code may write, and what any line may have."""
     text = section("Lines of the log")
     listed = {row.split("|")[1].strip(" `"): set(re.findall(r"`(\w+)`", row.split("|")[2])) for row in rows(text)}
     assert listed == {str(line): set(fields) for line, fields in FIELDS.items()}
     assert set(re.findall(r"`(\w+)`", text.partition("\n|")[0])) == {"line", *IDS}
+
+
+def test_refusals_of_claims() -> None:
+    """The reference's table of claims explains each code once, with the status that it is answered with."""
+    found = [re.match(r"\| (\d{3}) \| (`[a-z`, -]+`) \|", row) for row in rows(section("Claims"))]
+    told = [(code, int(row[1])) for row in found if row for code in re.findall(r"`([a-z-]+)`", row[2])]
+    assert sorted(told) == sorted((str(code), int(status)) for code, status in STATUS.items())

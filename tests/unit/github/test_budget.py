@@ -131,6 +131,17 @@ class TestReserve:
         budget.learn(WHO, limits(0), None)
         assert wait_of(budget, "Bearer other") is None
 
+    def test_requests_left(self, budget: Budget, clock: Clock) -> None:
+        """The credential with the fewest is told; none where nothing is known, and none of an hour that is over."""
+        assert budget.requests_left() is None
+        budget.spend(WHO, "GET", background=False)
+        assert budget.requests_left() is None
+        budget.learn(WHO, limits(4000), None)
+        budget.learn("Bearer other", limits(900, reset=NOW + 60), None)
+        assert budget.requests_left() == 900
+        clock.advance(61)
+        assert budget.requests_left() == 4000
+
 
 class TestPoints:
     """The points per minute."""
@@ -234,6 +245,25 @@ class TestSilence:
         """One credential's silence is not the others'."""
         budget.learn(WHO, {}, 60)
         assert wait_of(budget, "") is None
+
+
+class TestUsage:
+    """What was used since somebody asked last."""
+
+    def test_calls_and_points(self, budget: Budget) -> None:
+        """Calls and points are counted over all credentials, and from each question to the next."""
+        budget.spend(WHO, "GET", background=True)
+        budget.spend("Bearer another", "POST", background=False)
+        assert budget.usage() == {"calls": 2, "points": 6, "requests_left": None}
+        assert budget.usage() == {"calls": 0, "points": 0, "requests_left": None}
+
+    def test_what_is_left(self, budget: Budget, clock: Clock) -> None:
+        """The credential with the least left counts, as long as its hour lasts."""
+        budget.learn(WHO, limits(4000), None)
+        budget.learn("Bearer another", limits(17, reset=NOW + 60), None)
+        assert budget.usage()["requests_left"] == 17
+        clock.advance(61)
+        assert budget.usage()["requests_left"] == 4000
 
 
 class TestAccounts:

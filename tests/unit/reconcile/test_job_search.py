@@ -310,7 +310,6 @@ class TestOrder:
             assert passes.upstream.look_backs == dict.fromkeys(names[2:], LONGEST_RUN)
         assert active == [SINCE_YESTERDAY, None, SINCE_YESTERDAY]
 
-
     def test_what_looks_have_kept(self, passes: FakePasses, upstream: FakeUpstream) -> None:
         """The next look into a repository is given what the one before has kept."""
         for _ in range(2):

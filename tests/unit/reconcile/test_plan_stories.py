@@ -22,10 +22,9 @@ from orchestrator.reconcile.plan import (
     PAUSES,
     RUNNER_START_LIMIT,
     TAKEN_WITHOUT_PAUSE,
-    TASK_SEEN_AFTER,
     decide,
 )
-from orchestrator.reconcile.view import DELIVERY_EXPECTED_WITHIN, ScopeView, WaitingJob
+from orchestrator.reconcile.view import DELIVERY_EXPECTED_WITHIN, TASK_SEEN_AFTER, ScopeView, WaitingJob
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import Scope, ScopeAccess
 from orchestrator.runners.task import TaskState, task_id
@@ -195,12 +194,13 @@ class ScopeStory(RuleBasedStateMachine):
 
     def make_pass(self) -> None:
         """Decide, check the decision, carry it out, and check that nothing more is to be done."""
-        actions = decide(self.view(), self.clock())
+        actions, prospects = decide(self.view(), self.clock())
+        assert set(prospects) == {job.job_key for job in self.jobs.values()}
         self.check(actions)
         for action in actions:
             self.carry_out(action)
         self.check_what_is_left()
-        repeated = decide(self.view(), self.clock())
+        repeated = decide(self.view(), self.clock()).actions
         assert not [action for action in repeated if isinstance(action, ReplaceTask | EndTask | RemoveRunner)]
         # A job whose next runner comes later still counts as demand: it may take what was started for another job.
         starts = [action for action in repeated if isinstance(action, StartRunner)]
