@@ -91,10 +91,7 @@ class Progress:
         """Read what `to_json` returned; anything else counts as nothing known."""
         try:
             return cls(
-                {
-                    str(name): RepositoryProgress(*map(_moment, known[:3]), *map(_texts, known[3:]))
-                    for name, known in written["repositories"].items()
-                },
+                {str(name): _repository(*known) for name, known in written["repositories"].items()},
                 {str(account): _known(at) for account, at in written["listed"].items()},
                 {
                     str(hook): HookProgress(_known(known["read_until"]), [_read(one) for one in known["failed"]])
@@ -121,8 +118,11 @@ def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else _known(seconds)
 
 
-def _texts(written: Mapping[str, str]) -> dict[str, str]:
-    return {str(name): str(text) for name, text in written.items()}
+def _repository(
+    active_at: float | None, looked_at: float | None, searched_at: float | None, etags: Mapping[str, str] | None = None
+) -> RepositoryProgress:
+    kept = {str(question): str(etag) for question, etag in (etags or {}).items()}
+    return RepositoryProgress(_moment(active_at), _moment(looked_at), _moment(searched_at), kept)
 
 
 def _known(seconds: float) -> datetime:
