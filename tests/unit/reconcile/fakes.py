@@ -86,7 +86,7 @@ class FakeUpstream:
         if look_back is not None:
             self.look_backs[repository] = look_back
         self.etags[repository] = dict(etags)
-        etags |= {"asked": repository}
+        etags["asked"] = repository
         self._clock.advance(timedelta(milliseconds=250))
         self._fail(repository)
         self.order.append(repository)
