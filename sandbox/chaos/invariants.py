@@ -30,6 +30,9 @@ CALLS_PER_JOB, CALLS_PER_PASS, CALLS_FOR_A_REPOSITORY, CALLS_PER_FAULT = 4, 18, 
 # The same of a look at a pool that may be boosted: the pool, its Batch jobs and their tasks, the note, autoscale, Batch
 # jobs and tasks again, its size.
 CALLS_PER_LOOK = 8
+# The same of a claim: the task, the note of its first use, whether the job still waits, the registration, and the note
+# of the runner.
+CALLS_PER_CLAIM = 5
 # Statuses and results of the documented answers that no delivery of GitHub's is given while the settings are right.
 _NOT_FOR_GITHUB = frozenset({400, 401, 413, 415, "misconfigured"})
 _POOLS = (LINUX_POOL, WINDOWS_POOL)
@@ -96,6 +99,13 @@ class Invariants:
         """Hold an answer to a delivery of GitHub's against the documentation."""
         if (answer.status, answer.body.get("result")) not in self._answers:
             self.violate("answers are documented", f"{answer.status} {answer.text}")
+
+    def claiming(self) -> None:
+        """Take into account that a claim is about to make calls."""
+        self._enough_calls += CALLS_PER_CLAIM
+
+    def claim_answered(self, answer: Answer) -> None:
+        """Hold an answer to a claim against the documentation."""
 
     def firing(self, timer: TimerTrigger) -> None:
         """Take into account that a timer function is about to make calls."""

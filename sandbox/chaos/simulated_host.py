@@ -150,6 +150,22 @@ class SimulatedHost:
             return HookResponse("timed out", 504)
         return answers[0]
 
+    async def claim(self, headers: Mapping[str, str], body: bytes) -> Answer | None:
+        """Take a claim as the front end does; return None if its instance ended meanwhile."""
+        instance = self._any()
+        if instance is None:
+            return Answer(503, {})
+        task = self._threads.loop.create_task(instance.application.claim(headers, body), context=instance.context)
+        instance.tasks[task] = None
+        await asyncio.wait([task])
+        instance.tasks.pop(task, None)
+        if task.cancelled() or isinstance(task.exception(), Killed):
+            return None
+        if (error := task.exception()) is not None:
+            self.failures.append(f"claim: {error!r}")
+            return Answer(500, {})
+        return task.result()
+
     def _boot(self) -> None:
         self._instances.append(Instance(self._settings, self._threads.runtime))
 
