@@ -49,6 +49,7 @@ class Deployment:
         lag: seconds that GitHub's clock is behind (and Batch's, for as much as it takes): what happens there seems to
             have happened so long ago.
         executor: what runs the tasks; processes without one.
+        api_path: where GitHub's API is below its address; `/api/v3` for an Enterprise Server.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Deployment:
         host_port: int = 0,
         lag: float = 0.0,
         executor: Executor | None = None,
+        api_path: str = "",
     ) -> None:
         self.secret = secrets.token_hex(16)
         self.key = secrets.token_hex(16)
@@ -67,6 +69,7 @@ class Deployment:
         self.gateway = Gateway()
         self.github = GitHub(clock=lambda: time.time() - lag)
         self.github.add_repository(REPOSITORY)
+        self._api_path = api_path
         self._skipped = 0.0
         self.queue = QueueService(clock=lambda: time.time() + self._skipped)
         self.queue.blobs.add_container(TASK_LOGS)
@@ -112,7 +115,7 @@ class Deployment:
             "WindowsPool": "batchWindows",
             "TaskLogsContainerUrl": self.task_logs_url,
             "TaskLogsIdentity": POOL_IDENTITY,
-            "GithubApiUrl": self.github.url,
+            "GithubApiUrl": f"{self.github.url}{self._api_path}",
             "GithubToken": "ghp_sandbox",
             "GithubWebhookSecret": self.secret,
             "ClaimKey": self.claim_key,

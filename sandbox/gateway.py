@@ -1,6 +1,7 @@
 """The way of the runner containers to the function: a NAT gateway, from whose address all of their calls come."""
 
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 
 import aiohttp
 from aiohttp import web
@@ -57,4 +58,4 @@ class Gateway:
         except aiohttp.ClientError:
             if request.transport is not None:
                 request.transport.abort()
-            return web.Response()  # nobody is left to read it
+            return web.Response(status=HTTPStatus.BAD_GATEWAY)  # nobody is left to read it

@@ -13,12 +13,12 @@ from urllib3.exceptions import HTTPError
 from sandbox.batch.model import TaskRun
 from sandbox.chaos.threads import Threads
 
-# The entrypoint's exit code for each answer that ends it.
+# The entrypoint's exit code for each answer that ends it, if it is the function's own: one with a code.
 EXIT_CODES: Mapping[int, int] = {400: 78, 401: 78, 403: 78, 409: 77, 410: 69, 413: 78}
 NO_ANSWER = 75
-# Seconds: how long a container goes on asking, and waits for one answer; its first and longest pause; the longest pause
-# that an answer may ask for.
-WAIT, PATIENCE, FIRST_PAUSE, LONGEST_PAUSE, LONGEST_ASKED = 600.0, 30.0, 1.0, 30.0, 120.0
+# Seconds: how long a container goes on asking, and waits for one answer; the limits of its first and of its longest
+# pause; the longest pause that an answer may ask for.
+WAIT, PATIENCE, FIRST_PAUSE, LONGEST_PAUSE, LONGEST_ASKED = 600.0, 60.0, 1.0, 30.0, 120.0
 _OK = 200
 
 
@@ -83,11 +83,10 @@ class Claiming:
             given = body.get("environment")
             if status == _OK and isinstance(given, dict):
                 return Claimed(given)
-            if status in EXIT_CODES:
+            if status in EXIT_CODES and "code" in body:
                 return Claimed({}, EXIT_CODES[status])
-            asked = headers.get("Retry-After", "")
-            wait = min(float(asked), LONGEST_ASKED) if asked.isdigit() else pause
-            wait *= self._random.uniform(1.0, 1.3)
+            asked, chance = headers.get("Retry-After", ""), self._random.random()
+            wait = min(float(asked), LONGEST_ASKED) * (1 + chance / 2) if asked.isdigit() else pause * chance
             pause = min(2 * pause, LONGEST_PAUSE)
             if now() + wait > end:
                 break
