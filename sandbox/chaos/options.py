@@ -9,7 +9,9 @@ SETTLES_IN = 2 * 3600.0
 # What `Options.without` can switch off.
 NETS = ("control loop", "reconciliation", "redelivery", "queue")
 # What `Options.scenarios` can add; see `sandbox.chaos.scenarios`.
-SCENARIOS = ("stranger", "greedy", "cancels", "outage", "registry", "evictions", "clock", "unfinished", "outside")
+SCENARIOS = (
+    "stranger", "greedy", "cancels", "outage", "registry", "evictions", "clock", "unfinished", "outside", "thief",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Options:
     @property
     def registration(self) -> Literal["token", "jit", "claim"]:
         """How runners get their registration (`RunnerRegistration`)."""
-        if self.claim or self.seed & 32:
+        if self.claim or self.seed & 32 or "thief" in self.scenarios:
             return "claim"
         return "jit" if self.seed & 1 else "token"
 

@@ -53,6 +53,7 @@ class SimulatedContainers:
     Attributes:
         registry_down: whether no image can be pulled.
         fail: ends a task that could not be started, with a code and a message.
+        watch: is told of each run that starts.
         ended: when each container ended, in epoch seconds, with its pool.
     """
 
@@ -78,6 +79,7 @@ class SimulatedContainers:
         self.troubled = False
         self.registry_down = False
         self.fail: Callable[[str, str, str, str], None] = lambda *_: None
+        self.watch: Callable[[TaskRun], None] = lambda _: None
         self.ended: list[tuple[float, str]] = []
         github.subscribe(self._hear)
 
@@ -89,6 +91,7 @@ class SimulatedContainers:
         self._live[run.job_id, run.task_id, run.attempt] = container
         self._by_task.setdefault((run.job_id, run.task_id), {})[run.attempt] = container
         self._tell(run.task_id, f"container starts on {run.node_id}")
+        self.watch(run)
         if "GHR_URL" not in run.environment:  # not a runner: somebody else's task
             self._later(container, 300.0, self._exit, container, JOB_RAN)
         elif self.registry_down:

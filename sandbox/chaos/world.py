@@ -28,6 +28,7 @@ from sandbox.chaos.simulated_batch import SimulatedBatch
 from sandbox.chaos.simulated_containers import SimulatedContainers
 from sandbox.chaos.simulated_host import RECONCILE, TEND_POOLS, SimulatedHost
 from sandbox.chaos.steps import Steps
+from sandbox.chaos.thief import Thief
 from sandbox.chaos.threads import Threads
 from sandbox.chaos.virtual_time import START, VirtualLoop
 from sandbox.chaos.weather import RARE, Weather
@@ -206,6 +207,8 @@ class World:
         if "evictions" in scenarios:
             for number in range(1, int(seconds / EVICTION_EVERY)):
                 self.loop.call_later(number * EVICTION_EVERY, self._evict)
+        if "thief" in scenarios:
+            self.containers.watch = Thief(self.loop, self.claiming, self.options.seed, self.faults).watch
 
     def _evict(self) -> None:
         """Lose the first node that runs something."""

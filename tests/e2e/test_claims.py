@@ -122,8 +122,10 @@ class TestByHand:
     @pytest.fixture(scope="class")
     def site(self) -> Iterator["Site"]:
         """Return a deployment whose tasks start, and do nothing."""
-        with Site() as site:
-            yield site
+        executor = NoExecutor()
+        pool = Pool("batchLinux", slots_per_node=4, nodes=1, start_delay_s=0.0, max_nodes=20)
+        with Deployment(settings=CLAIM | {"WindowsPool": ""}, pools=[pool], executor=executor) as deployment:
+            yield Site(deployment, pool, executor)
 
     def test_the_answer_was_lost(self, site: "Site") -> None:
         """Whoever asks again with its nonce gets a runner anew; the first one is gone, whose answer nobody has."""
@@ -205,20 +207,12 @@ class TestByHand:
 
 
 class Site:
-    """A deployment whose tasks start and do nothing; use it as a context manager."""
+    """A deployment whose tasks start and do nothing."""
 
-    def __init__(self) -> None:
-        self.executor = NoExecutor()
-        self.pool = Pool("batchLinux", slots_per_node=4, nodes=1, start_delay_s=0.0, max_nodes=20)
-        settings = CLAIM | {"WindowsPool": ""}
-        self.deployment = Deployment(settings=settings, pools=[self.pool], executor=self.executor)
-
-    def __enter__(self) -> "Site":
-        self.deployment.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.deployment.__exit__(*error)
+    def __init__(self, deployment: Deployment, pool: Pool, executor: NoExecutor) -> None:
+        self.deployment = deployment
+        self.pool = pool
+        self.executor = executor
 
     def started(self) -> TaskRun:
         """Return the run of a new job's task."""

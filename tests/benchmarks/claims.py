@@ -1,0 +1,66 @@
+"""Containers that start at once: when each has its registration.
+
+GitHub, Batch and the storage account answer as late as they do in Azure, and GitHub counts points. The containers, the
+stand-ins and the function share this machine, so that each time is an upper bound.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+
+from sandbox.batch.model import Pool
+from sandbox.deployment import REPOSITORY, ROOT, Deployment
+from sandbox.faults import Fault
+from sandbox.github.limits import Budget
+from sandbox.github.model import JobPlan
+from tests.batch_tasks import NoExecutor
+from tests.benchmarks.bursts import LATENCIES, PATIENCE
+from tests.benchmarks.table import Row
+from tests.waiting import until
+
+# Points that GitHub gives a credential in a minute.
+POINTS = 900
+
+
+def rows() -> Iterator[Row]:
+    """Measure as many containers as GitHub registers within a minute, and less."""
+    yield from _at_once(100)
+
+
+def long_rows() -> Iterator[Row]:
+    """Measure more containers than GitHub registers within a minute."""
+    yield from _at_once(400)
+
+
+def _at_once(count: int) -> Iterator[Row]:
+    executor = NoExecutor()
+    pools = [Pool("batchLinux", slots_per_node=count, nodes=1, start_delay_s=0.0)]
+    settings = {"RunnerRegistration": "claim", "WindowsPool": "", "AllowedSources": "192.0.2.0/24"}
+    with Deployment(settings=settings, pools=pools, executor=executor) as deployment:
+        deployment.github.budget = Budget(points=POINTS)
+        deployment.github.queue_run(REPOSITORY, [JobPlan(("self-hosted", "ubuntu-latest"))] * count)
+        until(lambda: len(executor.runs) == count, seconds=PATIENCE)
+        for service, (least, most) in LATENCIES.items():
+            getattr(deployment, service).faults.add(Fault("latency", times=None, seconds=least, up_to=most))
+        claims = [run.environment["GHR_CLAIM"] for run, _ in executor.runs]
+        given = {"url": f"{deployment.host.url}/api/ClaimRunner", "claims": claims}
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.benchmarks.claimants"], input=json.dumps(given),
+            stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT, timeout=10 * PATIENCE,
+        )  # fmt: skip
+        found = json.loads(done.stdout)
+        made = [
+            parsedate_to_datetime(e["response_headers"]["Date"]).timestamp()
+            for e in deployment.github.recorder.exchanges
+            if e["path"].endswith("/generate-jitconfig") and e["status"] == 201
+        ]
+        refused = deployment.github.budget.refused["minute"]
+    seconds, statuses = sorted(found["seconds"]), found["statuses"]
+    answers = ", ".join(f"{number} x {status}" for status, number in sorted(statuses.items()))
+    most = max(sum(began <= each < began + 60 for each in made) for began in made)
+    what = f"{count} containers start at once"
+    yield Row(f"{what}: registered, p50", seconds[count // 2], "s", note=f"{answers}; {refused} above GitHub's points")
+    yield Row(f"{what}: registered, p95", seconds[count * 95 // 100], "s", note=f"the last after {seconds[-1]:.1f} s")
+    yield Row(f"{what}: most in a minute", most, "of 180")
