@@ -8,7 +8,7 @@ from contextlib import contextmanager
 _JOB = re.compile(r'runner-(\d+)-\d+|"job": (\d+)')
 _DELIVERY = re.compile(r'"delivery": "([0-9a-f-]+)"')
 # How secrets look that come to be during a run: registration tokens, GitHub's tokens, JIT configurations and JWTs.
-_SHAPES = re.compile(r"\bA[0-9A-F]{28}\b|\bgh[ps]_\w{4,}|\beyJ[\w+/=.-]{40,}|-----BEGIN")
+_SHAPES = re.compile(r"\bA[0-9A-F]{28}\b|\bgh[ps]_\w{4,}|\bey[IJ][\w+/=.-]{40,}|-----BEGIN")
 
 
 def holds_secret(text: str, secrets: Iterable[str]) -> bool:
