@@ -22,13 +22,20 @@ def main(environment: MutableMapping[str, str], system: Linux) -> int:
         signal.signal(number, stop)
     system.outlast_end()
     try:
-        settings = read_settings(environment, system.home)
-        say(introduction(environment, settings.name))
-        secret = read_secret(environment)
+        given = dict(environment)
+        settings = read_settings(given, system.home)
+        say(introduction(given, settings.name))
+        secret = read_secret(given)
         allowed = job_environment(environment, secret.value)
         for name in set(environment) - set(allowed):
             del environment[name]
         system.become(settings, environment)
+        if secret.claim:
+            from claim import redeem  # noqa: PLC0415 - what speaks TLS takes long to load
+
+            given.update(redeem(secret.value, settings, stop))
+            settings, secret = read_settings(given, system.home)._replace(expires_at=None), read_secret(given)
+        given.clear()
         Runner(settings, secret, environment, system, stop).run()
     except Ended as ended:
         code, reason = ended.code, str(ended)

@@ -18,11 +18,14 @@ NO_JOB = 69
 BROKEN = 70
 JOB_BROKEN_OFF = 71
 NOT_REGISTERED = 75
+CLAIM_USED = 77
 BAD_SETTINGS = 78
 SIGNALLED = 128
 
 # Every variable that belongs to us, to the runner's own input or to Batch: none of a job's business.
 SCRUBBED = ("GHR_", "ACTIONSRUNNER_", "ACTIONS_RUNNER_INPUT_", "AZ_BATCH_")
+# What a container can register with. The first of them that is given counts.
+SECRETS = ("GHR_JITCONFIG", "GHR_TOKEN", "GHR_CLAIM")
 # The names of the original runner images, in capitals.
 ALIASES = {
     "GHR_URL": "ACTIONSRUNNER_URL",
@@ -43,6 +46,10 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+/@-]{0,99}")
 _GROUP = re.compile(r"[^\x00-\x20\x7f-][^\x00-\x1f\x7f]{0,99}")
 _WORK = re.compile(r"[A-Za-z0-9_./\\][A-Za-z0-9_.:/\\ -]*")
 _URL = re.compile(r"https?://[A-Za-z0-9.:-]+/[A-Za-z0-9._/-]+")
+# A claim goes over TLS, and without it to this machine alone. There is no user and no query: they could be secrets.
+_CLAIM_URL = re.compile(
+    r"(https://[A-Za-z0-9.-]+|http://(localhost|127\.\d+\.\d+\.\d+|\[::1\]))(:\d{1,5})?/[A-Za-z0-9._~/-]+"
+)
 _SECRET = re.compile(r"[\x21-\x7e]+")
 _JIT_FILE = re.compile(r"\.[a-z_]+")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|([+-])(\d\d):?(\d\d))")
@@ -74,14 +81,23 @@ class Settings(NamedTuple):
     user: str
     home: str
     allow_sudo: bool
+    claim_url: str
+    claim_wait_s: float
 
 
 class Secret:
-    """A registration token or a JIT configuration: the one thing that nothing but the runner's own program may see."""
+    """A registration token or a JIT configuration, which nothing but the runner's own program may see, or a claim.
 
-    def __init__(self, value: str, jit: bool) -> None:
+    Attributes:
+        value: empty once it is forgotten.
+        jit: whether it is a JIT configuration.
+        claim: whether it is a claim, with which the orchestrator is asked for a JIT configuration.
+    """
+
+    def __init__(self, value: str, jit: bool = False, claim: bool = False) -> None:
         self.value = value
         self.jit = jit
+        self.claim = claim
 
     def forget(self) -> None:
         """Keep it no longer: from here on a job may look around."""
@@ -111,7 +127,7 @@ def read_settings(environment: Mapping[str, str], home: str) -> Settings:
     if not given.truth("GHR_EPHEMERAL", True):
         raise Ended(BAD_SETTINGS, "GHR_EPHEMERAL is false: these images run one job and end")
     return Settings(
-        url=given.matching("GHR_URL", _URL, required=not given.text("GHR_JITCONFIG")),
+        url=given.matching("GHR_URL", _URL, required=given.secret_name() in ("", "GHR_TOKEN")),
         name=given.matching("GHR_NAME", _NAME) or f"runner-{os.getpid()}",
         labels=",".join(labels),
         group=given.matching("GHR_GROUP", _GROUP),
@@ -122,6 +138,8 @@ def read_settings(environment: Mapping[str, str], home: str) -> Settings:
         user=given.matching("GHR_USER", _NAME) or "runner",
         home=given.text("GHR_HOME") or home,
         allow_sudo=given.truth("GHR_ALLOW_SUDO", False),
+        claim_url=given.matching("GHR_CLAIM_URL", _CLAIM_URL, required=given.secret_name() == "GHR_CLAIM"),
+        claim_wait_s=given.number("GHR_CLAIM_WAIT", 600),
     )
 
 
@@ -132,19 +150,19 @@ def introduction(environment: Mapping[str, str], name: str) -> str:
 
 
 def read_secret(environment: Mapping[str, str]) -> Secret:
-    """Return the JIT configuration, or else the registration token.
+    """Return the JIT configuration, or else the registration token, or else the claim.
 
     Raises:
-        Ended: 78, there is neither, or what there is cannot be one.
+        Ended: 78, there is none, or what there is cannot be one.
     """
     given = _Given(environment)
-    for name in ("GHR_JITCONFIG", "GHR_TOKEN"):
-        value = given.text(name)
-        if value and not _SECRET.fullmatch(value):
-            raise Ended(BAD_SETTINGS, f"{name} holds characters that it cannot have")
-        if value:
-            return Secret(value, jit=name == "GHR_JITCONFIG")
-    raise Ended(BAD_SETTINGS, "neither GHR_TOKEN nor GHR_JITCONFIG is set")
+    name = given.secret_name()
+    if not name:
+        raise Ended(BAD_SETTINGS, "none of GHR_TOKEN, GHR_JITCONFIG and GHR_CLAIM is set")
+    value = given.text(name)
+    if not _SECRET.fullmatch(value):
+        raise Ended(BAD_SETTINGS, f"{name} holds characters that it cannot have")
+    return Secret(value, jit=name == "GHR_JITCONFIG", claim=name == "GHR_CLAIM")
 
 
 class _Given:
@@ -155,6 +173,9 @@ class _Given:
 
     def text(self, name: str) -> str:
         return self._values.get(name) or self._values.get(ALIASES.get(name, name), "")
+
+    def secret_name(self) -> str:
+        return next((name for name in SECRETS if self.text(name)), "")
 
     def matching(self, name: str, pattern: "re.Pattern[str]", required: bool = False) -> str:
         value = self.text(name)

@@ -1,10 +1,8 @@
 """The images hold what workflows call: the commands of named actions run in them, and so do the examples."""
 
-import datetime as dt
 import http.server
 import json
 import re
-import ssl
 import subprocess
 import sys
 import threading
@@ -14,15 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from sandbox.github import GitHub
 from tests.image import podman
 from tests.image.harness import queue, registration
+from tests.tls import server_context
 
 pytestmark = podman.needed
 ACTIONS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("actions.json").read_text(encoding="utf-8"))
@@ -124,21 +118,7 @@ def test_a_corporate_authority(image: str, tmp_path: Path) -> None:
 @contextmanager
 def https_server(folder: Path, authority: Path) -> Iterator[str]:
     """Serve nothing over TLS at 127.0.0.1, with a certificate that its own key has signed; write it to a file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    authority.write_bytes(certificate.public_bytes(Encoding.PEM))
-    (folder / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority, folder / "key.pem")
+    context = server_context(folder, authority)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
