@@ -116,96 +116,6 @@ def test_cancelled_before_it_starts() -> None:
         assert calls(deployment, "/generate-jitconfig") == []
 
 
-class TestByHand:
-    """What no container does, and what it cannot be made to do at the right moment."""
-
-    @pytest.fixture(scope="class")
-    def site(self) -> Iterator["Site"]:
-        """Return a deployment whose tasks start, and do nothing."""
-        executor = NoExecutor()
-        pool = Pool("batchLinux", slots_per_node=4, nodes=1, start_delay_s=0.0, max_nodes=20)
-        with Deployment(settings=CLAIM | {"WindowsPool": ""}, pools=[pool], executor=executor) as deployment:
-            yield Site(deployment, pool, executor)
-
-    def test_the_answer_was_lost(self, site: "Site") -> None:
-        """Whoever asks again with its nonce gets a runner anew; the first one is gone, whose answer nobody has."""
-        run = site.started()
-        first, second = (site.runner_of(site.ask(run)) for _ in range(2))
-        assert first != second
-        assert [runner for runner in site.runners() if runner in (first, second)] == [second]
-
-    def test_stolen(self, site: "Site") -> None:
-        """A claim that was used already gets nothing with another nonce, and the log raises an alarm."""
-        run = site.started()
-        runner = site.runner_of(site.ask(run))
-        answer = site.ask(run, OTHER_NONCE)
-        assert (answer.status_code, answer.json()["code"]) == (409, "used")
-        assert runner in site.runners()
-        until(lambda: any("CRITICAL" in line and run.task_id in line for line in site.logs()))
-
-    def test_from_elsewhere(self, site: "Site") -> None:
-        """A claim from an address that is not among ClaimSources is refused before anybody is asked."""
-        run = site.started()
-        before = len(site.deployment.batch.recorder.calls)
-        answer = site.ask(run, address="203.0.113.9")
-        assert (answer.status_code, answer.json()["code"]) == (403, "source")
-        assert len(site.deployment.batch.recorder.calls) == before
-        assert site.ask(run).status_code == 200
-
-    def test_ended(self, site: "Site") -> None:
-        """The claim of a task that is over gets nothing."""
-        run = site.started()
-        site.executor.end()
-        answer = site.ask(run)
-        assert (answer.status_code, answer.json()["code"]) == (403, "ended")
-
-    @pytest.mark.parametrize(
-        ("changes", "code"),
-        [
-            ({"task_id": "frame-1", "batch_job": "nightly-render"}, "no-task"),
-            ({"expires_at": datetime(2100, 1, 1, tzinfo=UTC)}, "other-claim"),
-        ],
-    )
-    def test_not_its_own(self, site: "Site", changes: Mapping[str, Any], code: str) -> None:
-        """Even a claim with a right signature gets nothing unless Batch runs a task that carries it."""
-        run = site.started()
-        key = site.deployment.claim_key.encode()
-        claim = replace(read(run.environment["GHR_CLAIM"], [key], datetime.now(UTC)), **changes)
-        answer = site.ask(run, claim=sign(claim, key))
-        assert (answer.status_code, answer.json()["code"]) == (403, code)
-
-    def test_not_running_yet(self, site: "Site") -> None:
-        """While Batch does not tell that the task runs its container is put off; then it gets its runner."""
-        site.pool.told_after_s = 3600.0
-        run = site.started()
-        answer = site.ask(run)
-        assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (503, "not-running", "2")
-        site.pool.told_after_s = 0.0
-        assert site.ask(run).status_code == 200
-
-    def test_github_is_busy(self, site: "Site") -> None:
-        """What GitHub asks for in seconds is what the container is put off for."""
-        run = site.started()
-        body = '{"message": "You have exceeded a secondary rate limit"}'
-        fault = Fault("status", f"POST {JIT}", status=429, headers={"Retry-After": "1"}, body=body)
-        site.deployment.github.faults.add(fault)
-        answer = site.ask(run)
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-        until(lambda: site.ask(run).status_code == 200)
-
-    def test_eviction(self, site: "Site") -> None:
-        """After its node was lost Batch runs the task again: the second container gets a runner of its own."""
-        run = site.started()
-        first = site.runner_of(site.ask(run))
-        site.deployment.batch.preempt(run.node_id)
-        until(lambda: site.run_of(run.task_id).attempt == 2)
-        again = site.run_of(run.task_id)
-        assert again.environment["GHR_CLAIM"] == run.environment["GHR_CLAIM"]
-        second = site.runner_of(site.ask(again, OTHER_NONCE))
-        assert second != first
-        assert site.ask(run).status_code == 409
-
-
 class Site:
     """A deployment whose tasks start and do nothing."""
 
@@ -245,3 +155,94 @@ class Site:
     def runners(self) -> list[int]:
         """Return the ids of all registered runners."""
         return [runner.id for runner in self.deployment.github.runners]
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """Return a deployment whose tasks start, and do nothing."""
+    executor = NoExecutor()
+    pool = Pool("batchLinux", slots_per_node=4, nodes=1, start_delay_s=0.0, max_nodes=20)
+    with Deployment(settings=CLAIM | {"WindowsPool": ""}, pools=[pool], executor=executor) as deployment:
+        yield Site(deployment, pool, executor)
+
+
+class TestByHand:
+    """What no container does, and what it cannot be made to do at the right moment."""
+
+    def test_the_answer_was_lost(self, site: Site) -> None:
+        """Whoever asks again with its nonce gets a runner anew; the first one is gone, whose answer nobody has."""
+        run = site.started()
+        first, second = (site.runner_of(site.ask(run)) for _ in range(2))
+        assert first != second
+        assert [runner for runner in site.runners() if runner in (first, second)] == [second]
+
+    def test_stolen(self, site: Site) -> None:
+        """A claim that was used already gets nothing with another nonce, and the log raises an alarm."""
+        run = site.started()
+        runner = site.runner_of(site.ask(run))
+        answer = site.ask(run, OTHER_NONCE)
+        assert (answer.status_code, answer.json()["code"]) == (409, "used")
+        assert runner in site.runners()
+        until(lambda: any("CRITICAL" in line and run.task_id in line for line in site.logs()))
+
+    def test_from_elsewhere(self, site: Site) -> None:
+        """A claim from an address that is not among ClaimSources is refused before anybody is asked."""
+        run = site.started()
+        before = len(site.deployment.batch.recorder.calls)
+        answer = site.ask(run, address="203.0.113.9")
+        assert (answer.status_code, answer.json()["code"]) == (403, "source")
+        assert len(site.deployment.batch.recorder.calls) == before
+        assert site.ask(run).status_code == 200
+
+    def test_ended(self, site: Site) -> None:
+        """The claim of a task that is over gets nothing."""
+        run = site.started()
+        site.executor.end()
+        answer = site.ask(run)
+        assert (answer.status_code, answer.json()["code"]) == (403, "ended")
+
+    @pytest.mark.parametrize(
+        ("changes", "code"),
+        [
+            ({"task_id": "frame-1", "batch_job": "nightly-render"}, "no-task"),
+            ({"expires_at": datetime(2100, 1, 1, tzinfo=UTC)}, "other-claim"),
+        ],
+    )
+    def test_not_its_own(self, site: Site, changes: Mapping[str, Any], code: str) -> None:
+        """Even a claim with a right signature gets nothing unless Batch runs a task that carries it."""
+        run = site.started()
+        key = site.deployment.claim_key.encode()
+        claim = replace(read(run.environment["GHR_CLAIM"], [key], datetime.now(UTC)), **changes)
+        answer = site.ask(run, claim=sign(claim, key))
+        assert (answer.status_code, answer.json()["code"]) == (403, code)
+
+    def test_not_running_yet(self, site: Site) -> None:
+        """While Batch does not tell that the task runs its container is put off; then it gets its runner."""
+        site.pool.told_after_s = 3600.0
+        run = site.started()
+        answer = site.ask(run)
+        assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (503, "not-running", "2")
+        site.pool.told_after_s = 0.0
+        assert site.ask(run).status_code == 200
+
+    def test_github_is_busy(self, site: Site) -> None:
+        """What GitHub asks for in seconds is what the container is put off for."""
+        run = site.started()
+        body = '{"message": "You have exceeded a secondary rate limit"}'
+        fault = Fault("status", f"POST {JIT}", status=429, headers={"Retry-After": "1"}, body=body)
+        site.deployment.github.faults.add(fault)
+        answer = site.ask(run)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        until(lambda: site.ask(run).status_code == 200)
+
+    def test_eviction(self, site: Site) -> None:
+        """After its node was lost Batch runs the task again: the second container gets a runner of its own."""
+        run = site.started()
+        first = site.runner_of(site.ask(run))
+        site.deployment.batch.preempt(run.node_id)
+        until(lambda: site.run_of(run.task_id).attempt == 2)
+        again = site.run_of(run.task_id)
+        assert again.environment["GHR_CLAIM"] == run.environment["GHR_CLAIM"]
+        second = site.runner_of(site.ask(again, OTHER_NONCE))
+        assert second != first
+        assert site.ask(run).status_code == 409
