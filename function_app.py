@@ -30,6 +30,13 @@ async def provide_actions_runner(request: func.HttpRequest) -> func.HttpResponse
     return _rendered(await application.receive(request.headers, request.get_body()))
 
 
+@app.function_name("ClaimRunner")
+@app.route("ClaimRunner", trigger_arg_name="request", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
+async def claim_runner(request: func.HttpRequest) -> func.HttpResponse:
+    """Hand a runner's registration to the container that has a claim to it."""
+    return _rendered(await application.claim(request.headers, request.get_body()))
+
+
 @app.function_name("RunnerRequests")
 @app.queue_trigger(arg_name="message", queue_name="runner-requests", connection="AzureWebJobsStorage")
 def runner_requests(message: func.QueueMessage) -> None:
@@ -75,4 +82,6 @@ if application.boosts_pools:
 
 
 def _rendered(answer: Answer) -> func.HttpResponse:
-    return func.HttpResponse(answer.text, status_code=answer.status, mimetype=answer.media_type)
+    return func.HttpResponse(
+        answer.text, status_code=answer.status, mimetype=answer.media_type, headers=dict(answer.headers)
+    )

@@ -34,6 +34,7 @@ from orchestrator.runtime import Runtime
 
 if TYPE_CHECKING:
     from orchestrator.azure.request_queue import RequestQueue
+    from orchestrator.claims.receiver import ClaimReceiver
     from orchestrator.upstream import Upstream
 
 log = Log(__name__)
@@ -81,6 +82,7 @@ class Application:
         self._runtime = runtime = runtime or Runtime()
         self._upstream = Once(self._connect, lock=runtime.lock)
         self._queue = Once(self._make_queue, lock=runtime.lock)
+        self._claims = Once(self._make_claim_receiver, lock=runtime.lock)
         self._is_warm = False
         try:
             self._configured: Settings | SettingsError = Settings.from_environment(environment)
@@ -123,6 +125,14 @@ class Application:
         if answer.body["result"] in _GENUINE:
             self._warm_up(WARM_UP_AFTER)
         return answer
+
+    async def claim(self, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Answer a container that claims its registration."""
+        if isinstance(self._configured, SettingsError):
+            from orchestrator.claims.receiver import misconfigured as misconfigured_for_all
+
+            return misconfigured_for_all()
+        return await self._claims().receive(headers, body)
 
     def retry(self, message: bytes) -> None:
         """Try once more what a message of the queue asks for.
@@ -281,6 +291,18 @@ class Application:
             self._runtime,
             unexplained=lambda: self._queue().unexplained(),
             queue=lambda: self._queue().look(),
+        )
+
+    def _make_claim_receiver(self) -> "ClaimReceiver":
+        from orchestrator.claims.receiver import ClaimReceiver
+
+        runtime = self._runtime
+        return ClaimReceiver(
+            self._settings,
+            lambda claim, text, nonce: self._upstream().admit(claim, text, nonce),
+            threads=runtime.claim_threads,
+            clock=runtime.clock,
+            lock=runtime.lock,
         )
 
     def _make_queue(self) -> "RequestQueue":

@@ -8,6 +8,7 @@
           · DeliveryMalformed     400
           · ContentTypeUnknown    415
           · SignatureInvalid      401
+      · ClaimRefused              a container's claim gets no registration; carries status and code of the answer
       · RequestMalformed          a message in the queue is not a runner request
       · UpstreamError             GitHub, Batch or the queue did not do what was asked
           · TransientError        it may later: try again (after `retry_after` seconds, if it said so)
@@ -64,7 +65,7 @@ class RequestTooLarge(DeliveryRefused):
 
 
 class SourceNotAllowed(DeliveryRefused):
-    """The caller's address is in none of `AllowedSources`, or `OperatorSources`."""
+    """The caller's address is in none of `AllowedSources`, `OperatorSources` or `ClaimSources`."""
 
     status = 403
 
@@ -85,6 +86,22 @@ class SignatureInvalid(DeliveryRefused):
     """The body was not signed with the webhook secret."""
 
     status = 401
+
+
+class ClaimRefused(OrchestratorError):
+    """A container's claim gets no registration, or none now.
+
+    Attributes:
+        status: the HTTP status of the answer.
+        code: why, as one word.
+        retry_after: seconds after which the container may ask again, if that may help.
+    """
+
+    def __init__(self, message: str, *, status: int, code: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
 
 
 class RequestMalformed(OrchestratorError):

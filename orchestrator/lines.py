@@ -15,6 +15,7 @@ class Line(StrEnum):
     ADVICE = "advice"
     BATCH_JOB = "batch job"
     BOOST = "boost"
+    CLAIM = "claim"
     CLOCK = "clock"
     DELIVERY = "delivery"
     ERROR = "error"
@@ -48,6 +49,7 @@ FIELDS: Mapping[Line, frozenset[str]] = {
     Line.ADVICE: frozenset({"message"}),
     Line.BATCH_JOB: frozenset({"batch_job", "message"}),
     Line.BOOST: frozenset({"dedicated", "message", "reason", "spot"}),
+    Line.CLAIM: frozenset({"code", "ms", "reason", "result", "status"}),
     Line.CLOCK: frozenset({"clock_ahead_s", "message"}),
     Line.DELIVERY: frozenset(
         {"advice", "image", "ms", "next_try_in_s", "profile", "reason", "result", "settings", "status"}

@@ -70,6 +70,8 @@ class DaemonThreads:
 # As many as the template lets an instance have deliveries at a time. More would take the interpreter lock from the
 # event loop, and each start needs it for some milliseconds.
 UPSTREAM_THREADS = 32
+# Each claim needs some calls to Batch, the storage and GitHub, for about a second in all.
+CLAIM_THREADS = 16
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class Runtime:
             nor kept requests wait for the others.
         queue_threads: for keeping requests. They are threads of their own, so that a request can be kept although every
             other thread hangs upstream.
+        claim_threads: for what claims need, so that containers and deliveries do not wait for each other; there are
+            `CLAIM_THREADS`.
         hook_range_threads: for asking GitHub where its webhooks come from, and for nothing else.
         pass_threads: for what a pass asks and does; deliveries never wait for it.
         explain_threads: for explaining jobs to operators and for looking at the set-up, so that these hold up no
@@ -101,6 +105,7 @@ class Runtime:
     upstream_threads: Threads = field(default_factory=lambda: DaemonThreads(UPSTREAM_THREADS, "upstream"))
     retry_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(32, "retry"))
     queue_threads: Threads = field(default_factory=lambda: DaemonThreads(8, "queue"))
+    claim_threads: Threads = field(default_factory=lambda: DaemonThreads(CLAIM_THREADS, "claim"))
     hook_range_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "hook-ranges"))
     pass_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(AT_ONCE_IN_A_PASS, "pass"))
     explain_threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(4, "explain"))

@@ -7,6 +7,9 @@ from datetime import timedelta
 
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
+from orchestrator.azure.batch_jobs import job_id
+from orchestrator.azure.claim_uses import ClaimUses
+from orchestrator.azure.claiming_tasks import ClaimingTasks
 from orchestrator.azure.identity import batch_credential, storage_credential
 from orchestrator.azure.job_tasks import JobTasks
 from orchestrator.azure.pass_memory import MemoryBlob
@@ -15,6 +18,8 @@ from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.task_log import TaskLog
 from orchestrator.azure.task_model import RETENTION
 from orchestrator.azure.tasks import RunnerTasks
+from orchestrator.claims.door import Door
+from orchestrator.claims.receiver import Admit
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.hook_ranges import PublishedRanges
 from orchestrator.egress import Egress
@@ -60,6 +65,7 @@ from orchestrator.reconcile.redelivery import Redelivery
 from orchestrator.reconcile.time_left import TimeLeft
 from orchestrator.reconcile.version_watch import VersionWatch
 from orchestrator.runners.boundary import Boundary
+from orchestrator.runners.claim import ClaimRegistrar
 from orchestrator.runners.installed import Installed
 from orchestrator.runners.provisioning import HandleJob, Provisioner
 from orchestrator.runners.task import TaskState
@@ -75,6 +81,7 @@ class Upstream:
 
     Attributes:
         handle: does what an admitted job needs.
+        admit: hands its registration to a container that claims it.
         control_loop: finds and mends what was missed.
         tend_pools: goes on with every boost of a pool that was begun.
         hook_ranges: asks GitHub where its webhooks come from, given the ETag of its last answer.
@@ -83,6 +90,7 @@ class Upstream:
     """
 
     handle: HandleJob
+    admit: Admit
     control_loop: ControlLoop
     tend_pools: Callable[[], None]
     hook_ranges: Callable[[str | None], PublishedRanges]
@@ -139,16 +147,31 @@ def connect(
         lock=runtime.lock,
     )
 
+    jit = JitRegistrar(runners, runtime.clock)
+    workflow_jobs = WorkflowJobs(session)
+    keys = settings.claim_keys
     provisioner = Provisioner(
         settings,
-        {"token": TokenRegistrar(runners), "jit": JitRegistrar(runners, runtime.clock)},
+        {"token": TokenRegistrar(runners), "jit": jit},
         tasks,
         boundary=boundary,
-        is_queued=WorkflowJobs(session).is_queued,
+        is_queued=workflow_jobs.is_queued,
         created=boost.schedule if settings.pool_boost == "resize" else _do_nothing,
         clock=runtime.clock,
         within_quota=quotas.within,
         take_share=share.take,
+        claims=ClaimRegistrar(keys[0], job_id, runtime.clock) if keys else None,
+    )
+    door = Door(
+        task=ClaimingTasks(settings.batch_account_url, account, egress=egress).look,
+        uses=ClaimUses(settings.azure_web_jobs_storage, egress),
+        registrar=jit,
+        remove=runners.remove,
+        job=workflow_jobs.current,
+        is_unserved=lambda _profile: False,
+        web_url=settings.github_web_url,
+        clock=runtime.clock,
+        lock=runtime.lock,
     )
     held_jobs = HeldJobs(
         settings,
@@ -237,6 +260,7 @@ def connect(
     )
     return Upstream(
         held_jobs.handle,
+        door.admit,
         control_loop,
         tend_pools=lambda: boost.step_all(pools),
         hook_ranges=hook_ranges,

@@ -1,32 +1,20 @@
 """The record of what passes remember: one blob in the storage account of the function itself."""
 
-from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
 
+from orchestrator.azure.blob_container import MOST_BYTES, BlobContainer
 from orchestrator.azure.errors import blob_error, error_code, translating
-from orchestrator.azure.identity import identity
-from orchestrator.azure.transport import bounded
-from orchestrator.config.settings import STORAGE, QueueStorage
+from orchestrator.config.settings import QueueStorage
 from orchestrator.egress import DIRECT, Egress
-from orchestrator.errors import SettingsError
-
-if TYPE_CHECKING:
-    from azure.storage.blob import ContainerClient
 
 CONTAINER = "github-runners"
 BLOB = "control-loop.json.gz"
-# Seconds to connect, between bytes of the answer, and for one answer in all. A pass goes on without its memory.
-CONNECT_TIMEOUT = 3
-READ_TIMEOUT = 10
-TOTAL_TIMEOUT = 30
 # The codes of "there is no such blob".
 MISSING = ("BlobNotFound", "ContainerNotFound")
-# Bytes of a record. A longer one is not this function's, and counts as empty.
-MOST_BYTES = 16 * 1024 * 1024
 
 
 class MemoryBlob:
@@ -40,8 +28,7 @@ class MemoryBlob:
     """
 
     def __init__(self, storage: QueueStorage, egress: Egress = DIRECT) -> None:
-        self._storage = storage
-        self._egress = egress
+        self._container = BlobContainer(storage, CONTAINER, egress)
         self._etag: str | None = None
 
     def read(self) -> bytes | None:
@@ -56,7 +43,7 @@ class MemoryBlob:
             condition = {"etag": self._etag, "match_condition": MatchConditions.IfModified}
         with translating("be read", blob_error):
             try:
-                found = self._container.download_blob(BLOB, **condition)
+                found = self._container.client.download_blob(BLOB, **condition)
             except HttpResponseError as error:
                 if error.status_code == HTTPStatus.NOT_MODIFIED:
                     return None
@@ -65,6 +52,7 @@ class MemoryBlob:
                 self._etag = None
                 return None
             self._etag = found.properties.etag
+            # A longer one is not this function's, and counts as empty.
             return found.readall() if found.size <= MOST_BYTES else b""
 
     def write(self, content: bytes) -> bool:
@@ -80,7 +68,7 @@ class MemoryBlob:
             except HttpResponseError as error:
                 match error_code(error):
                     case "ContainerNotFound":
-                        self._create_container()
+                        self._container.create()
                         self._upload(content)
                     case "ConditionNotMet" | "BlobAlreadyExists" | "BlobNotFound":
                         self._etag = None
@@ -95,28 +83,5 @@ class MemoryBlob:
             if self._etag is None
             else {"etag": self._etag, "match_condition": MatchConditions.IfNotModified}
         )
-        written = self._container.get_blob_client(BLOB).upload_blob(content, overwrite=True, **condition)
+        written = self._container.client.get_blob_client(BLOB).upload_blob(content, overwrite=True, **condition)
         self._etag = written["etag"]
-
-    def _create_container(self) -> None:
-        try:
-            self._container.create_container()
-        except HttpResponseError as error:
-            if error_code(error) != "ContainerAlreadyExists":  # another process was faster
-                raise
-
-    @cached_property
-    def _container(self) -> "ContainerClient":
-        # Imported here, as it takes long to load and only passes need it.
-        from azure.storage.blob import ContainerClient  # noqa: PLC0415
-
-        storage = self._storage
-        limits = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, self._egress)
-        options = {"max_single_get_size": MOST_BYTES, **limits}
-        if storage.connection_string is not None:
-            connection = storage.connection_string.get_secret_value()
-            return ContainerClient.from_connection_string(connection, CONTAINER, **options)
-        if storage.blob_service_uri is None:
-            raise SettingsError.of(f"{STORAGE}__blobServiceUri", "is missing")
-        credential = identity(storage.client_id, self._egress)
-        return ContainerClient(storage.blob_service_uri, CONTAINER, credential=credential, **options)

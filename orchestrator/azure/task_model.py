@@ -71,7 +71,7 @@ def task_options(task: RunnerTask, job: str) -> dict[str, Any]:
         "constraints": {
             "maxWallClockTime": f"PT{round(task.max_hours * 3600)}S",
             "retentionTime": f"P{RETENTION.days}D",
-            "maxTaskRetryCount": 0,  # a second run would register with a token that has expired
+            "maxTaskRetryCount": 0,  # a second run would find its registration used or expired
         },
         "requiredSlots": task.slots,
     }
@@ -110,7 +110,7 @@ def task_state(pool: str, job: str, task: Mapping[str, Any], notes: TaskNotes | 
     """
     state, repository = task["state"], repository_of(task)
     if notes is None:
-        notes = _notes(task)
+        notes = TaskNotes.read(environment_of(task))
     if state == "completed":
         return finished_task(pool, job, task, notes, repository)
     about = task.get("executionInfo") or {}
@@ -157,9 +157,10 @@ def finished_task(pool: str, job: str, task: Mapping[str, Any], notes: TaskNotes
     )
 
 
-def _notes(task: Mapping[str, Any]) -> TaskNotes:
+def environment_of(task: Mapping[str, Any]) -> dict[str, str]:
+    """Return a task's environment, which holds secrets."""
     settings = task.get("environmentSettings") or ()
-    return TaskNotes.read({setting["name"]: setting.get("value") or "" for setting in settings})
+    return {setting["name"]: setting.get("value") or "" for setting in settings}
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -47,8 +47,9 @@ type Launch = Literal["batch", "docker"]
 type Priority = Literal["low", "normal", "high"]
 type RepositoryGlob = Annotated[str, Field(pattern=r"^[A-Za-z0-9._*?-]+/[A-Za-z0-9._*?-]+$", max_length=201)]
 type SelfHosted = Literal["required", "optional"]
-# How a runner gets its registration: it registers itself with a token, or it is registered beforehand (JIT).
-type RegistrationKind = Literal["token", "jit"]
+# How a runner gets its registration: it registers itself with a token, it is registered beforehand (JIT), or its
+# container asks for that when it starts (claim).
+type RegistrationKind = Literal["token", "jit", "claim"]
 # A group is named by an organization's owner, in any language; the runner takes it as one argument.
 type GroupName = Annotated[str, Field(pattern=r"^[^\x00-\x20\x7f-][^\x00-\x1f\x7f]*$", max_length=100)]
 
@@ -64,8 +65,8 @@ class ProfileSetting(BaseModel):
         os: `linux` or `windows`: how Batch must start the container, and a label of every runner.
         arch: a label of every runner.
         self_hosted: whether a job must say `self-hosted`, where its other labels do not tell that it is ours.
-        registration: how its runners get their registration; None for `jit` on Windows and `RunnerRegistration` on
-            Linux.
+        registration: how its runners get their registration; None for `RunnerRegistration`, but for `jit` on Windows
+            where that is `token`.
         launch: who starts the container: `batch`, on a pool made for containers, or the task itself with `docker`; None
             for `WindowsLaunch` on Windows and `batch` on Linux.
         run_options: options for creating the container, beside `--rm`.

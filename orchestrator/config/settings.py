@@ -55,7 +55,20 @@ _REPLACED = {
     "TrustedProxyCount": "is replaced by TrustedProxies: name the addresses of your proxies there, and remove this one"
 }
 
+# What is missing where a profile's containers claim their registration.
+_CLAIMS_NEED = {
+    "ClaimKey": "is missing: containers claim their registration, and this key signs the claims",
+    "ClaimUrl": "is missing: containers claim their registration, and this site's own address is not known",
+    "ClaimSources": "is missing: containers claim their registration; name the networks that they call from",
+}
+
 _LOWER = BeforeValidator(str.lower)
+
+
+# The environment variable in which App Service tells a site its own host.
+_OWN_HOST = "WEBSITE_HOSTNAME"
+# The route where containers claim their registration.
+CLAIM_ROUTE = "/api/ClaimRunner"
 
 
 def _url(text: str) -> str:
@@ -69,16 +82,28 @@ def _url(text: str) -> str:
 
 
 def _batch_url(text: str) -> str:
-    text = _url(text if "://" in text else f"https://{text}")
+    return _secure_url(text if "://" in text else f"https://{text}")
+
+
+def _secure_url(text: str) -> str:
+    text = _url(text)
     if text.startswith("http://") and not _is_loopback(urlsplit(text)):
         raise ValueError("may be http:// only for a loopback address")
     return text
 
 
+def _claim_url(text: str) -> str:
+    text = _secure_url(text)
+    # As the runner image takes it.
+    if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/[A-Za-z0-9._~/-]+", text):
+        raise ValueError(
+            f"must be this site's address with the route, like https://NAME.azurewebsites.net{CLAIM_ROUTE}"
+        )
+    return text
+
+
 def _container_url(text: str) -> str:
-    text = _url(text)
-    if text.startswith("http://") and not _is_loopback(urlsplit(text)):
-        raise ValueError("may be http:// only for a loopback address")
+    text = _secure_url(text)
     if not re.search(r"[^/]/[a-z0-9](-?[a-z0-9]){2,62}$", text):
         raise ValueError("must be the URL of a blob container, like https://NAME.blob.core.windows.net/CONTAINER")
     return text
@@ -110,6 +135,13 @@ def _token(value: SecretStr) -> SecretStr:
     """Take what can stand in a header; a secret that was pasted in two lines cannot."""
     if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
         raise ValueError("holds white space or other characters that no token has")
+    return value
+
+
+def _claim_key(value: SecretStr) -> SecretStr:
+    """Take a key that nobody guesses, and that no white space at its ends makes another one."""
+    if not re.fullmatch(r"[!-~]{32,}", value.get_secret_value()):
+        raise ValueError("must have at least 32 printable characters, and no white space")
     return value
 
 
@@ -239,6 +271,10 @@ class Settings(BaseModel):
 
     runner_scope: Annotated[Literal["organization", "repository", "enterprise"], _LOWER] = "organization"
     runner_registration: Annotated[RegistrationKind, _LOWER] = "token"
+    claim_key: Annotated[SecretStr, AfterValidator(_claim_key)] | None = None
+    claim_key_previous: Annotated[SecretStr, AfterValidator(_claim_key)] | None = None
+    claim_url: Annotated[str, AfterValidator(_claim_url)] | None = None
+    claim_sources: Annotated[tuple[Network, ...], BeforeValidator(networks)] = ()
     runner_group: GroupName | None = None
     runner_version: RunnerVersion = PINNED
     runner_profiles: Json[Annotated[tuple[ProfileSetting, ...], Field(min_length=1)]] | None = None
@@ -286,6 +322,8 @@ class Settings(BaseModel):
             raise SettingsError(unresolved)
         problems = [(name, advice) for name, advice in _REPLACED.items() if name in present]
         values: dict[str, object] = {name: present[name].strip() for name in names if name in present}
+        if own_host := present.get(_OWN_HOST):
+            values.setdefault("ClaimUrl", f"https://{own_host.strip()}{CLAIM_ROUTE}")
         try:
             values[STORAGE] = QueueStorage.from_environment(present)
         except ValidationError as error:
@@ -343,6 +381,9 @@ class Settings(BaseModel):
             is_own = any(misleads_docker(profile.environment) for profile in by_docker)
             where = "RunnerProfiles" if is_own else "RunnerEnvironment"
             problems.append((where, "may not name PATH or DOCKER_… where the task itself calls Docker"))
+        if any(self._registration(profile) == "claim" for profile in profiles):
+            needed = {"ClaimKey": self.claim_key, "ClaimUrl": self.claim_url, "ClaimSources": self.claim_sources}
+            problems += [(name, _CLAIMS_NEED[name]) for name, value in needed.items() if not value]
         return problems
 
     def _written_profiles(self) -> tuple[ProfileSetting, ...]:
@@ -363,8 +404,7 @@ class Settings(BaseModel):
             os=written.os,
             arch=written.arch,
             self_hosted=written.self_hosted,
-            # A Windows job can read what its runner registered with, so only the profile itself may choose a token.
-            registration=written.registration or ("jit" if written.os == "windows" else self.runner_registration),
+            registration=self._registration(written),
             launch=self._launch(written),
             run_options=f"{ca_mount(written.os)} {written.run_options}".strip() if with_ca else written.run_options,
             environment=(ca_variables(written.os) if with_ca else {}) | self._environment(written),
@@ -377,6 +417,13 @@ class Settings(BaseModel):
             repositories=tuple(glob.lower() for glob in written.repositories),
             max_runners=written.max_runners,
         )
+
+    def _registration(self, written: ProfileSetting) -> RegistrationKind:
+        if written.registration is not None:
+            return written.registration
+        # A Windows job can read what its runner registered with, so only the profile itself may choose a token.
+        is_token = self.runner_registration == "token"
+        return "jit" if written.os == "windows" and is_token else self.runner_registration
 
     def _launch(self, written: ProfileSetting) -> Launch:
         return written.launch or (self.windows_launch if written.os == "windows" else "batch")
@@ -416,6 +463,17 @@ class Settings(BaseModel):
         """The webhook secret, and the previous one while it is being replaced."""
         secrets = (self.github_webhook_secret, self.github_webhook_secret_previous)
         return tuple(secret.get_secret_value().encode() for secret in secrets if secret is not None)
+
+    @cached_property
+    def claim_keys(self) -> tuple[bytes, ...]:
+        """The key that claims are signed with, and the previous one while it is being replaced."""
+        keys = (self.claim_key, self.claim_key_previous) if self.claim_key is not None else ()
+        return tuple(key.get_secret_value().encode() for key in keys if key is not None)
+
+    @property
+    def takes_claims(self) -> bool:
+        """Whether containers may claim: while no profile does any more, those of earlier tasks still may."""
+        return self.claim_key is not None and bool(self.claim_sources)
 
     @property
     def github_web_url(self) -> str:

@@ -15,16 +15,23 @@ class Answer(NamedTuple):
         status: the HTTP status.
         body: goes over the wire as JSON.
         plain: goes over the wire instead, if there is any.
+        retry_after: seconds after which the caller may try again, if the answer says so.
     """
 
     status: int
     body: Mapping[str, object]
     plain: str | None = None
+    retry_after: int | None = None
 
     @property
     def text(self) -> str:
         """The body as it goes over the wire."""
         return json.dumps(self.body) if self.plain is None else self.plain
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers beside its `Content-Type`."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
     @property
     def media_type(self) -> str:

@@ -1,10 +1,10 @@
-"""May this caller call? `AllowedSources`, with GitHub's own ranges kept current, and `OperatorSources`."""
+"""May this caller call? `AllowedSources`, with GitHub's own ranges kept current, `OperatorSources`, `ClaimSources`."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 
-from orchestrator.config.allowed_sources import holds_everybody
+from orchestrator.config.allowed_sources import Network, holds_everybody
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.hook_ranges import HookRanges
 from orchestrator.delivery.source_address import caller_address, is_within
@@ -24,12 +24,29 @@ def require_operator(headers: Mapping[str, str], settings: Settings) -> None:
     Raises:
         SourceNotAllowed: It is not among `OperatorSources`.
     """
-    allowed = settings.operator_sources
-    if not allowed or holds_everybody(allowed):
+    if settings.operator_sources:
+        _require(headers, settings, settings.operator_sources, "OperatorSources")
+
+
+def require_claimer(headers: Mapping[str, str], settings: Settings) -> None:
+    """Check the address of a container that claims its registration.
+
+    Args:
+        headers: as `require_operator`.
+        settings: the app settings.
+
+    Raises:
+        SourceNotAllowed: It is not among `ClaimSources`.
+    """
+    _require(headers, settings, settings.claim_sources, "ClaimSources")
+
+
+def _require(headers: Mapping[str, str], settings: Settings, allowed: Sequence[Network], name: str) -> None:
+    if holds_everybody(allowed):
         return
     caller = caller_address(headers.get("x-forwarded-for"), settings.trusted_proxies)
     if caller is None or not is_within(caller, allowed):
-        raise SourceNotAllowed("the caller's address is not among OperatorSources")
+        raise SourceNotAllowed(f"the caller's address is not among {name}")
 
 
 class SourceCheck:

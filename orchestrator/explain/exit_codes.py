@@ -10,6 +10,7 @@ EXIT_CODES: Mapping[int, str] = {
     70: "the runner's program does not start",
     71: "a job began and was broken off",
     75: "it could not register, or got no session",
+    77: "another container had used its claim",
     78: "a variable of its environment is missing or malformed",
 }
 # Beyond this a container was stopped by a signal.

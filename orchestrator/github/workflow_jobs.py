@@ -143,7 +143,7 @@ class WorkflowJobs:
             UpstreamError: GitHub does not tell.
         """
         repository = event.repository.full_name
-        access = ScopeAccess(Scope("repository", repository), event.installation.id if event.installation else None)
+        access = ScopeAccess(Scope("repository", repository), event.installation_id)
         job = f"/repos/{repository}/actions/jobs/{event.workflow_job.id}"
         run = f"/repos/{repository}/actions/runs/{event.workflow_job.run_id}"
         try:
@@ -154,6 +154,18 @@ class WorkflowJobs:
             if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
                 return None
             raise
+
+    def current(self, event: WorkflowJobEvent) -> WorkflowJob:
+        """Return an event's job as it is now, in one call.
+
+        Raises:
+            UpstreamError: GitHub does not tell.
+        """
+        access = ScopeAccess(Scope("repository", event.repository.full_name), event.installation_id)
+        path = f"{access.scope.api_path}/actions/jobs/{event.workflow_job.id}"
+        response = self._session.call("GET", path, access)
+        with expecting(f"GitHub's answer to GET {path} is no job"):
+            return WorkflowJob.model_validate(response.json)
 
     def _may_see_jobs(self, access: ScopeAccess) -> bool:
         """Return whether the credentials may see a repository's jobs; GitHub answers 404 for what they may not see."""

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from orchestrator.config.profiles import RegistrationKind
 from orchestrator.jobs.event import WorkflowJobEvent
 
-_SECRETS: Mapping[RegistrationKind, str] = {"token": "GHR_TOKEN", "jit": "GHR_JITCONFIG"}
+# The variable of a container's claim, which the function compares with the one it is asked with.
+CLAIM = "GHR_CLAIM"
+_SECRETS: Mapping[RegistrationKind, str] = {"token": "GHR_TOKEN", "jit": "GHR_JITCONFIG", "claim": CLAIM}
 _EXPIRES_AT = "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -46,6 +48,7 @@ class TaskNotes:
         registration: how it gets its registration.
         expires_at: until when it can register, to the second; None if the task does not say.
         origin: the job it was started for; None if the task does not say.
+        claim_url: where it claims its registration, if it does.
     """
 
     url: str = ""
@@ -56,12 +59,13 @@ class TaskNotes:
     registration: RegistrationKind = "token"
     expires_at: datetime | None = None
     origin: Origin | None = None
+    claim_url: str | None = None
 
     def environment(self, secret: str) -> dict[str, str]:
         """Return the task's environment.
 
         Args:
-            secret: the registration token or the JIT configuration.
+            secret: the registration token, the JIT configuration or the claim.
         """
         variables = {
             "GHR_URL": self.url,
@@ -73,6 +77,7 @@ class TaskNotes:
             "GHR_EXPIRES_AT": None if self.expires_at is None else f"{self.expires_at.astimezone(UTC):{_EXPIRES_AT}}",
             "GHR_DELIVERY": None if self.origin is None else self.origin.event.delivery,
             "GHR_ORIGIN": None if self.origin is None else _written(self.origin),
+            "GHR_CLAIM_URL": self.claim_url,
             _SECRETS[self.registration]: secret,
         }
         return {name: value for name, value in variables.items() if value is not None}
@@ -86,9 +91,10 @@ class TaskNotes:
             labels=tuple(label for label in environment.get("GHR_LABELS", "").split(",") if label),
             group=environment.get("GHR_GROUP"),
             idle_minutes=_number(environment.get("GHR_IDLE_MINUTES", "")),
-            registration="jit" if _SECRETS["jit"] in environment else "token",
+            registration=next((kind for kind, name in _SECRETS.items() if name in environment), "token"),
             expires_at=_moment(environment.get("GHR_EXPIRES_AT", "")),
             origin=_origin(environment.get("GHR_ORIGIN", "")),
+            claim_url=environment.get("GHR_CLAIM_URL"),
         )
 
 

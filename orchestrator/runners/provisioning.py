@@ -16,6 +16,7 @@ from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.result import Result
 from orchestrator.runners.cancellation import TasksById, cancel
+from orchestrator.runners.claim import ClaimRegistrar
 from orchestrator.runners.earlier_tasks import earlier_tasks
 from orchestrator.runners.notes import Origin, TaskNotes
 from orchestrator.runners.outcome import Outcome, OutcomeResult
@@ -76,6 +77,7 @@ class Provisioner:
         within_quota: starts the runner of a delivery if there is room for it.
         take_share: is called with each job whose runner is about to be registered (JIT); raises TransientError if its
             repository has to let others go first.
+        claims: gives a container its claim, where a profile asks for one.
     """
 
     def __init__(  # noqa: PLR0913 - each is one thing that a start needs
@@ -90,6 +92,7 @@ class Provisioner:
         clock: Clock,
         within_quota: WithinQuota = without_quota,
         take_share: Callable[[WorkflowJobEvent], None] = _take_any,
+        claims: ClaimRegistrar | None = None,
     ) -> None:
         self._settings = settings
         self._registrars = registrars
@@ -100,6 +103,7 @@ class Provisioner:
         self._clock = clock
         self._within_quota = within_quota
         self._take_share = take_share
+        self._claims = claims
 
     def handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
         """Start a queued job's runner unless it has one; cancel the runner of a job that ended without having had one.
@@ -117,7 +121,9 @@ class Provisioner:
         if event.action == "completed":
             return cancel(self._tasks, event, profile)
         queued_at = event.workflow_job.created_at
-        is_old = queued_at is not None and self._clock() - queued_at > OLD_DELIVERY_AFTER
+        # What claims is asked for its job when it starts, so a GitHub that is silent now delays no task.
+        may_ask = profile.registration != "claim"
+        is_old = may_ask and queued_at is not None and self._clock() - queued_at > OLD_DELIVERY_AFTER
         is_queued = self._is_queued(event) if is_old else None
         if is_queued is False:
             return Outcome(Result.GONE, task_id(event.workflow_job), profile)
@@ -184,9 +190,7 @@ class Provisioner:
         access = ScopeAccess(runner_scope(event, self._settings), event.installation_id)
         labels, group = profile.runner_labels(event.workflow_job.labels), access.scope.group(profile.runner_group)
         task = task_id(event.workflow_job, replacement)
-        if profile.registration == "jit":
-            self._take_share(event)
-        named = self._register(access, task, labels, group, profile)
+        named = self._register(event, profile, access, task, labels, group)
         if named is None:
             return Outcome(Result.EXISTS, task, profile)
         name, registration = named
@@ -199,6 +203,7 @@ class Provisioner:
             registration=registration.kind,
             expires_at=registration.expires_at,
             origin=Origin(event=event, profile=profile.name),
+            claim_url=self._settings.claim_url if registration.kind == "claim" else None,
         )
         try:
             added = self._tasks.add(_runner_task(task, event, profile, notes, registration, self._settings.task_logs))
@@ -212,9 +217,20 @@ class Provisioner:
         return Outcome(Result.CREATED, task, profile)
 
     def _register(
-        self, access: ScopeAccess, task: str, labels: tuple[str, ...], group: str | None, profile: Profile
+        self,
+        event: WorkflowJobEvent,
+        profile: Profile,
+        access: ScopeAccess,
+        task: str,
+        labels: tuple[str, ...],
+        group: str | None,
     ) -> tuple[str, Registration] | None:
         """Return the runner's name and registration; None if the job has its task already."""
+        if profile.registration == "claim" and self._claims is not None:
+            account = event.repository.owner.login
+            return task, self._claims.claim(task, profile, account, access, labels, group)
+        if profile.registration == "jit":
+            self._take_share(event)
         registrar = self._registrars[profile.registration]
         try:
             return task, registrar.register(access, task, labels, group)
@@ -229,6 +245,8 @@ class Provisioner:
             raise TransientError(str(error)) from None
 
     def _withdraw(self, access: ScopeAccess, registration: Registration) -> None:
+        if registration.kind == "claim":  # nobody has registered yet
+            return
         try:
             self._registrars[registration.kind].withdraw(access, registration)
         except UpstreamError as error:

@@ -16,14 +16,14 @@ class Registration:
 
     Attributes:
         kind: what the secret is.
-        secret: a registration token or a JIT configuration.
-        expires_at: until when the runner can start with it.
+        secret: a registration token, a JIT configuration, or a claim to one.
+        expires_at: until when the runner can start with it; None if that needs no attention.
         runner_id: GitHub's id, where the runner is registered already.
     """
 
     kind: RegistrationKind
     secret: str = field(repr=False)
-    expires_at: datetime
+    expires_at: datetime | None = None
     runner_id: int | None = None
 
 

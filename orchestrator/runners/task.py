@@ -21,8 +21,9 @@ _RUNNER_NAME = re.compile(r"(runner-\d+-\d+(?:-r\d+)?)(?:-[0-9a-f]{4})?")
 
 # The image's exit codes after a job had begun: the job ended, or was broken off.
 AFTER_A_JOB = frozenset({0, 71})
-# Its exit codes where none had: a refused version, no job in time, not registered, wrong settings.
-BEFORE_A_JOB = frozenset({7, 69, 75, 78})
+# Its exit codes where none had: a refused version, no job in time, not registered, its claim used by another, wrong
+# settings.
+BEFORE_A_JOB = frozenset({7, 69, 75, 77, 78})
 # The image's own default of the idle limit.
 _IDLE_MINUTES = 10.0
 # How long a task without a job lasts beside its idle limit, at most: to pull the image, to register and to leave.

@@ -176,6 +176,7 @@ class Threads(Executor):
             upstream_threads=self,
             retry_threads=self,
             queue_threads=self,
+            claim_threads=self,
             hook_range_threads=self,
             pass_threads=self,
             sleep=self.sleep,

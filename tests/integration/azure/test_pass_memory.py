@@ -126,7 +126,7 @@ def test_storage_that_is_not_known(settings: dict[str, str]) -> None:
 def test_with_an_identity() -> None:
     """An identity reaches the blobs of the named account."""
     storage = QueueStorage.from_environment({"AzureWebJobsStorage__accountName": "acct"})
-    client = MemoryBlob(storage)._container
+    client = MemoryBlob(storage)._container.client
     assert client.url == "https://acct.blob.core.windows.net/github-runners"
 
 

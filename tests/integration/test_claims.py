@@ -1,0 +1,134 @@
+"""A container claims its registration: the whole application in one process, between the stand-ins."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from orchestrator.application import Application
+from orchestrator.azure.batch_jobs import job_id
+from orchestrator.azure.claim_uses import CONTAINER
+from orchestrator.delivery.answer import Answer
+from orchestrator.runners.notes import TaskNotes
+from orchestrator.runners.task import task_id
+from orchestrator.runtime import Runtime
+from sandbox.batch import Batch
+from sandbox.faults import Fault
+from sandbox.github import GitHub
+from sandbox.github.model import JobPlan, Scope
+from sandbox.server import Server
+from sandbox.storage_queue import QueueService
+from tests.batch_tasks import NoExecutor
+from tests.builders import SECRET, delivery, environment, queued_job
+from tests.logs import lines
+from tests.waiting import until
+
+type Make = Callable[..., Application]
+
+KEY = "a-key-of-claims-that-nobody-guesses"
+NONCE, OTHER = "0a" * 32, "0b" * 32
+ADDRESS = "10.1.2.3:50000"
+BATCH_JOB = job_id("linux", "acme", "normal")
+REGISTER = "POST /orgs/acme/actions/runners/generate-jitconfig"
+
+
+@pytest.fixture
+def queue() -> QueueService:
+    """Return a storage account of its own."""
+    return QueueService()
+
+
+@pytest.fixture
+def make(github: GitHub, github_url: str, batch: Batch, batch_url: str, queue: QueueService) -> Iterator[Make]:
+    """Return what makes an application between the stand-ins, with some settings changed."""
+    github.add_repository("acme/app")
+    with Server(queue.application) as server:
+
+        def make(runtime: Runtime | None = None, **changes: str) -> Application:
+            settings = {
+                "AzureWebJobsStorage": queue.connection_string(server.url),
+                "BatchAccountUrl": batch_url,
+                "BatchAccountName": batch.account,
+                "BatchAccountKey": batch.key,
+                "UbuntuPool": "linux",
+                "WindowsPool": "",
+                "GithubApiUrl": github_url,
+                "GithubToken": "ghp_sandbox",
+                "AllowedSources": "140.82.112.0/20",
+                "RunnerRegistration": "claim",
+                "ClaimKey": KEY,
+                "ClaimUrl": "https://runners.example/api/ClaimRunner",
+                "ClaimSources": "10.1.0.0/16",
+            }
+            return Application(environment(**settings | changes), runtime)
+
+        yield make
+
+
+def deliver(application: Application, github: GitHub, *, age: timedelta = timedelta()) -> tuple[int, str]:
+    """Queue a job and deliver it; return its id and its task's."""
+    now = datetime.now(UTC) - age
+    (job,) = github.state.queue_run(
+        "acme/app", [JobPlan("build", ("self-hosted", "ubuntu-latest"))], now.timestamp()
+    ).jobs
+    payload = queued_job()
+    payload["workflow_job"] |= {"id": job.id, "run_id": job.run_id, "created_at": now.isoformat()}
+    answer = asyncio.run(application.receive(*delivery(payload)))
+    assert answer.status == 201, answer.body
+    return job.id, str(answer.body["task"])
+
+
+def variables(batch: Batch, task: str) -> dict[str, str]:
+    """Return the environment of a task."""
+    return {setting["name"]: setting["value"] for setting in batch.task_bodies()[task]["environmentSettings"]}
+
+
+def claim(application: Application, text: str, nonce: str = NONCE, address: str = ADDRESS) -> Answer:
+    """Claim as a container does."""
+    body = json.dumps({"claim": text, "nonce": nonce}).encode()
+    return asyncio.run(application.claim({"x-forwarded-for": address}, body))
+
+
+def running(batch: Batch, task: str) -> None:
+    """Wait until Batch has started a task's container."""
+    executor = batch.executor
+    assert isinstance(executor, NoExecutor)
+    until(lambda: any(run.task_id == task for run, _ in executor.runs))
+
+
+def code(answer: Answer) -> tuple[int, Any]:
+    """Return the status and the code of a refusal."""
+    return answer.status, answer.body["code"]
+
+
+def test_from_delivery_to_runner(make: Make, github: GitHub, batch: Batch, caplog: pytest.LogCaptureFixture) -> None:
+    """A delivery asks Batch alone and leaves no credential there; the container that runs gets a JIT configuration."""
+    caplog.set_level("WARNING", logger="azure")
+    caplog.set_level("INFO")
+    application = make()
+    deliver(application, github)  # which has the looks made that are remembered for an hour
+    for recorder in (github.recorder, batch.recorder):
+        recorder.clear()
+    _, task = deliver(application, github)
+    assert github.recorder.calls == []
+    assert batch.recorder.calls == [f"POST /jobs/{BATCH_JOB}/tasks -> 201"]
+    given = variables(batch, task)
+    assert TaskNotes.read(given).registration == "claim"
+    assert given["GHR_CLAIM_URL"] == "https://runners.example/api/ClaimRunner"
+    assert not {"GHR_TOKEN", "GHR_JITCONFIG", "GHR_EXPIRES_AT"} & set(given)
+    running(batch, task)
+    answer = claim(application, given["GHR_CLAIM"])
+    assert answer.status == 200
+    got = answer.body["environment"]
+    assert isinstance(got, dict)
+    assert (got["GHR_URL"].rpartition("/")[2], got["GHR_NAME"]) == ("acme", task)
+    runner = github.state.runner_of_jit(got["GHR_JITCONFIG"])
+    assert runner.name == task
+    assert github.recorder.calls == [f"{REGISTER} -> 201"]
+    level, said = lines(caplog)[-1]
+    assert level == "INFO"
+    assert (said["status"], said["result"], said["runner"]) == (200, "created", task)
+    assert not any(secret in caplog.text for secret in (given["GHR_CLAIM"], NONCE, got["GHR_JITCONFIG"], KEY, SECRET))
