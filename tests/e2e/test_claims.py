@@ -225,16 +225,6 @@ class TestByHand:
         site.pool.told_after_s = 0.0
         assert site.ask(run).status_code == 200
 
-    def test_github_is_busy(self, site: Site) -> None:
-        """What GitHub asks for in seconds is what the container is put off for."""
-        run = site.started()
-        body = '{"message": "You have exceeded a secondary rate limit"}'
-        fault = Fault("status", f"POST {JIT}", status=429, headers={"Retry-After": "1"}, body=body)
-        site.deployment.github.faults.add(fault)
-        answer = site.ask(run)
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-        until(lambda: site.ask(run).status_code == 200)
-
     def test_eviction(self, site: Site) -> None:
         """After its node was lost Batch runs the task again: the second container gets a runner of its own."""
         run = site.started()
@@ -246,3 +236,12 @@ class TestByHand:
         second = site.runner_of(site.ask(again, OTHER_NONCE))
         assert second != first
         assert site.ask(run).status_code == 409
+
+    def test_github_is_busy(self, site: Site) -> None:
+        """What GitHub asks for in seconds is what the container is put off for."""
+        run = site.started()
+        body = '{"message": "You have exceeded a secondary rate limit"}'
+        fault = Fault("status", f"POST {JIT}", status=429, headers={"Retry-After": "1"}, body=body)
+        site.deployment.github.faults.add(fault)
+        answer = site.ask(run)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
