@@ -282,7 +282,14 @@ def _of_running(facts: Facts, task: TaskState) -> Conclusion:
         return _unknown(runner, f"whether the runner of {task.task_id} is online")
     is_new = task.started_at is None or facts.now - task.started_at < RUNNER_START_LIMIT
     if runner is None or not runner.online:
-        how = "is registered but not online" if runner else "has not registered"
+        claims = task.notes.registration == "claim"
+        how = (
+            "is registered but not online"
+            if runner
+            else "has not claimed its registration"
+            if claims
+            else "has not registered"
+        )
         if is_new:
             return Conclusion(
                 Verdict.RUNNER_STARTING, f"the container of {task.task_id} runs, and its runner {how} yet", _NOTHING
@@ -291,7 +298,8 @@ def _of_running(facts: Facts, task: TaskState) -> Conclusion:
             Verdict.RUNNER_OFFLINE,
             f"the container of {task.task_id} has run for {_minutes(facts.now - (task.started_at or facts.now))}, but "
             f"its runner {how}",
-            "Read the task's output; look whether the nodes reach GitHub (docs/network.md has the list).",
+            "Read the task's output; look whether the nodes reach GitHub (docs/network.md has the list)"
+            + (" and ClaimUrl, and what the log's lines named claim say." if claims else "."),
         )
     if runner.busy:
         return Conclusion(

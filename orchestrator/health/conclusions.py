@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from orchestrator.config.advice import advice
-from orchestrator.config.allowed_sources import Network
+from orchestrator.config.allowed_sources import Network, holds_everybody
 from orchestrator.config.github_rights import AppScope, missing_permissions, missing_scopes
 from orchestrator.config.profiles import Profile
 from orchestrator.config.runner_version import is_behind
-from orchestrator.config.settings import Settings
+from orchestrator.config.settings import CLAIM_ROUTE, Settings
 from orchestrator.errors import SettingsError
 from orchestrator.explain.facts import PoolFacts
 from orchestrator.health.facts import AppFacts, HookFacts, InstallationFacts, QueueFacts, Target, TokenFacts
@@ -30,6 +30,22 @@ def settings_lines(settings: Settings) -> Iterator[Finding]:
     yield ok("settings", f"right; the profiles are {', '.join(profile.name for profile in settings.profiles)}")
     for sentence in [*advice(settings), *quota_warnings(settings)]:
         yield warn("settings", sentence, "")
+    if settings.takes_claims:
+        yield _claim_door(settings)
+
+
+def _claim_door(settings: Settings) -> Finding:
+    """Return what is to be said of where containers claim their registration."""
+    item, url = "claim door", settings.claim_url or ""
+    if not url.lower().endswith(CLAIM_ROUTE.lower()):
+        return fail(item, f"ClaimUrl does not end with {CLAIM_ROUTE}, so nobody answers", "correct ClaimUrl")
+    if not url.startswith("https://"):
+        return warn(item, "ClaimUrl is not https://, so it serves containers on this machine alone", "correct ClaimUrl")
+    if holds_everybody(settings.claim_sources):
+        cure = "name in ClaimSources the networks that your containers call from"
+        return warn(item, "ClaimSources lets everybody knock: the claim alone protects it", cure)
+    sources = ", ".join(map(str, settings.claim_sources))
+    return ok(item, f"containers from {sources} claim at {url}")
 
 
 def misconfigured(error: SettingsError) -> list[Finding]:

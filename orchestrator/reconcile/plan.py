@@ -7,7 +7,7 @@ Runners are counted, not bound: GitHub gives a job to any idle runner that has a
 possible are matched with what could serve them, and only the jobs and tasks that stay unmatched are acted upon.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -21,8 +21,15 @@ from orchestrator.reconcile.action import (
     StartRunner,
     Wait,
 )
+from orchestrator.reconcile.expiry import EXPIRED, EXPIRES_SOON, MAY_WAIT, has_expired, to_renew, waiting_tasks
 from orchestrator.reconcile.matching import assign
-from orchestrator.reconcile.view import DELIVERY_EXPECTED_WITHIN, REPORT_WAIT_AFTER, ScopeView, WaitingJob
+from orchestrator.reconcile.view import (
+    DELIVERY_EXPECTED_WITHIN,
+    REPORT_WAIT_AFTER,
+    TASK_SEEN_AFTER,
+    ScopeView,
+    WaitingJob,
+)
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.task import TaskState, replacement_of, task_of_runner
 
@@ -31,8 +38,6 @@ RUNNER_START_LIMIT = timedelta(minutes=10)
 # If a job has waited this long beside an idle runner that we did not start, that runner may not take it: the job's
 # repository may not be in the runner's group.
 IDLE_RUNNER_TRUSTED_FOR = timedelta(minutes=15)
-# Only tasks older than this are ended as surplus: GitHub's list of jobs was read after they were created.
-TASK_SEEN_AFTER = timedelta(minutes=5)
 # Batch should end a task at its time limit. If the task still runs this long after, we end it.
 TIME_LIMIT_GRACE = timedelta(minutes=15)
 # How long after the end of its last runner a job gets the next one: after its first runner that ended without a job,
@@ -48,7 +53,6 @@ DELETIONS_PER_PASS = 200
 REMOVALS_PER_PASS = 60
 WAIT_REPORTS_PER_PASS = 10
 
-_MAY_WAIT = "its registration is about to expire, and its job may still wait"
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -63,25 +67,21 @@ def decide(view: ScopeView, now: datetime) -> list[Action]:
     """
     runners = _RunnerIndex(view, now)
     starting = [task for task in view.tasks if runners.may_serve(task)]
-    waiting = [(task, runners.remaining(task)) for task in view.tasks if task.state == "waiting"]
-    renewal_window = 2 * view.period + timedelta(minutes=2)  # so that one pass may fail
-    valid = [task for task, remaining in waiting if remaining > renewal_window]
-    expiring = [task for task, remaining in waiting if timedelta(0) < remaining <= renewal_window]
-    expired = [task for task, remaining in waiting if remaining <= timedelta(0)]
+    waiting = waiting_tasks(view, runners.registered, now)
 
     jobs = sorted(view.jobs, key=lambda job: job.age(now), reverse=True)
     # What may be queued keeps its own task, so that no other job counts on it, but gets nothing new.
-    unserved_keys = {task.job_key for task in (*valid, *starting, *expiring, *expired)}
+    unserved_keys = {task.job_key for task in (*waiting.valid, *starting, *waiting.expiring, *waiting.expired)}
     assumed = [job for job in view.assumed if job.job_key in unserved_keys]
     # Match waiting tasks before idle runners. A runner that has just taken a job still looks idle. If another job were
     # matched with it, the waiting task that this other job needs would be ended.
-    sources: list[TaskState | Runner] = [*valid, *starting, *runners.foreign]
+    sources: list[TaskState | Runner] = [*waiting.valid, *starting, *runners.foreign]
     assigned = assign(
         [
             *(_Demand(job, may_use_idle=job.age(now) < IDLE_RUNNER_TRUSTED_FOR) for job in jobs),
             *(_Demand(job, may_use_idle=False) for job in assumed),
         ],
-        [[_Supply(source) for source in sources], [_Supply(task, expiring=True) for task in expiring]],
+        [[_Supply(source) for source in sources], [_Supply(task, expiring=True) for task in waiting.expiring]],
     )
     history = _History([*view.tasks, *view.others])
     replacements: list[Action] = []
@@ -102,20 +102,25 @@ def decide(view: ScopeView, now: datetime) -> list[Action]:
             continue
         elif supply.expiring:
             number = history.next_replacement(job)
-            replacements.append(ReplaceTask(supply.source, job, number, "its registration is about to expire"))
+            replacements.append(ReplaceTask(supply.source, job, number, EXPIRES_SOON))
         elif job.age(now) >= REPORT_WAIT_AFTER:
             wait_reports.append(Wait(job, supply.source, _waits_for(supply.source, view.node_slots)))
-    assumed_supplies = [assigned.get(len(jobs) + index) for index in range(len(assumed))]
-    renewed = {task.key: (task, job) for task, job in _to_renew(assumed, assumed_supplies, expired)}
-    replacements += (ReplaceTask(task, job, history.next_replacement(job), _MAY_WAIT) for task, job in renewed.values())
+    assumed_supplies = [(job, assigned.get(len(jobs) + index)) for index, job in enumerate(assumed)]
+    unsure = [
+        (job, None if supply is None else supply.source)
+        for job, supply in assumed_supplies
+        if supply is None or supply.expiring
+    ]
+    renewed = {task.key: (task, job) for task, job in to_renew(unsure, waiting.expired)}
+    replacements += (ReplaceTask(task, job, history.next_replacement(job), MAY_WAIT) for task, job in renewed.values())
     needed = {supply.task_key for supply in assigned.values()}
     return [
         *replacements,
         *starts,
-        *(EndTask(task, "its registration has expired") for task in expired if task.key not in renewed),
+        *(EndTask(task, EXPIRED) for task in waiting.expired if task.key not in renewed),
         *(
             EndTask(task, "more runners wait than jobs")
-            for task in (*valid, *expiring)
+            for task in (*waiting.valid, *waiting.expiring)
             if view.complete and task.key not in needed and now - task.created_at >= TASK_SEEN_AFTER
         ),
         *_run_again(view, [task for task in starting if task.key not in needed], runners, now),
@@ -142,8 +147,8 @@ def clean_up(tasks: Iterable[TaskState], scopes: Container[str], now: datetime, 
             if now - task.started_at >= timedelta(hours=task.max_hours) + TIME_LIMIT_GRACE:
                 overdue.append(EndTask(task, "it is past its wall-clock limit"))
         elif task.state == "waiting" and task.notes.url not in scopes:
-            if task.notes.expires_at is not None and now >= task.notes.expires_at:
-                expired.append(EndTask(task, "its registration has expired"))
+            if has_expired(task, now):
+                expired.append(EndTask(task, EXPIRED))
         elif task.state == "finished" and task.ended_at is not None and now - task.ended_at >= retention:
             old.append(DeleteTask(task, "it is past its retention"))
     return overdue + expired + old[:DELETIONS_PER_PASS]
@@ -212,7 +217,6 @@ class _RunnerIndex:
 
     def __init__(self, view: ScopeView, now: datetime) -> None:
         self._now = now
-        self._all_runners = view.all_runners
         self._by_task: dict[str, Runner] = {}
         self.foreign: list[Runner] = []
         known_tasks = {task.task_id for task in view.tasks}
@@ -240,16 +244,10 @@ class _RunnerIndex:
             return not runner.busy
         return task.started_at is None or self._now - task.started_at < RUNNER_START_LIMIT
 
-    def remaining(self, task: TaskState) -> timedelta:
-        """How much longer a waiting task can become a runner; without limit if the task does not say."""
-        if (
-            self._all_runners
-            and task.notes.registration == "jit"
-            and task.task_id not in self._by_task
-            and self._now - task.created_at >= TASK_SEEN_AFTER
-        ):
-            return timedelta(0)
-        return task.notes.expires_at - self._now if task.notes.expires_at is not None else timedelta.max
+    @property
+    def registered(self) -> Collection[str]:
+        """The ids of the tasks that GitHub knows a runner of."""
+        return self._by_task.keys()
 
 
 class _History:
@@ -267,17 +265,6 @@ class _History:
     def next_replacement(self, job: WaitingJob) -> int:
         """The number of the job's next task, see `task_id`."""
         return max((replacement_of(task.task_id) + 1 for task in self.of(job)), default=0)
-
-
-def _to_renew(
-    assumed: Sequence[WaitingJob], supplies: Sequence[_Supply | None], expired: Sequence[TaskState]
-) -> Iterator[tuple[TaskState, WaitingJob]]:
-    """Yield the tasks to replace for jobs that may be queued: their registration is about to expire, or has expired."""
-    expired_of = {task.job_key: task for task in expired}
-    for job, supply in zip(assumed, supplies, strict=True):
-        task = expired_of.get(job.job_key) if supply is None else supply.source if supply.expiring else None
-        if isinstance(task, TaskState):
-            yield task, job
 
 
 class _Attempts:
@@ -362,18 +349,22 @@ def _run_again(view: ScopeView, spare: Iterable[TaskState], runners: _RunnerInde
 
 
 def _removals(view: ScopeView, now: datetime) -> list[Action]:
-    """Remove our runners whose task is over and which are still registered.
+    """Remove our runners that are offline and still registered, where their task is over or has another runner online.
 
-    A runner is ours if it is named like a task that Batch knows. All other runners are left alone.
+    A runner is ours if it is named like a task that Batch knows. All other runners are left alone. A task that claims
+    its registration has two where an answer was lost, or where Batch ran the task again: one of them never comes back.
     """
     over = {
         task.task_id
         for task in view.tasks
         if task.state == "finished" and task.ended_at is not None and now - task.ended_at >= TASK_SEEN_AFTER
     }
+    claiming = {task.task_id for task in view.tasks if task.state == "running" and task.notes.registration == "claim"}
+    doubled = claiming & {task_of_runner(runner.name) for runner in view.runners if runner.online}
+    reasons = dict.fromkeys(over, "its task is over") | dict.fromkeys(doubled, "its task has another runner")
     removable = [
-        runner
+        (runner, reason)
         for runner in view.runners
-        if not runner.online and not runner.busy and task_of_runner(runner.name) in over
+        if not runner.online and not runner.busy and (reason := reasons.get(task_of_runner(runner.name) or ""))
     ]
-    return [RemoveRunner(view.access, runner, "its task is over") for runner in removable[:REMOVALS_PER_PASS]]
+    return [RemoveRunner(view.access, runner, reason) for runner, reason in removable[:REMOVALS_PER_PASS]]

@@ -14,6 +14,8 @@ from orchestrator.runners.task import TaskState, task_id
 DELIVERY_EXPECTED_WITHIN = timedelta(minutes=2)
 # A cold pool has a node by then. A job that waits longer is reported, with what it waits for.
 REPORT_WAIT_AFTER = timedelta(minutes=15)
+# A younger task may be missing in what GitHub listed: GitHub may have been asked before it was created.
+TASK_SEEN_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)

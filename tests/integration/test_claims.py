@@ -10,15 +10,12 @@ import pytest
 
 from orchestrator.application import Application
 from orchestrator.azure.batch_jobs import job_id
-from orchestrator.azure.claim_uses import CONTAINER
 from orchestrator.delivery.answer import Answer
 from orchestrator.runners.notes import TaskNotes
-from orchestrator.runners.task import task_id
 from orchestrator.runtime import Runtime
 from sandbox.batch import Batch
-from sandbox.faults import Fault
 from sandbox.github import GitHub
-from sandbox.github.model import JobPlan, Scope
+from sandbox.github.model import JobPlan
 from sandbox.server import Server
 from sandbox.storage_queue import QueueService
 from tests.batch_tasks import NoExecutor
