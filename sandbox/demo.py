@@ -131,8 +131,9 @@ class Story:
         """Print each task that has come to a new state, and each claim that was answered."""
         claims = self._deployment.gateway.recorder.exchanges
         for claim in claims[self._claims_told :]:
-            given = "one runner's registration" if claim["status"] == HTTP_OK else f"nothing yet ({claim['status']})"
-            self._tell("claim", _claimant(claim), f"its container asked the function, and was given {given}")
+            fetched = claim["status"] == HTTP_OK
+            words = "fetched its registration: its task holds none" if fetched else f"was answered {claim['status']}"
+            self._tell("claim", _claimant(claim), f"its container {words}")
         self._claims_told = len(claims)
         for name, task in self._deployment.batch.task_bodies().items():
             if self._told.get(name) == task["state"]:

@@ -17,6 +17,7 @@ from sandbox.github.limits import Budget
 from sandbox.github.model import JobPlan
 from tests.batch_tasks import NoExecutor
 from tests.benchmarks.bursts import LATENCIES, PATIENCE
+from tests.benchmarks.runtime import cpu_seconds
 from tests.benchmarks.table import Row
 from tests.waiting import until
 
@@ -44,12 +45,19 @@ def _at_once(count: int) -> Iterator[Row]:
         until(lambda: len(executor.runs) == count, seconds=PATIENCE)
         for service, (least, most) in LATENCIES.items():
             getattr(deployment, service).faults.add(Fault("latency", times=None, seconds=least, up_to=most))
+        services = (deployment.batch, deployment.queue, deployment.github)
+        for service in services:
+            service.recorder.clear()
+        cpu = cpu_seconds(deployment.host.pid)
         claims = [run.environment["GHR_CLAIM"] for run, _ in executor.runs]
         given = {"url": f"{deployment.host.url}/api/ClaimRunner", "claims": claims}
         done = subprocess.run(
             [sys.executable, "-m", "tests.benchmarks.claimants"], input=json.dumps(given),
             stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT, timeout=10 * PATIENCE,
         )  # fmt: skip
+        cpu = cpu_seconds(deployment.host.pid) - cpu
+        # The host asks the queue for messages meanwhile.
+        calls = [sum("/messages" not in call for call in service.recorder.calls) for service in services]
         found = json.loads(done.stdout)
         made = [
             parsedate_to_datetime(e["response_headers"]["Date"]).timestamp()
@@ -64,3 +72,8 @@ def _at_once(count: int) -> Iterator[Row]:
     yield Row(f"{what}: registered, p50", seconds[count // 2], "s", note=f"{answers}; {refused} above GitHub's points")
     yield Row(f"{what}: registered, p95", seconds[count * 95 // 100], "s", note=f"the last after {seconds[-1]:.1f} s")
     yield Row(f"{what}: most in a minute", most, "of 180")
+    each = ", ".join(
+        f"{number / count:.2f} to {name}" for number, name in zip(calls, ("Batch", "storage", "GitHub"), strict=True)
+    )
+    yield Row(f"{what}: calls of each", sum(calls) / count, "calls", note=each)
+    yield Row(f"{what}: CPU of each", 1000 * cpu / count, "ms CPU")
