@@ -8,8 +8,8 @@ from sandbox.batch.model import TaskRun
 from sandbox.chaos.claiming import Claimed, Claiming
 from sandbox.chaos.virtual_time import VirtualLoop
 
-# Share of the runs whose claim is stolen.
-STOLEN = 0.2
+# Share of the runs whose claim he tries to use.
+TRIED = 0.4
 
 
 class Thief:
@@ -30,8 +30,8 @@ class Thief:
 
     def watch(self, run: TaskRun) -> None:
         """See that a task runs."""
-        if "GHR_CLAIM" in run.environment and self._random.random() < STOLEN:
-            self._loop.call_later(self._random.uniform(0, 45), self._steal, run)
+        if "GHR_CLAIM" in run.environment and self._random.random() < TRIED:
+            self._loop.call_later(self._random.uniform(0, 30), self._steal, run)
 
     def _steal(self, run: TaskRun) -> None:
         self._claiming.start(run, lambda: False).add_done_callback(self._got)

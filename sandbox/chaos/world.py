@@ -266,7 +266,7 @@ class World:
         self.invariants.claiming()
         answer = await self.host.claim(headers, body)
         if answer is not None:
-            self.invariants.claim_answered(answer)
+            self.invariants.claim_answered(answer, may_be_used="thief" in self.options.scenarios)
         return answer
 
     # Batch -----------------------------------------------------------------------------------------------------------

@@ -45,9 +45,9 @@ def _at_once(count: int) -> Iterator[Row]:
         until(lambda: len(executor.runs) == count, seconds=PATIENCE)
         for service, (least, most) in LATENCIES.items():
             getattr(deployment, service).faults.add(Fault("latency", times=None, seconds=least, up_to=most))
-        services = (deployment.batch, deployment.queue, deployment.github)
-        for service in services:
-            service.recorder.clear()
+        asked = (deployment.batch, deployment.queue, deployment.github)
+        for each in asked:
+            each.recorder.clear()
         cpu = cpu_seconds(deployment.host.pid)
         claims = [run.environment["GHR_CLAIM"] for run, _ in executor.runs]
         given = {"url": f"{deployment.host.url}/api/ClaimRunner", "claims": claims}
@@ -57,7 +57,7 @@ def _at_once(count: int) -> Iterator[Row]:
         )  # fmt: skip
         cpu = cpu_seconds(deployment.host.pid) - cpu
         # The host asks the queue for messages meanwhile.
-        calls = [sum("/messages" not in call for call in service.recorder.calls) for service in services]
+        calls = [sum("/messages" not in call for call in each.recorder.calls) for each in asked]
         found = json.loads(done.stdout)
         made = [
             parsedate_to_datetime(e["response_headers"]["Date"]).timestamp()

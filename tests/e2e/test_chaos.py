@@ -88,9 +88,10 @@ def test_boost() -> None:
     assert world.batch.resizes > 0
 
 
-def test_without_trouble() -> None:
+@pytest.mark.parametrize("claim", [False, True])
+def test_without_trouble(claim: bool) -> None:
     """Where nothing goes wrong each job costs a task, no pass starts or ends anything, and nothing is left over."""
-    world = simulate(Options(jobs=60, seed=0, trouble=False))
+    world = simulate(Options(jobs=60, seed=0, trouble=False, claim=claim))
     holds(world)
     report = Report.of(world, 0.0)
     assert report.upstream_calls["queue"] == report.passes  # each asks once for requests that were given up
