@@ -128,13 +128,21 @@ class Story:
             self._tell("job", event.job.id, words[event.kind])
 
     def _tell_news(self) -> None:
-        """Print each task that has come to a new state, and each claim that was answered."""
+        """Print what is new of claims and tasks."""
+        self._tell_claims()
+        self._tell_tasks()
+
+    def _tell_claims(self) -> None:
+        """Print each claim that was answered."""
         claims = self._deployment.gateway.recorder.exchanges
         for claim in claims[self._claims_told :]:
             fetched = claim["status"] == HTTP_OK
             words = "fetched its registration: its task holds none" if fetched else f"was answered {claim['status']}"
             self._tell("claim", _claimant(claim), f"its container {words}")
         self._claims_told = len(claims)
+
+    def _tell_tasks(self) -> None:
+        """Print each task that has come to a new state."""
         for name, task in self._deployment.batch.task_bodies().items():
             if self._told.get(name) == task["state"]:
                 continue

@@ -46,8 +46,8 @@ def _at_once(count: int) -> Iterator[Row]:
         for service, (least, most) in LATENCIES.items():
             getattr(deployment, service).faults.add(Fault("latency", times=None, seconds=least, up_to=most))
         asked = (deployment.batch, deployment.queue, deployment.github)
-        for each in asked:
-            each.recorder.clear()
+        for stand_in in asked:
+            stand_in.recorder.clear()
         cpu = cpu_seconds(deployment.host.pid)
         claims = [run.environment["GHR_CLAIM"] for run, _ in executor.runs]
         given = {"url": f"{deployment.host.url}/api/ClaimRunner", "claims": claims}
@@ -57,7 +57,7 @@ def _at_once(count: int) -> Iterator[Row]:
         )  # fmt: skip
         cpu = cpu_seconds(deployment.host.pid) - cpu
         # The host asks the queue for messages meanwhile.
-        calls = [sum("/messages" not in call for call in each.recorder.calls) for each in asked]
+        calls = [sum("/messages" not in call for call in one.recorder.calls) for one in asked]
         found = json.loads(done.stdout)
         made = [
             parsedate_to_datetime(e["response_headers"]["Date"]).timestamp()
