@@ -166,10 +166,11 @@ def _request(url: str, body: bytes) -> Answer:
     """
     try:
         opener = urllib.request.OpenerDirector()
-        # Without TLS it goes to this machine, and there is no proxy between.
-        opener.add_handler(urllib.request.ProxyHandler({} if url.startswith("http:") else None))
-        opener.add_handler(urllib.request.HTTPHandler())
-        opener.add_handler(urllib.request.HTTPSHandler(context=ssl.create_default_context()))
+        if url.startswith("http:"):  # to this machine, so by no proxy
+            opener.add_handler(urllib.request.HTTPHandler())
+        else:
+            opener.add_handler(urllib.request.ProxyHandler())
+            opener.add_handler(urllib.request.HTTPSHandler(context=ssl.create_default_context()))
         request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})  # noqa: S310
         with opener.open(request, timeout=REQUEST_LIMIT) as response:
             return _read(response.status, response.headers.get("Retry-After", ""), response.read(ANSWER_LIMIT + 1))

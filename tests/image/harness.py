@@ -7,13 +7,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from sandbox.github import GitHub
 from sandbox.github.model import JobPlan, Label, Registration, Scope
+from tests.claim_door import CLAIM, door, granted
 from tests.image import podman
 
 ENTRYPOINT = podman.SOURCES / "entrypoint"
@@ -23,7 +24,10 @@ PROBE = Path(__file__).with_name("probe.py")
 NOBODY = 65534
 PYTHON = sys.executable if os.geteuid() != 0 else shutil.which("python3", path="/usr/bin")
 
-type Place = Literal["process", "container"]
+type Kind = Literal["token", "jit", "claim"]
+type Place = Literal["process", "container", "larger"]
+
+IMAGES: Mapping[Place, str] = {"container": podman.IMAGE, "larger": podman.FULL}
 
 
 @dataclass(frozen=True)
@@ -56,17 +60,17 @@ class Attack:
         code: the exit code.
         output: what the operator reads.
         seen: what the job saw; see probe.py.
-        secret: the token or JIT configuration that it was after.
+        secrets: the token, JIT configuration or claim that it was after, and what else a claim is redeemed with.
     """
 
     code: int
     output: str
     seen: Mapping[str, Any]
-    secret: str
+    secrets: tuple[str, ...]
 
     @property
     def leaks(self) -> set[str]:
-        """Where the job found the secret."""
+        """Where the job found a secret."""
         places = {
             "own environment": self.seen["own"],
             "environment of a process": self.seen["environ"],
@@ -74,7 +78,9 @@ class Attack:
             "memory of the entrypoint": self.seen["entrypoint"]["memory"],
             "files of the runner": self.seen["files"],
         }
-        return {place for place, content in places.items() if self.secret in json.dumps(content)}
+        return {
+            place for place, content in places.items() if any(secret in json.dumps(content) for secret in self.secrets)
+        }
 
 
 def registration(github: GitHub, url: str, *, jit: bool = False, name: str = "runner-1-1") -> dict[str, str]:
@@ -108,23 +114,27 @@ def open_folder() -> Iterator[Path]:
 
 
 def attack(
-    place: Place, github: GitHub, url: str, *, jit: bool = False, mutation: Mutation | None = None,
+    place: Place, github: GitHub, url: str, *, kind: Kind = "token", mutation: Mutation | None = None,
     environment: Mapping[str, str] | None = None, options: tuple[str, ...] = (),
 ) -> Attack:  # fmt: skip
     """Let one runner run one hostile job.
 
     Args:
-        place: where the entrypoint runs.
+        place: where the entrypoint runs: as a process, or in a container of either image.
         github: what it registers at.
         url: its address.
-        jit: whether it gets a JIT configuration.
+        kind: what it gets to register with.
         mutation: a rule that the entrypoint does without.
         environment: more for the container.
         options: more for `podman run`.
     """
-    given = registration(github, url, jit=jit) | {"SANDBOX_GITHUB_URL": f"{url}/acme", "GHR_IDLE_MINUTES": "0.5"}
-    given |= environment or {}
-    with open_folder() as folder:
+    given = registration(github, url, jit=kind != "token")
+    secrets: tuple[str, ...] = (given.get("GHR_JITCONFIG") or given["GHR_TOKEN"],)
+    with open_folder() as folder, ExitStack() as stack:
+        if kind == "claim":
+            asked = stack.enter_context(door(granted(given)))
+            given = {"GHR_NAME": given["GHR_NAME"], "GHR_CLAIM": CLAIM, "GHR_CLAIM_URL": asked.url}
+        given |= {"SANDBOX_GITHUB_URL": f"{url}/acme", "GHR_IDLE_MINUTES": "0.5", **(environment or {})}
         rules = folder / "entrypoint"
         shutil.copytree(ENTRYPOINT, rules, ignore=shutil.ignore_patterns("__pycache__"))
         if mutation is not None:
@@ -133,16 +143,17 @@ def attack(
         seen.mkdir()
         seen.chmod(0o777)
         shutil.copy(PROBE, folder / "probe.py")
-        if place == "container":
+        if place != "process":
             queue(github, "run: python3 /attack/probe.py /attack/seen/seen.json")
             mounts = ("--volume", f"{folder}:/attack", "--volume", f"{rules}:/opt/entrypoint:ro")
-            done = podman.container(podman.IMAGE, given, *mounts, *options)
+            done = podman.container(IMAGES[place], given, *mounts, *options)
         else:
             queue(github, f"run: {PYTHON} {folder}/probe.py {seen}/seen.json")
             done = process(folder, given, rules)
         text = (seen / "seen.json").read_text(encoding="utf-8") if (seen / "seen.json").exists() else "{}"
-        secret = given.get("GHR_JITCONFIG") or given["GHR_TOKEN"]
-        return Attack(done.returncode, done.stdout + done.stderr, json.loads(text), secret)
+        if kind == "claim":
+            secrets += (CLAIM, asked.url, *asked.nonces)
+        return Attack(done.returncode, done.stdout + done.stderr, json.loads(text), secrets)
 
 
 def process(folder: Path, environment: Mapping[str, str], rules: Path = ENTRYPOINT) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,7 @@
 import glob
 import json
 import os
+import re
 import sys
 
 
@@ -26,7 +27,7 @@ def memory(pid: int) -> str:  # noqa: D103
                 start, end = (int(part, 16) for part in span.split("-"))
                 if rights.startswith("rw") and end - start < 64_000_000:
                     mem.seek(start)
-                    found.append(mem.read(end - start).decode("latin-1"))
+                    found.append(re.sub(b"\\0+", b"\n", mem.read(end - start)).decode("latin-1"))
             return "".join(found)
     except (OSError, ValueError) as error:
         return type(error).__name__

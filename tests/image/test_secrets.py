@@ -4,7 +4,8 @@ import pytest
 
 from sandbox.github import GitHub
 from sandbox.github.model import Scope
-from tests.image.harness import PYTHON, Attack, Mutation, Place, attack
+from tests.claim_door import CLAIM
+from tests.image.harness import PYTHON, Attack, Kind, Mutation, Place, attack
 
 SCOPE = Scope("organization", "acme")
 PLACES = ["process", "container"]
@@ -46,14 +47,13 @@ def assert_ran(found: Attack) -> None:
     assert found.seen["own"]
 
 
-@pytest.mark.parametrize("jit", [False, True])
-def test_the_secret_is_nowhere(place: Place, jit: bool, github: GitHub, github_url: str) -> None:
-    """Neither token nor JIT configuration is in any environment, argument, memory or file that a job can read."""
-    copies = {"LEGACY_TOKEN_COPY": "x"} if jit else {}
-    found = attack(place, github, github_url, jit=jit, environment=copies)
+@pytest.mark.parametrize("kind", ["token", "jit", "claim"])
+def test_the_secret_is_nowhere(place: Place, kind: Kind, github: GitHub, github_url: str) -> None:
+    """No token, JIT configuration or claim is in any environment, argument, memory or file that a job can read."""
+    found = attack(place, github, github_url, kind=kind)
     assert_ran(found)
     assert found.leaks == set()
-    assert found.secret not in found.output
+    assert not [secret for secret in found.secrets if secret in found.output]
     assert found.seen["entrypoint"]["environ"] == found.seen["entrypoint"]["memory"] == "PermissionError"
     assert status(found.seen["entrypoint"]["uid"], "Uid") == str(found.seen["uid"]) != "0"
 
@@ -69,37 +69,49 @@ def test_what_else_is_none_of_its_business(place: Place, github: GitHub, github_
 
 
 @pytest.mark.parametrize(
-    ("mutation", "jit", "place_of_leak"),
+    ("mutation", "kind", "place_of_leak"),
     [
-        (HIDE_PROCESS, False, "environment of a process"),
-        (HIDE_PROCESS, True, "environment of a process"),
-        (TOKEN_BY_ENVIRONMENT, False, "files of the runner"),
-        (LISTENER_WITHOUT_TOKEN, False, "environment of a process"),
-        (JIT_BY_FILES, True, "environment of a process"),
+        (HIDE_PROCESS, "token", "environment of a process"),
+        (HIDE_PROCESS, "jit", "environment of a process"),
+        (HIDE_PROCESS, "claim", "environment of a process"),
+        (SCRUB_NAMES, "claim", "own environment"),
+        (TOKEN_BY_ENVIRONMENT, "token", "files of the runner"),
+        (LISTENER_WITHOUT_TOKEN, "token", "environment of a process"),
+        (JIT_BY_FILES, "jit", "environment of a process"),
+        (JIT_BY_FILES, "claim", "environment of a process"),
     ],
 )
 def test_each_rule_is_needed(
-    place: Place, mutation: Mutation, jit: bool, place_of_leak: str, github: GitHub, github_url: str
+    place: Place, mutation: Mutation, kind: Kind, place_of_leak: str, github: GitHub, github_url: str
 ) -> None:
     """Without the rule the job finds the secret, so the test above would say so."""
-    found = attack(place, github, github_url, jit=jit, mutation=mutation)
+    found = attack(place, github, github_url, kind=kind, mutation=mutation)
     assert_ran(found)
     assert place_of_leak in found.leaks
 
 
-def test_a_copy_of_the_token(place: Place, github: GitHub, github_url: str) -> None:
+@pytest.mark.parametrize("kind", ["token", "claim"])
+def test_a_copy_of_the_secret(place: Place, kind: Kind, github: GitHub, github_url: str) -> None:
     """A copy of the secret in a variable of another name is taken away as well; without that rule the job has it."""
     token, _ = github.access.runner_token("registration", SCOPE, github.clock())
-    given = {"GHR_TOKEN": token, "OLD_NAME": f"token={token}"}
-    assert attack(place, github, github_url, environment=given).leaks == set()
-    without = attack(place, github, github_url, environment=given, mutation=SCRUB_VALUES)
-    assert "own environment" in without.leaks
+    given = {"GHR_TOKEN": token, "OLD_NAME": f"token={token}"} if kind == "token" else {"OLD_NAME": f"claim={CLAIM}"}
+    assert "OLD_NAME" not in attack(place, github, github_url, kind=kind, environment=given).seen["own"]
+    without = attack(place, github, github_url, kind=kind, environment=given, mutation=SCRUB_VALUES)
+    assert without.seen["own"]["OLD_NAME"] == given["OLD_NAME"]
 
 
 def test_names_are_scrubbed(place: Place, github: GitHub, github_url: str) -> None:
     """Without the rule for names the job sees what the orchestrator noted."""
     found = attack(place, github, github_url, environment={"GHR_ORIGIN": "notes"}, mutation=SCRUB_NAMES)
     assert found.seen["own"]["GHR_ORIGIN"] == "notes"
+
+
+@pytest.mark.usefixtures("full_image")
+def test_the_larger_image(github: GitHub, github_url: str) -> None:
+    """The larger image hides what the smaller one does."""
+    found = attack("larger", github, github_url, kind="claim")
+    assert_ran(found)
+    assert found.leaks == set()
 
 
 def test_no_new_privileges(place: Place, github: GitHub, github_url: str) -> None:

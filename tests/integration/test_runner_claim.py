@@ -87,7 +87,7 @@ def test_refused(status: int, code: int) -> None:
         Reply(200, {"environment": []}),
         granted({}),
         granted({"GHR_JITCONFIG": "no JIT configuration"}),
-        granted({"GHR_JITCONFIG": JIT, "PATH": "/tmp"}),
+        granted({"GHR_JITCONFIG": JIT, "PATH": "/bin"}),
         Reply(200, {"environment": {"GHR_JITCONFIG": JIT, "GHR_NAME": 1}}),
         Reply(200, b" " * claim.ANSWER_LIMIT + json.dumps(GRANTED.content).encode()),
     ],
@@ -121,11 +121,12 @@ def test_no_redirect_is_followed() -> None:
     assert (len(asked.asked), elsewhere.asked) == (6, [])
 
 
-def test_nobody_answers() -> None:
-    """When the time is over the container ends with 75, and the reason tells the last trouble."""
+def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the next request would come too late, the container ends with 75, and the reason tells the last trouble."""
     with door(GRANTED) as asked:
         url = asked.url
-    assert refusal(url, wait="0.05") == (
+    monkeypatch.setattr(claim, "pause", lambda *_: 61.0)
+    assert refusal(url, wait="60") == (
         75, "no registration within GHR_CLAIM_WAIT: no answer: [Errno 111] Connection refused",
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ import pytest
 from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.github.model import Job
+from tests.claim_door import CLAIM, Door, door, granted, refused
 from tests.image.harness import ENTRYPOINT, Mutation, queue, registration
 from tests.waiting import until
 
@@ -146,7 +147,8 @@ def test_removed_from_outside(github: GitHub, github_url: str, tmp_path: Path) -
          "GHR_GROUP names a runner group that GitHub does not have for this address"),
         ({"SANDBOX_RUNNER_BREAKS": "after-registering"}, 75,
          "the runner was not registered: the lines above say why; its registration was removed"),
-        ({"GHR_TOKEN": ""}, 78, "neither GHR_TOKEN nor GHR_JITCONFIG is set"),
+        ({"GHR_TOKEN": ""}, 78, "none of GHR_TOKEN, GHR_JITCONFIG and GHR_CLAIM is set"),
+        ({"GHR_TOKEN": "", "GHR_CLAIM": CLAIM}, 78, "GHR_CLAIM_URL is missing"),
         ({"GHR_URL": "github.com/acme"}, 78, "GHR_URL is malformed"),
     ],
 )  # fmt: skip
@@ -259,8 +261,74 @@ def test_a_job_comes_while_the_runner_leaves(github: GitHub, github_url: str, tm
     assert the_job(github).conclusion == "success"
 
 
+def claiming(asked: Door) -> dict[str, str]:
+    """Return what a container gets instead of a token."""
+    return {"GHR_TOKEN": "", "GHR_URL": "", "GHR_CLAIM": CLAIM, "GHR_CLAIM_URL": asked.url}
+
+
+def test_a_claim(github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """A claim becomes a runner that runs its job; a time that belongs to tokens says nothing of it."""
+    queue(github, f"run: env > {tmp_path}/environment")
+    with door(refused(503, "not_yet", Retry_After="1"), granted(registration(github, github_url, jit=True))) as asked:
+        changes = claiming(asked) | {"GHR_EXPIRES_AT": "2020-01-01T00:00:00Z"}
+        with started(tmp_path, github, github_url, **changes) as process:
+            output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
+    assert (the_job(github).conclusion, github.runners) == ("success", [])
+    (nonce,) = set(asked.nonces)
+    for place in (output, (tmp_path / "environment").read_text(encoding="utf-8")):
+        assert not [hidden for hidden in (CLAIM, nonce, asked.url) if hidden in place]
+
+
+def test_a_claim_without_a_job(github: GitHub, github_url: str, tmp_path: Path) -> None:
+    """A runner that was made for a claim is the orchestrator's to remove."""
+    leave_once_it_listens(tmp_path)
+    with (
+        door(granted({**registration(github, github_url, jit=True), "GHR_IDLE_MINUTES": "3"})) as asked,
+        started(tmp_path, github, github_url, **claiming(asked)) as process,
+    ):
+        assert ended(process) == (69, "no job came in 3 minutes; the orchestrator removes its registration")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason"),
+    [
+        (401, 78, "the function refuses the claim (a_word)"),
+        (403, 78, "the function refuses to answer this container (a_word)"),
+        (409, 77, "the claim was used before, and not by this container (a_word)"),
+        (410, 69, "no job needs this runner any more (a_word)"),
+        (503, 75, "no registration within GHR_CLAIM_WAIT: the function answers 503 (a_word)"),
+    ],
+)
+def test_a_claim_that_is_refused(
+    status: int, code: int, reason: str, github: GitHub, github_url: str, tmp_path: Path
+) -> None:
+    """Each refusal has its exit code, and nothing is registered."""
+    with (
+        door(refused(status, "a_word", Retry_After="60")) as asked,
+        started(tmp_path, github, github_url, **claiming(asked), GHR_CLAIM_WAIT="59") as process,
+    ):
+        assert ended(process) == (code, reason)
+    assert github.runners == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_stopped_before_a_claim_is_answered(
+    number: int, code: int, github: GitHub, github_url: str, tmp_path: Path
+) -> None:
+    """A signal ends a container that still waits for its registration."""
+    with (
+        door(refused(503, "not_yet", Retry_After="60")) as asked,
+        started(tmp_path, github, github_url, **claiming(asked)) as process,
+    ):
+        until(lambda: asked.asked)
+        process.send_signal(number)
+        assert ended(process) == (code, "stopped while asking for a registration")
+
+
+@pytest.mark.parametrize("claims", [False, True])
 @pytest.mark.parametrize("version", ["3.6", "3.8", "3.10", "3.12"])
-def test_the_pythons_of_the_images(version: str, github: GitHub, github_url: str, tmp_path: Path) -> None:
+def test_the_pythons_of_the_images(version: str, claims: bool, github: GitHub, github_url: str, tmp_path: Path) -> None:
     """The entrypoint runs on the Pythons that Ubuntu 18.04, 20.04, 22.04 and 24.04 have, where they are installed."""
     candidates = [shutil.which(f"python{version}"), *Path.home().glob(f".pyenv/versions/{version}.*/bin/python")]
     works = (
@@ -271,7 +339,11 @@ def test_the_pythons_of_the_images(version: str, github: GitHub, github_url: str
     if found is None:
         pytest.skip(f"Python {version} is not installed")
     queue(github)
-    with started(tmp_path, github, github_url, found) as process:
+    given = granted(registration(github, github_url, jit=True)) if claims else refused(410, "not_asked")
+    with (
+        door(given) as asked,
+        started(tmp_path, github, github_url, found, **(claiming(asked) if claims else {})) as process,
+    ):
         assert ended(process) == (0, "a job ran")
 
 

@@ -14,6 +14,7 @@ from orchestrator.explain.verdict import Verdict
 from orchestrator.health.finding import State
 from orchestrator.lines import FIELDS, IDS
 from orchestrator.result import Result
+from orchestrator.runners.claim_refusal import STATUS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -161,3 +162,10 @@ def test_lines_of_the_log() -> None:
     listed = {row.split("|")[1].strip(" `"): set(re.findall(r"`(\w+)`", row.split("|")[2])) for row in rows(text)}
     assert listed == {str(line): set(fields) for line, fields in FIELDS.items()}
     assert set(re.findall(r"`(\w+)`", text.partition("\n|")[0])) == {"line", *IDS}
+
+
+def test_refusals_of_claims() -> None:
+    """The reference's table of claims explains each code once, with the status that it is answered with."""
+    found = [re.match(r"\| (\d{3}) \| (`[a-z`, -]+`) \|", row) for row in rows(section("Claims"))]
+    told = [(code, int(row[1])) for row in found if row for code in re.findall(r"`([a-z-]+)`", row[2])]
+    assert sorted(told) == sorted((str(code), int(status)) for code, status in STATUS.items())

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import claim
 import contract
 import lifecycle
 import pytest
@@ -90,6 +91,13 @@ class TestSettings:
             ("GHR_EXPIRES_AT", "tomorrow", "GHR_EXPIRES_AT is no ISO"),
             ("GHR_EXPIRES_AT", "2026-11-25T12:00:00", "GHR_EXPIRES_AT is no ISO"),
             ("GHR_EXPIRES_AT", "2026-13-25T12:00:00Z", "GHR_EXPIRES_AT is no ISO"),
+            ("GHR_CLAIM_WAIT", "-1", "GHR_CLAIM_WAIT is not a number"),
+            ("GHR_CLAIM_URL", "ftp://site.example/api/ClaimRunner", "GHR_CLAIM_URL is malformed"),
+            ("GHR_CLAIM_URL", "http://site.example/api/ClaimRunner", "GHR_CLAIM_URL is malformed"),
+            ("GHR_CLAIM_URL", "http://127.0.0.1.example/api/ClaimRunner", "GHR_CLAIM_URL is malformed"),
+            ("GHR_CLAIM_URL", "https://user:pass@site.example/api/ClaimRunner", "GHR_CLAIM_URL is malformed"),
+            ("GHR_CLAIM_URL", "https://site.example/api/ClaimRunner?code=key", "GHR_CLAIM_URL is malformed"),
+            ("GHR_CLAIM_URL", "https://site.example", "GHR_CLAIM_URL is malformed"),
         ],
     )
     def test_wrong(self, name: str, value: str, said: str) -> None:
@@ -119,12 +127,45 @@ class TestSettings:
         found = contract.read_secret({"GHR_TOKEN": "t", "GHR_JITCONFIG": JIT})
         assert (found.value, found.jit) == (JIT, True)
         assert contract.read_settings({"GHR_JITCONFIG": JIT}, "/").url == ""
-        with pytest.raises(contract.Ended, match="neither GHR_TOKEN nor GHR_JITCONFIG") as ended:
+        with pytest.raises(contract.Ended, match="none of GHR_TOKEN, GHR_JITCONFIG and GHR_CLAIM is set") as ended:
             contract.read_secret({"GHR_TOKEN": " "})
         assert ended.value.code == 78
         with pytest.raises(contract.Ended, match="GHR_TOKEN holds characters") as ended:
             contract.read_secret({"GHR_TOKEN": "a\nb"})
         assert TOKEN not in repr(contract.read_secret(GIVEN))
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://site.example/api/ClaimRunner",
+            "https://site.example:8443/api/ClaimRunner",
+            "http://localhost:7071/api/ClaimRunner",
+            "http://127.0.0.2/api/ClaimRunner",
+            "http://[::1]:7071/api/ClaimRunner",
+        ],
+    )
+    def test_a_claim(self, url: str) -> None:
+        """A claim needs no address of GitHub's, but the one where it is redeemed: by TLS, or at this machine."""
+        given = {"GHR_CLAIM": "c", "GHR_CLAIM_URL": url}
+        found = contract.read_settings(given, "/")
+        secret = contract.read_secret(given)
+        assert (found.url, found.claim_url, found.claim_wait_s) == ("", url, 600)
+        assert (secret.value, secret.claim, secret.jit) == ("c", True, False)
+
+    def test_a_claim_without_an_address(self) -> None:
+        """A claim that nobody redeems ends with 78, and so does one that can be none; neither shows."""
+        with pytest.raises(contract.Ended, match="GHR_CLAIM_URL is missing") as ended:
+            contract.read_settings({"GHR_CLAIM": "c"}, "/")
+        assert ended.value.code == 78
+        with pytest.raises(contract.Ended, match=r"GHR_CLAIM holds characters that it cannot have$") as ended:
+            contract.read_secret({"GHR_CLAIM": "v1.a b"})
+        assert ended.value.code == 78
+
+    def test_what_counts_more_than_a_claim(self) -> None:
+        """Where the environment holds what registers, nobody is asked for it."""
+        for name in ("GHR_TOKEN", "GHR_JITCONFIG"):
+            secret = contract.read_secret({"GHR_CLAIM": "c", name: "s"})
+            assert (secret.value, secret.claim) == ("s", False)
 
     def test_what_a_job_may_see(self) -> None:
         """Everything but ours, Batch's, the runner's inputs, and copies of the secret."""
@@ -180,6 +221,34 @@ class TestSettings:
 def default_group(name: str) -> object:
     """Return a runner group as the orchestrator's settings read it."""
     return TypeAdapter(GroupName).validate_python(name)
+
+
+class TestClaim:
+    """What `redeem` makes of answers; how it gets them: tests/integration/test_runner_claim.py."""
+
+    @pytest.mark.parametrize(
+        ("attempt", "retry_after", "chance", "seconds"),
+        [
+            (0, None, 0.0, 0.0), (0, None, 1.0, 1.0), (1, None, 1.0, 2.0), (4, None, 0.5, 8.0), (5, None, 1.0, 30.0),
+            (10_000, None, 1.0, 30.0), (9, 2.0, 0.0, 2.0), (0, 2.0, 1.0, 3.0), (0, 9e8, 1.0, 180.0),
+            (0, 0.0, 1.0, 1.0),
+        ],
+    )  # fmt: skip
+    def test_pauses(self, attempt: int, retry_after: float | None, chance: float, seconds: float) -> None:
+        """A pause is anything up to a growing limit; what the function asks for is kept, but not for ever."""
+        assert claim.pause(attempt, retry_after, chance) == seconds
+
+    @pytest.mark.parametrize(
+        ("given", "seconds"), [("2", 2.0), ("", None), ("soon", None), ("-1", None), ("9" * 10, None), ("inf", None)]
+    )
+    def test_retry_after(self, given: str, seconds: float | None) -> None:
+        """Only a number of seconds counts."""
+        assert claim._read(503, given, b"").retry_after == seconds
+
+    @pytest.mark.parametrize("code", [f"v1.{'x' * 20}", "a b", "a\nb", "0" * 64, "x" * 64, 7, None])
+    def test_no_word(self, code: object) -> None:
+        """What is no plain word is not repeated: it could be what was sent."""
+        assert claim.describe(claim.Answer(403, {"code": code})) == "an answer 403 that is not the function's"
 
 
 class Script:

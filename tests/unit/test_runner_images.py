@@ -493,7 +493,7 @@ class TestWritten:
 
     @pytest.mark.parametrize("code", sorted({
         contract.JOB_RAN, contract.VERSION_REFUSED, contract.NO_JOB, contract.BROKEN, contract.JOB_BROKEN_OFF,
-        contract.NOT_REGISTERED, contract.BAD_SETTINGS,
+        contract.NOT_REGISTERED, contract.CLAIM_USED, contract.BAD_SETTINGS,
     }))  # fmt: skip
     def test_every_exit_code_is_documented(self, code: int) -> None:
         """The table has every exit code."""

@@ -358,3 +358,69 @@ def test_an_app_beside_a_token(app_keys: tuple[str, str], changes: dict[str, str
     """Where both are configured the App is used, but not for an enterprise's runners, which no App may register."""
     app = {"GithubAppId": "1", "GithubAppPrivateKey": app_keys[0]}
     assert settings(**{**app, **changes}).github_credential == kind
+
+
+CLAIMING = {
+    "RunnerRegistration": "claim",
+    "ClaimKey": "k" * 32,
+    "ClaimUrl": "https://f.example/api/ClaimRunner",
+    "ClaimSources": "10.1.0.0/16",
+}
+
+
+def test_claims() -> None:
+    """With key, address and sources every profile claims, those of Windows too."""
+    found = settings(**CLAIMING, ClaimKeyPrevious="p" * 40)
+    assert {profile.registration for profile in found.profiles} == {"claim"}
+    assert found.claim_keys == (b"k" * 32, b"p" * 40)
+    assert found.takes_claims
+    assert "kkk" not in repr(found)
+
+
+@pytest.mark.parametrize("missing", ["ClaimKey", "ClaimUrl", "ClaimSources"])
+def test_claims_need_all_of_it(missing: str) -> None:
+    """What claims need is asked for by its name, by the setting or by a profile; without sources nobody is let in."""
+    own = json.dumps([PROFILES[0] | {"registration": "claim"}])
+    for changes in ({}, {"RunnerRegistration": "token", "RunnerProfiles": own}):
+        found = problems(**CLAIMING | changes | {missing: ""})
+        assert list(found) == [missing]
+        assert "containers claim their registration" in found[missing]
+
+
+def test_without_claims() -> None:
+    """Without a profile that claims nothing is needed; earlier tasks may claim while key and sources are set."""
+    assert not settings().takes_claims
+    assert settings(ClaimKeyPrevious="p" * 32).claim_keys == ()
+    assert not settings(ClaimKey="k" * 32).takes_claims
+    assert not settings(ClaimSources="10.0.0.0/8").takes_claims
+    assert settings(ClaimKey="k" * 32, ClaimSources="10.0.0.0/8").takes_claims
+
+
+@pytest.mark.parametrize("key", ["k" * 31, "k" * 31 + " ", "k" * 16 + " " + "k" * 16, "ü" * 32, "k\n" * 32])
+def test_wrong_claim_key(key: str) -> None:
+    """A key that can be guessed, or that is not what it seems, is refused without being told."""
+    for name in ("ClaimKey", "ClaimKeyPrevious"):
+        found = problems(**CLAIMING | {name: key})
+        assert found == {name: "must have at least 32 printable characters, and no white space"}
+
+
+def test_claim_url() -> None:
+    """Containers claim at this site's own address, where Azure tells it and no other is set."""
+    own = settings(**CLAIMING | {"ClaimUrl": ""}, WEBSITE_HOSTNAME="f.azurewebsites.net")
+    assert own.claim_url == "https://f.azurewebsites.net/api/ClaimRunner"
+    assert settings(**CLAIMING, WEBSITE_HOSTNAME="f.azurewebsites.net").claim_url == CLAIMING["ClaimUrl"]
+    loopback = "http://127.0.0.1:7071/api/ClaimRunner"
+    assert settings(**CLAIMING | {"ClaimUrl": loopback}).claim_url == loopback
+
+
+@pytest.mark.parametrize(
+    "url", ["http://f.example/api/ClaimRunner", "https://f.example", "f.example/x", "https://f/x?y=1"]
+)
+def test_wrong_claim_url(url: str) -> None:
+    """A claim travels by TLS, to an address that the runner image takes."""
+    assert list(problems(**CLAIMING | {"ClaimUrl": url})) == ["ClaimUrl"]
+
+
+def test_wrong_claim_sources() -> None:
+    """An entry that is no network is named by its place."""
+    assert "entry 2" in problems(**CLAIMING | {"ClaimSources": "10.0.0.0/8, github"})["ClaimSources"]

@@ -175,12 +175,23 @@ SITUATIONS: Mapping[str, tuple[Mapping[str, Any], Verdict, str]] = {
     "formula unknown": ({"tasks": (task(),), "pool": pool(most_nodes=None)}, Verdict.POOL_GROWING, "in 5 minutes"),
     "full": ({"tasks": (task(),)}, Verdict.POOL_FULL, r"its most \(2\)"),
     "registers": ({"tasks": (RUNNING,)}, Verdict.RUNNER_STARTING, "has not registered yet"),
+    "claims": (
+        {"tasks": (task("running", started_at=EARLIER, registration="claim"),)},
+        Verdict.RUNNER_STARTING,
+        "has not claimed its registration yet",
+    ),
     "connects": (
         {"tasks": (task("running"),), "runner": runner(online=False)},
         Verdict.RUNNER_STARTING,
         "not online yet",
     ),
     "never registered": ({"tasks": (OLD_RUNNING,)}, Verdict.RUNNER_OFFLINE, "120 minutes, but its runner has not"),
+    "never claimed": (
+        {"tasks": (task("running", started_at=LONG_AGO, created_at=LONG_AGO, registration="claim"),)},
+        Verdict.RUNNER_OFFLINE,
+        "120 minutes, but its runner has not claimed",
+    ),
+    "claim used": ({"tasks": (ended(exit_code=77),)}, Verdict.RUNNER_FAILED, "another container had used its claim"),
     "offline": (
         {"tasks": (OLD_RUNNING,), "runner": runner(online=False)},
         Verdict.RUNNER_OFFLINE,

@@ -50,6 +50,29 @@ def test_settings() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "state", "words"),
+    [
+        ({}, State.OK, "containers from 10.1.0.0/16, 192.0.2.7/32 claim at https://f.example/api/ClaimRunner"),
+        ({"ClaimUrl": "https://f.example/api/claimrunner"}, State.OK, "claim at"),
+        ({"ClaimUrl": "https://f.example/claims"}, State.FAIL, "does not end with /api/ClaimRunner"),
+        ({"ClaimUrl": "http://127.0.0.1:7071/api/ClaimRunner"}, State.WARN, "on this machine alone"),
+        ({"ClaimSources": "0.0.0.0/0"}, State.WARN, "lets everybody knock"),
+    ],
+)
+def test_claim_door(changes: dict[str, str], state: State, words: str) -> None:
+    """Where claims are taken, their address leads to the function, by TLS, and not everybody may knock."""
+    claiming = {
+        "RunnerRegistration": "claim",
+        "ClaimKey": "k" * 32,
+        "ClaimUrl": "https://f.example/api/ClaimRunner",
+        "ClaimSources": "10.1.0.0/16, 192.0.2.7",
+    }
+    (line,) = [line for line in conclusions.settings_lines(settings(**claiming | changes)) if line.item == "claim door"]
+    assert (line.state, words in line.says) == (state, True)
+    assert [line.item for line in conclusions.settings_lines(settings())] == ["settings"]
+
+
+@pytest.mark.parametrize(
     ("token", "scope", "expected"),
     [
         (TokenFacts(frozenset({"repo", "admin:org"})), "organization", (State.OK, "the token has the scopes it needs")),

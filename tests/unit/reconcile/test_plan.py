@@ -477,11 +477,38 @@ class TestWhatIsLeftOver:
         actions = [action for action in decided([], tasks, [known]) if isinstance(action, RemoveRunner)]
         assert actions == ([RemoveRunner(ACME, known, "its task is over")] if removed else [])
 
+    @pytest.mark.parametrize(("registration", "removed"), [("claim", True), ("jit", False)])
+    def test_a_doubled_runner(self, registration: Literal["claim", "jit"], *, removed: bool) -> None:
+        """Of two runners of a task that claims, the one that never came online is removed while the other runs."""
+        tasks = [task("runner-1-1", "running", registration=registration, expires_at=None)]
+        lost, online = runner("runner-1-1", online=False), runner("runner-1-1-00ff", busy=True)
+        found = decided([], tasks, [lost, online])
+        assert found == ([RemoveRunner(ACME, lost, "its task has another runner")] if removed else [])
+        assert decided([], tasks, [lost]) == []
+
     def test_removals_are_bounded(self) -> None:
         """One pass removes a limited number of runners."""
         tasks = [task(f"runner-{n}-1", "finished", exit_code=0) for n in range(1, REMOVALS_PER_PASS + 5)]
         found = decided([], tasks, [runner(over.task_id, online=False) for over in tasks])
         assert len(found) == REMOVALS_PER_PASS
+
+
+class TestClaims:
+    """Tasks whose containers claim their registration."""
+
+    def test_nothing_expires(self) -> None:
+        """A task that claims waits for as long as its job, and is neither replaced nor ended for its age."""
+        waiting = task("runner-1-1", age=60 * 23, registration="claim", expires_at=None)
+        assert decided([job(1, age=60 * 23)], [waiting], []) == [
+            Wait(job(1, age=60 * 23), waiting, "its runner waits for a free slot on batchLinux")
+        ]
+        assert decided([], [waiting], complete=False) == []
+        assert clean_up([waiting], set(), NOW, timedelta(days=7)) == []
+
+    def test_surplus(self) -> None:
+        """A task that claims and that no job needs is ended like any other."""
+        waiting = task("runner-1-1", registration="claim", expires_at=None)
+        assert decided([], [waiting]) == [EndTask(waiting, "more runners wait than jobs")]
 
 
 class TestRunAgain:

@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from orchestrator.azure.batch_jobs import job_id
 from orchestrator.config.profiles import Profile, RegistrationKind
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import RunnerNameTaken
 from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.runners.claim import ClaimRegistrar
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.provisioning import Provisioner
 from orchestrator.runners.registration import Registration
@@ -117,16 +119,21 @@ def provisioner(
     asked: Callable[[WorkflowJobEvent], bool | None] = lambda _event: True,
     jit: Registry | None = None,
     boundary: OpenBoundary | None = None,
+    take_share: Callable[[WorkflowJobEvent], None] = lambda _event: None,
 ) -> Provisioner:
     """Return a provisioner whose clock stands still; both registrations are the registry's, unless JIT has its own."""
+    configured = configured or settings()
+    clock, keys = ManualClock(NOW), configured.claim_keys
     return Provisioner(
-        configured or settings(),
+        configured,
         {"token": registry, "jit": jit or registry},
         tasks,
         boundary=boundary or OpenBoundary(),
         is_queued=asked,
         created=tasks.created.append,
-        clock=ManualClock(NOW),
+        clock=clock,
+        take_share=take_share,
+        claims=ClaimRegistrar(keys[0], job_id, clock) if keys else None,
     )
 
 

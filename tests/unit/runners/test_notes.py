@@ -33,7 +33,8 @@ NOTES = st.builds(
     labels=st.lists(LABELS, max_size=5).map(tuple),
     group=st.none() | st.sampled_from(["Batch", "a group (1)"]),
     idle_minutes=st.none() | st.floats(0.001, 1440),
-    registration=st.sampled_from(["token", "jit"]),
+    registration=st.sampled_from(["token", "jit", "claim"]),
+    claim_url=st.none() | st.just("https://f.example/api/ClaimRunner"),
     expires_at=st.none() | TIMES.map(lambda moment: moment.replace(microsecond=0)),
     origin=st.none() | st.sampled_from(EVENTS).map(lambda found: Origin(event=found, profile="ubuntu-latest")),
 )
@@ -49,7 +50,7 @@ def test_round_trip(notes: TaskNotes) -> None:
 def test_the_secret_stands_in_one_variable(notes: TaskNotes) -> None:
     """The registration stands in the variable of its kind and nowhere else, and is not read back."""
     environment = notes.environment("s3cret")
-    name = {"token": "GHR_TOKEN", "jit": "GHR_JITCONFIG"}[notes.registration]
+    name = {"token": "GHR_TOKEN", "jit": "GHR_JITCONFIG", "claim": "GHR_CLAIM"}[notes.registration]
     assert [found for found, value in environment.items() if "s3cret" in value] == [name]
     assert "s3cret" not in repr(TaskNotes.read(environment))
 
@@ -57,8 +58,8 @@ def test_the_secret_stands_in_one_variable(notes: TaskNotes) -> None:
 def test_the_image_knows_every_variable() -> None:
     """The runner image's contract names each variable that a task may hold, notes to ourselves apart."""
     full = TaskNotes("u", "n", ("a",), "g", 1, "token", datetime.now(UTC), Origin(event=event(), profile="p"))
-    jit = TaskNotes(registration="jit")
-    written = {*full.environment("s"), *jit.environment("s")}
+    jit, claim = TaskNotes(registration="jit"), TaskNotes(registration="claim", claim_url="https://f.example/x")
+    written = {*full.environment("s"), *jit.environment("s"), *claim.environment("s")}
     known = set(re.findall(r"GHR_[A-Z_]+", CONTRACT.read_text(encoding="utf-8")))
     assert written - {"GHR_ORIGIN"} <= known
 

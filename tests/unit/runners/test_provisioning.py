@@ -14,6 +14,7 @@ from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.result import Result
 from orchestrator.runners import provisioning
+from orchestrator.runners.claim import read
 from orchestrator.runners.earlier_tasks import MOST_TASKS
 from orchestrator.runners.notes import TaskNotes
 from orchestrator.runners.outcome import Outcome
@@ -450,3 +451,51 @@ def test_another_name() -> None:
     """Another name is within GitHub's 64 characters, and not the same again."""
     assert len(another_name("x" * 64)) <= 64
     assert len({another_name("runner-1-1") for _ in range(20)}) > 10
+
+
+CLAIMS = {
+    "ClaimKey": "k" * 32,
+    "ClaimUrl": "https://f.example/api/ClaimRunner",
+    "ClaimSources": "10.1.0.0/16",
+}
+CLAIMING = settings(**CLAIMS, RunnerRegistration="claim")
+
+
+@pytest.mark.parametrize("age", [timedelta(0), timedelta(hours=3)])
+@pytest.mark.parametrize("label", ["ubuntu-latest", "windows-latest"])
+def test_a_claim(label: str, age: timedelta) -> None:
+    """A task that claims asks GitHub for nothing, takes no share of the registrations, and never expires."""
+    registry, tasks, asked = Registry(), TaskList(), list[WorkflowJobEvent]()
+    job = queued_job("self-hosted", label)["workflow_job"] | {"created_at": (NOW - age).isoformat()}
+    event = workflow_job_event(json.dumps(queued_job(workflow_job=job)).encode())
+    admission = admit(event, CLAIMING)
+    assert isinstance(admission, Admitted)
+    starter = provisioner(registry, tasks, CLAIMING, lambda event: asked.append(event) or True, take_share=asked.append)
+    assert starter.handle(event, admission.profile).result == Result.CREATED
+    (task,) = tasks.added
+    notes = TaskNotes.read(task.environment)
+    assert (notes.registration, notes.expires_at, notes.name) == ("claim", None, OWN)
+    assert notes.claim_url == task.environment["GHR_CLAIM_URL"] == "https://f.example/api/ClaimRunner"
+    assert not {"GHR_TOKEN", "GHR_JITCONFIG"} & set(task.environment)
+    claim = read(task.environment["GHR_CLAIM"], CLAIMING.claim_keys, NOW)
+    assert (claim.task_id, claim.pool, claim.labels) == (OWN, task.pool, notes.labels)
+    assert claim.access == ScopeAccess(Scope("organization", "acme"), None)
+    assert (registry.asked, asked) == ([], [])
+
+
+def test_a_claim_that_nobody_needs() -> None:
+    """Where the job has its task already there is nothing to give back."""
+    registry, tasks = Registry(), TaskList(OWN)
+    assert provision(registry, tasks, configured=CLAIMING).result == Result.EXISTS
+    refused = TaskList()
+    refused.trouble = UpstreamRefused("no")
+    with pytest.raises(UpstreamRefused):
+        provision(registry, refused, configured=CLAIMING)
+    assert (registry.asked, registry.withdrawn) == ([], [])
+
+
+def test_only_the_profile_that_claims() -> None:
+    """A task of another registration says nothing of claims, whatever is set."""
+    registry, tasks = Registry(), TaskList()
+    provision(registry, tasks, configured=settings(**CLAIMS))
+    assert not {"GHR_CLAIM", "GHR_CLAIM_URL"} & set(tasks.added[0].environment)
