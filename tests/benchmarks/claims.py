@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
 
 from sandbox.batch.model import Pool
 from sandbox.deployment import REPOSITORY, ROOT, Deployment
@@ -59,19 +58,12 @@ def _at_once(count: int) -> Iterator[Row]:
         # The host asks the queue for messages meanwhile.
         calls = [sum("/messages" not in call for call in one.recorder.calls) for one in asked]
         found = json.loads(done.stdout)
-        made = [
-            parsedate_to_datetime(e["response_headers"]["Date"]).timestamp()
-            for e in deployment.github.recorder.exchanges
-            if e["path"].endswith("/generate-jitconfig") and e["status"] == 201
-        ]
         refused = deployment.github.budget.refused["minute"]
     seconds, statuses = sorted(found["seconds"]), found["statuses"]
     answers = ", ".join(f"{number} x {status}" for status, number in sorted(statuses.items()))
-    most = max(sum(began <= each < began + 60 for each in made) for began in made)
     what = f"{count} containers start at once"
     yield Row(f"{what}: registered, p50", seconds[count // 2], "s", note=f"{answers}; {refused} above GitHub's points")
     yield Row(f"{what}: registered, p95", seconds[count * 95 // 100], "s", note=f"the last after {seconds[-1]:.1f} s")
-    yield Row(f"{what}: most in a minute", most, "of 180")
     each = ", ".join(
         f"{number / count:.2f} to {name}" for number, name in zip(calls, ("Batch", "storage", "GitHub"), strict=True)
     )
