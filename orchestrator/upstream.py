@@ -58,6 +58,7 @@ from orchestrator.reachability import Reachability
 from orchestrator.reconcile.at_once import AtOnce
 from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
+from orchestrator.reconcile.findings import counts_on
 from orchestrator.reconcile.job_search import JobSearch
 from orchestrator.reconcile.memory import PassMemory
 from orchestrator.reconcile.reconciler import Reconciler
@@ -73,6 +74,8 @@ from orchestrator.runtime import AT_ONCE_IN_A_PASS, Runtime
 
 # How old the count of a quota's runners may be that an explanation rests on.
 SLOTS_KNOWN_FOR = timedelta(minutes=5)
+# How old a pass's findings may be that a runner whose own job is over starts for.
+FINDINGS_COUNT_FOR = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -162,13 +165,15 @@ def connect(
         take_share=share.take,
         claims=ClaimRegistrar(keys[0], job_id, runtime.clock) if keys else None,
     )
+    # A reader of its own: the blob's client tells what is new since it read last.
+    last_pass = LastPass(MemoryBlob(settings.azure_web_jobs_storage, egress), lock=runtime.lock)
     door = Door(
         task=ClaimingTasks(settings.batch_account_url, account, egress=egress).look,
         uses=ClaimUses(settings.azure_web_jobs_storage, egress),
         registrar=jit,
         remove=runners.remove,
         job=workflow_jobs.current,
-        is_unserved=lambda _profile: False,
+        is_needed=lambda profile, task: counts_on(last_pass.look(), profile, task, runtime.clock(), FINDINGS_COUNT_FOR),
         web_url=settings.github_web_url,
         clock=runtime.clock,
         lock=runtime.lock,
@@ -207,6 +212,7 @@ def connect(
         at_once=at_once,
         within_quota=quotas.within,
         held=held_places.remember,
+        requests_left=client.requests_left,
         retention=RETENTION,
         clock=runtime.clock,
     )
@@ -227,8 +233,6 @@ def connect(
     explained = GitHubSession(client, credential, lock=runtime.lock)
     job_tasks = JobTasks(settings.batch_account_url, account, egress=egress)
     pool_status = PoolStatus(settings.batch_account_url, account, egress=egress)
-    # A reader of its own: the blob's client tells what is new since it read last.
-    last_pass = LastPass(MemoryBlob(settings.azure_web_jobs_storage, egress), lock=runtime.lock)
     gatherer = Gatherer(
         settings,
         github=JobStatus(explained),
@@ -237,7 +241,7 @@ def connect(
         pool=pool_status.look,
         rules=boundary,
         slots=lambda: occupancy.known(SLOTS_KNOWN_FOR),
-        next_pass=lambda: NextPass(last_pass.at(), timedelta(minutes=settings.reconcile_minutes)),
+        next_pass=lambda: NextPass.of(last_pass.look(), timedelta(minutes=settings.reconcile_minutes)),
         output=_output(settings, account, egress),
         clock=runtime.clock,
         threads=runtime.question_threads,

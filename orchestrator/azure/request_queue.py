@@ -17,7 +17,7 @@ from orchestrator.config.settings import STORAGE, QueueStorage
 from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import RequestMalformed, SettingsError
 from orchestrator.health.facts import QueueFacts
-from orchestrator.jobs.request import Retry, RunnerRequest, dead_letter, dead_letter_reason, messages
+from orchestrator.jobs.request import EMPTY, Retry, RunnerRequest, dead_letter, dead_letter_reason, messages
 
 REQUESTS = "runner-requests"
 # The queue of dead letters. It has the name that the Functions host gives to the queue for messages it cannot get done.
@@ -35,6 +35,8 @@ MOST_REVIVED = 5000
 # Seconds for which messages are hidden from other readers: while reasons are written to them, and while they are moved.
 EXPLAIN_TIMEOUT = 5
 REVIVE_TIMEOUT = 60
+# Seconds for which the message is hidden that only proves that the queue takes one.
+PROBE_HIDDEN = 60
 
 
 class RequestQueue:
@@ -99,12 +101,19 @@ class RequestQueue:
                 return  # there never was a dead letter
 
     def look(self) -> QueueFacts:
-        """Return what the queues hold. Nothing in them is changed; what may be read with a role may be written with it.
+        """Return what the queues hold, after a proof that requests can be kept.
 
         Raises:
             UpstreamError: The queues do not answer, or refuse.
         """
+        self._prove_writable()
         return QueueFacts(_count(self._requests), _count(self._dead_letters))
+
+    def _prove_writable(self) -> None:
+        """Put an empty message where nobody sees it, and take it away; what goes wrong in between is harmless."""
+        with translating(REQUESTS, look_error):
+            probe = _put(self._requests, EMPTY, visibility_timeout=PROBE_HIDDEN, time_to_live=2 * PROBE_HIDDEN)
+            self._requests.delete_message(probe)
 
     def revive(self) -> tuple[int, int]:
         """Move the requests among the oldest dead letters back into the queue.
@@ -168,9 +177,16 @@ def _client(storage: QueueStorage, credential: TokenCredential | None, queue: st
 
 def _send(queue: QueueClient, message: str, **options: int) -> None:
     with translating(queue.queue_name, queue_error):
-        if expecting(lambda: queue.send_message(message, **options), "QueueNotFound") == "QueueNotFound":
-            _create(queue)
-            queue.send_message(message, **options)
+        _put(queue, message, **options)
+
+
+def _put(queue: QueueClient, message: str, **options: int) -> QueueMessage:
+    """Put a message into a queue, which is created if it is missing."""
+    sent = expecting(lambda: queue.send_message(message, **options), "QueueNotFound")
+    if isinstance(sent, ErrorCode):
+        _create(queue)
+        return queue.send_message(message, **options)
+    return sent
 
 
 def _create(queue: QueueClient) -> None:

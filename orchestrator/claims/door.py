@@ -83,7 +83,8 @@ class Door:
         registrar: registers runners, each with a JIT configuration.
         remove: takes a registered runner away, if it is still there.
         job: asks GitHub for an event's job, as it is now.
-        is_unserved: whether the last pass, if that was lately, found a job of a profile that nothing serves.
+        is_needed: whether the last pass, if that was lately, found another job that may need the runner; takes the
+            profile's name and the task's id.
         web_url: GitHub's address for people, without a trailing slash.
         clock: the time.
         lock: makes a lock.
@@ -97,7 +98,7 @@ class Door:
         registrar: Registrar,
         remove: Callable[[ScopeAccess, int], None],
         job: Callable[[WorkflowJobEvent], WorkflowJob],
-        is_unserved: Callable[[str], bool],
+        is_needed: Callable[[str, str], bool],
         web_url: str,
         clock: Clock,
         lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
@@ -107,7 +108,7 @@ class Door:
         self._registrar = registrar
         self._remove = remove
         self._job = job
-        self._is_unserved = is_unserved
+        self._is_needed = is_needed
         self._web_url = web_url
         self._clock = clock
         self._lock = lock()
@@ -127,7 +128,7 @@ class Door:
         with self._alone(claim):
             task, started_at = self._running(claim, text)
             record = self._first_use(claim, text, Use.of(nonce), started_at)
-            self._require_wanted(task)
+            self._require_wanted(claim.task_id, task)
             with _understood(ClaimCode.GITHUB):
                 name, registration = self._register(claim)
             remark = self._note(record, Use.of(nonce, registration.runner_id))
@@ -192,7 +193,7 @@ class Door:
             content = self._uses.create(name, own.encode())
         return name, own if content is None else Use.decode(content)
 
-    def _require_wanted(self, task: ClaimingTask) -> None:
+    def _require_wanted(self, task_id: str, task: ClaimingTask) -> None:
         """Check that a job needs the runner: GitHub gives it to any job that matches, not to its own alone.
 
         So it is refused only where its own job ended without a runner, and no other job of its profile is known to
@@ -212,7 +213,7 @@ class Door:
             except UpstreamError:
                 return
         ended_without_runner = job.conclusion is not None and not job.had_runner
-        if ended_without_runner and not self._is_unserved(origin.profile):
+        if ended_without_runner and not self._is_needed(origin.profile, task_id):
             raise refusal(ClaimCode.NOT_WANTED, "its job ended without a runner, and no other needs this one")
 
     def _register(self, claim: Claim) -> tuple[str, Registration]:

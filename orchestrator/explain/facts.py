@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Self
 
 from orchestrator.config.profiles import Profile
 from orchestrator.explain.reference import JobReference
 from orchestrator.jobs.admission import Admission
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.reconcile.findings import Findings, Recorded
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.task import TaskState, replacement_of
 
@@ -155,10 +157,17 @@ class NextPass:
     Attributes:
         last_at: when the last pass ended; None if that is not known.
         period: the time between two passes.
+        findings: what the last pass found that could look; None if that is not known.
     """
 
     last_at: datetime | None
     period: timedelta
+    findings: Findings | None = None
+
+    @classmethod
+    def of(cls, recorded: Recorded | None, period: timedelta) -> Self:
+        """Return what a record tells; None is one that there is not, or that cannot be read."""
+        return cls(None, period) if recorded is None else cls(recorded.written_at, period, recorded.findings)
 
 
 @dataclass(frozen=True)

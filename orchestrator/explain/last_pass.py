@@ -1,12 +1,12 @@
-"""When the last pass ended, as its record says, whichever process made it."""
+"""When the last pass ended and what it found, as its record says, whichever process made it."""
 
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import datetime
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.reconcile.memory import Store, written_at
+from orchestrator.reconcile.findings import Recorded
+from orchestrator.reconcile.memory import Store, recorded
 
 
 class LastPass:
@@ -20,15 +20,15 @@ class LastPass:
     def __init__(self, store: Store, *, lock: Callable[[], AbstractContextManager[object]] = threading.Lock) -> None:
         self._store = store
         self._lock = lock()
-        self._at: datetime | None = None
+        self._known: Recorded | None = None
 
-    def at(self) -> datetime | None:
-        """Return when the last pass ended; None if there is no record, or it cannot be read."""
+    def look(self) -> Recorded | None:
+        """Return what the record tells; None if there is no record, or it cannot be read."""
         with self._lock:
             try:
                 content = self._store.read()
                 if content is not None:
-                    self._at = written_at(content)
+                    self._known = recorded(content)
             except (OrchestratorError, ValueError):
-                self._at = None
-            return self._at
+                self._known = None
+            return self._known

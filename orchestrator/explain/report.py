@@ -10,19 +10,11 @@ from datetime import datetime
 from orchestrator.config.profiles import Profile
 from orchestrator.explain.exit_codes import meaning
 from orchestrator.explain.facts import DeliverySearch, Facts, JobFacts, PoolFacts, Unknown
-from orchestrator.explain.verdict import Conclusion, Verdict
+from orchestrator.explain.next_pass import next_pass
+from orchestrator.explain.verdict import Conclusion
 from orchestrator.jobs.admission import Ignored, Refused
 from orchestrator.jobs.profile_match import candidates
 from orchestrator.runners.task import TaskState
-
-# What the next pass does about a job of these verdicts.
-_STARTED_BY_A_PASS = frozenset(
-    {
-        Verdict.STARTS_NEXT_PASS, Verdict.TAKEN_BY_OTHER, Verdict.RUNNER_FAILED, Verdict.RUNNER_VERSION_REFUSED,
-        Verdict.IMAGE_NOT_PULLED, Verdict.NO_DELIVERY, Verdict.KEPT, Verdict.OVER_QUOTA,
-    }
-)  # fmt: skip
-_REDELIVERED_BY_A_PASS = frozenset({Verdict.DELIVERY_FAILED, Verdict.MISCONFIGURED})
 
 # How a line of the text begins: what it is about, and when that was.
 _ABOUT, _AT = 9, 21
@@ -46,7 +38,7 @@ def document(facts: Facts | None, conclusion: Conclusion, profiles: Sequence[Pro
         "verdict": conclusion.verdict.value,
         "sentence": _clean(conclusion.sentence),
         "advice": _clean(conclusion.advice),
-        "next": None if facts is None else _next(facts, conclusion.verdict),
+        "next": _clean((facts and next_pass(facts, conclusion.verdict)) or "") or None,
         "facts": [] if facts is None else list(_entries(facts, profiles)),
     }
 
@@ -214,28 +206,8 @@ def _searched(search: DeliverySearch) -> Document:
     return _entry("delivery", says, found.delivered_at, status=found.status, result=found.result)
 
 
-def _next(facts: Facts, verdict: Verdict) -> str | None:
-    coming = facts.next_pass
-    if coming is None:
-        return None
-    does = (
-        "starts a runner if the job still waits and nothing serves it"
-        if verdict in _STARTED_BY_A_PASS
-        else "has the delivery sent again"
-        if verdict in _REDELIVERED_BY_A_PASS
-        else "has nothing to do for this job"
-    )
-    minutes = int(coming.period.total_seconds()) // 60
-    age = "" if coming.last_at is None else f"; the last one ended at {_written(coming.last_at)}"
-    return _clean(f"a pass, every {minutes} minutes, {does}{age}")
-
-
 def _entry(about: str, says: str, at: datetime | None = None, **values: object) -> Document:
     return {"about": about, "says": _clean(says), "at": None if at is None else at.isoformat("T", "seconds"), **values}
-
-
-def _written(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}Z"
 
 
 def _not_known(unknown: Unknown) -> str:

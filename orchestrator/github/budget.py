@@ -136,6 +136,14 @@ class Budget:
                 raise CallsSpent("GitHub takes no more calls in this minute", retry_after=turn - now)
             account.spent += cost
 
+    def requests_left(self) -> int | None:
+        """Return how many requests the credential that has fewest has left of its hour; None if that is not known."""
+        now = self._clock().timestamp()
+        with self._lock:
+            accounts = self._accounts.values()
+            left = [one.remaining for one in accounts if one.remaining is not None and now < one.reset]
+            return min(left, default=None)
+
     def learn(self, credential: str, headers: Mapping[str, str], wait: float | None) -> None:
         """Take note of an answer.
 

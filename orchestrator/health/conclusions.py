@@ -253,7 +253,7 @@ def version_not_told(version: str, reason: str) -> Finding:
 
 def queue_lines(queue: QueueFacts) -> Iterator[Finding]:
     """Yield what is to be said of the queues."""
-    yield ok("queue", f"it answers; about {queue.waiting} messages wait for their next try")
+    yield ok("queue", f"it takes requests; about {queue.waiting} messages wait for their next try")
     if queue.given_up:
         cure = "when the cause is mended, ReviveRequests puts them back"
         yield warn("given-up requests", f"about {queue.given_up} messages wait for somebody", cure)

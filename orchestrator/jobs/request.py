@@ -33,6 +33,8 @@ LONGEST_SPREAD = 60.0
 SAME_TIME = 10.0
 MOST_TOGETHER = 32
 MOST_BYTES = 40_000
+# A message without a request. Whoever gets it has nothing to do, so it may be put into the queue to see whether it can.
+EMPTY = "\n"
 
 
 class RunnerRequest(BaseModel):
@@ -64,6 +66,8 @@ class RunnerRequest(BaseModel):
         Raises:
             RequestMalformed: It is not one.
         """
+        if message == EMPTY.encode():
+            return []
         return [cls.parse(line) for line in message.split(b"\n")]
 
     @classmethod

@@ -16,6 +16,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import UpstreamError
 from orchestrator.lines import Line
 from orchestrator.log import Log, about
+from orchestrator.reconcile.findings import Findings
 from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.reconcile.memory import PassMemory
 from orchestrator.reconcile.progress import Progress
@@ -31,7 +32,11 @@ type ListTasks = Callable[[Iterable[str], datetime, FinishedTasks], Sequence[Tas
 type Step = Callable[[Sequence[TaskState], datetime], None]
 # One that goes on from where earlier passes have come, and brings that up to date.
 type StepOn = Callable[[Sequence[TaskState], datetime, Progress], None]
+# The one that compares demand with supply: it also returns what it found.
+type Compare = Callable[[Sequence[TaskState], datetime, Progress], Findings]
 
+# Why there are no findings if nothing else says why.
+_UNEXPECTED = "something unexpected kept the pass from it, and is in the log"
 # How many characters of a given-up request the log shows.
 _SHOWN = 1000
 
@@ -59,7 +64,7 @@ class ControlLoop:
         *,
         begin: Callable[[], None],
         redeliver: StepOn,
-        reconcile: StepOn,
+        reconcile: Compare,
         watches: Sequence[Step],
         given_up: Callable[[], Iterable[bytes]],
         memory: PassMemory,
@@ -86,11 +91,12 @@ class ControlLoop:
             now = self._clock()
             errors: list[Exception] = []
             self._memory.recall()
+            self._memory.findings = self._memory.findings.not_renewed(_UNEXPECTED)
             progress = Progress.from_json(self._memory.progress)
             tasks = self._tasks_at(now, errors)
             steps: list[Callable[[], None]] = [lambda: self._redeliver(tasks or (), now, progress)]
             if tasks is not None:
-                steps.append(lambda: self._reconcile(tasks, now, progress))
+                steps.append(lambda: self._compare(tasks, now, progress))
             steps += [
                 *(partial(watch, tasks or (), now) for watch in self._watches),
                 self._report_given_up,
@@ -110,9 +116,13 @@ class ControlLoop:
             return self._list_tasks(self._pools, now, self._memory.finished)
         except UpstreamError as error:
             log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
+            self._memory.findings = self._memory.findings.not_renewed(str(error))
         except Exception as error:  # noqa: BLE001 - see `run`
             errors.append(error)
         return None
+
+    def _compare(self, tasks: Sequence[TaskState], now: datetime, progress: Progress) -> None:
+        self._memory.findings = self._reconcile(tasks, now, progress).after(self._memory.findings)
 
     def _remember(self, progress: Progress) -> None:
         self._memory.progress = progress.to_json()

@@ -8,7 +8,6 @@ tasks stay. The log says so.
 
 import logging
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,6 +21,7 @@ from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.reconcile.at_once import AtOnce
+from orchestrator.reconcile.findings import Gap
 from orchestrator.reconcile.pass_ import Pass
 from orchestrator.reconcile.progress import ACTIVE_FOR, Progress, RepositoryProgress
 from orchestrator.reconcile.time_left import TimeLeft
@@ -106,7 +106,7 @@ class _Look:
         look_back: a run that was created longer ago may be overlooked; None to overlook none.
         calls: how many were made.
         found: its queued jobs that may have a runner.
-        refused: how many of its jobs may have no runner, by the reason.
+        refused: its jobs that may have no runner, by the reason.
         is_done: whether all its queued jobs are known.
         error: why not, if GitHub said so.
     """
@@ -117,7 +117,7 @@ class _Look:
     look_back: timedelta | None
     calls: int = 0
     found: list[WorkflowJobEvent] = field(default_factory=list)
-    refused: Counter[str] = field(default_factory=Counter)
+    refused: dict[str, list[WorkflowJobEvent]] = field(default_factory=dict)
     is_done: bool = False
     error: UpstreamError | None = None
 
@@ -322,7 +322,7 @@ class JobSearch:
             if refusal is None:
                 yield event
             else:
-                look.refused[refusal] += 1
+                look.refused.setdefault(refusal, []).append(event)
 
     # What was learned ------------------------------------------------------------------------------------------------
 
@@ -330,33 +330,21 @@ class JobSearch:
         left = [look for look in looks if not self._conclude_one(look, current, progress)]
         if left:
             reason = str(next((look.error for look in left if look.error is not None), "its time is over"))
-            log(
-                logging.INFO,
-                Line.SKIPPED,
-                result=Result.SKIPPED,
-                what=f"{len(left)} of {len(looks)} repositories",
-                reason=reason,
-            )
+            what = f"{len(left)} of {len(looks)} repositories"
+            log(logging.INFO, Line.SKIPPED, result=Result.SKIPPED, what=what, reason=reason)
+            current.gaps.append(Gap(what=what, skipped=False, reason=reason))
 
     def _conclude_one(self, look: _Look, current: Pass, progress: Progress) -> bool:
         """Take note of what a look has led to; return False if it is left for the next pass."""
         for event in look.found:
             current.add_job(event)
-        for reason, jobs in look.refused.items():
-            log(
-                logging.WARNING,
-                Line.NOT_ADMITTED,
-                result=Result.REFUSED,
-                repository=look.repository,
-                jobs=jobs,
-                reason=reason,
-            )
+        self._report_refused(look, current)
         known = progress.of(look.repository)
         if look.found:
             known.seen(current.now)
         if look.was_cut_short:
             if look.known_event is not None or look.calls:
-                current.leave_open(look.repository, look.known_event)
+                current.leave_open(look.repository, look.known_event, str(look.error or "its time is over"))
             return False
         known.looked_at = current.now
         if look.is_done:
@@ -371,6 +359,20 @@ class JobSearch:
             _leave_open(look, current, f"it takes more than {CALLS_PER_REPOSITORY} calls; the next pass goes on")
         return True
 
+    def _report_refused(self, look: _Look, current: Pass) -> None:
+        """Take note of the jobs that may have no runner, and report them."""
+        for reason, refused in look.refused.items():
+            for event in refused:
+                current.refuse(event, reason)
+            log(
+                logging.WARNING,
+                Line.NOT_ADMITTED,
+                result=Result.REFUSED,
+                repository=look.repository,
+                jobs=len(refused),
+                reason=reason,
+            )
+
     def _refused(self, look: _Look, error: GitHubRefused, current: Pass) -> None:
         """Take note of a refusal. It may be for good: the repository is gone, or the credentials do not reach it."""
         count = self._refusals.get(look.repository, 0) + 1
@@ -381,12 +383,12 @@ class JobSearch:
         if count == REFUSALS_HEEDED:
             reason = f"{error}; after {count} refusals it holds up no other repository any more"
             log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, repository=look.repository, reason=reason)
-        current.leave_open(look.repository, look.known_event, may_need_others=False)
+        current.leave_open(look.repository, look.known_event, str(error), may_need_others=False)
 
 
 def _leave_open(look: _Look, current: Pass, reason: str) -> None:
     log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, repository=look.repository, reason=reason)
-    current.leave_open(look.repository, look.known_event)
+    current.leave_open(look.repository, look.known_event, reason)
 
 
 def _overdue(known: RepositoryProgress, has_runners: bool, now: datetime) -> float:

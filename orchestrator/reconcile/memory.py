@@ -10,20 +10,21 @@ import io
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.lines import Line
 from orchestrator.log import Log
+from orchestrator.reconcile.findings import Findings, Recorded
 from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.result import Result
 
 log = Log(__name__)
 
 # Of the record. One of another version is not read.
-VERSION = 1
+VERSION = 2
 # Bytes of a record that is written, and of what it holds when it is unpacked. 50,000 tasks take about a fiftieth.
 MOST_BYTES = 16 * 1024 * 1024
 _MOST_UNPACKED = 256 * 1024 * 1024
@@ -49,17 +50,24 @@ class Record:
         written_at: when that was.
         progress: how far the passes have come with GitHub; what it holds is its owner's business.
         finished: the finished tasks.
+        findings: what the pass found, for whoever asks before the next one.
     """
 
     written_at: datetime
     progress: Mapping[str, Any]
     finished: FinishedTasks
+    findings: Findings = field(default_factory=Findings)
 
 
 def encode(record: Record) -> bytes:
-    """Return a record as it is written: compressed JSON lines."""
-    head = {"version": VERSION, "writtenAt": record.written_at.isoformat(), "progress": record.progress}
-    return gzip.compress(f"{json.dumps(head)}\n".encode(), mtime=0) + b"".join(record.finished.encoded())
+    """Return a record as it is written: compressed JSON lines, the first of which stands for itself."""
+    head = {
+        "version": VERSION,
+        "writtenAt": record.written_at.isoformat(),
+        "findings": record.findings.model_dump(mode="json", exclude_defaults=True),
+    }
+    lines = f"{json.dumps(head, separators=(',', ':'))}\n{json.dumps(record.progress)}\n"
+    return gzip.compress(lines.encode(), mtime=0) + b"".join(record.finished.encoded())
 
 
 def decode(content: bytes) -> Record:
@@ -70,27 +78,31 @@ def decode(content: bytes) -> Record:
     """
     try:
         lines = _lines(content)
-        head = next(lines)
-        if head["version"] != VERSION:
-            raise ValueError(f"it is of version {head['version']!r}")
-        written_at = datetime.fromisoformat(head["writtenAt"]).astimezone(UTC)
-        return Record(written_at, dict(head["progress"]), FinishedTasks.decoded(lines))
+        at, findings = _head(next(lines))
+        return Record(at, dict(next(lines)), FinishedTasks.decoded(lines), findings)
     except (LookupError, TypeError, AttributeError, OSError, EOFError, StopIteration, OverflowError) as error:
         raise ValueError(f"it cannot be read ({type(error).__name__})") from None
 
 
-def written_at(content: bytes) -> datetime:
-    """Return when a record was written, without reading the rest of it.
+def recorded(content: bytes) -> Recorded:
+    """Return when a record was written and what its pass found, without reading the rest of it.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is none, or one of another version.
     """
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
-            head = json.loads(unpacked.readline(_MOST_HEAD))
-        return datetime.fromisoformat(head["writtenAt"]).astimezone(UTC)
+            return _head(json.loads(unpacked.readline(_MOST_HEAD)))
     except (LookupError, TypeError, OSError, EOFError) as error:
         raise ValueError(f"it cannot be read ({type(error).__name__})") from None
+
+
+def _head(head: Any) -> Recorded:
+    """Return what the first line of a record tells."""
+    if head["version"] != VERSION:
+        raise ValueError(f"it is of version {head['version']!r}")
+    written_at = datetime.fromisoformat(head["writtenAt"]).astimezone(UTC)
+    return Recorded(written_at, Findings.model_validate(head["findings"]))
 
 
 def _lines(content: bytes) -> Iterator[Any]:
@@ -108,12 +120,14 @@ class PassMemory:
     Attributes:
         finished: the finished tasks.
         progress: how far the passes have come with GitHub.
+        findings: what the last pass found that could look.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.finished = FinishedTasks()
         self.progress: Mapping[str, Any] = {}
+        self.findings = Findings()
 
     def recall(self) -> None:
         """Take over what another process has written since this one wrote or read last."""
@@ -131,15 +145,15 @@ class PassMemory:
                 reason=str(error),
             )
             return
-        self.finished, self.progress = record.finished, record.progress
+        self.finished, self.progress, self.findings = record.finished, record.progress, record.findings
 
     def keep(self, now: datetime) -> None:
         """Write it for the next pass, whichever process makes it."""
-        content = encode(Record(now, self.progress, self.finished))
+        content = encode(Record(now, self.progress, self.finished, self.findings))
         if len(content) > MOST_BYTES:
             reason = f"{len(content):,} bytes are too many: finished tasks are left out"
             log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, what="the memory of this pass", reason=reason)
-            content = encode(Record(now, self.progress, FinishedTasks()))
+            content = encode(Record(now, self.progress, FinishedTasks(), self.findings))
         try:
             written = self._store.write(content)
         except OrchestratorError as error:

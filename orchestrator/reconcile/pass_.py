@@ -4,13 +4,17 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from orchestrator.config.profiles import groups_of_others
 from orchestrator.config.settings import Settings
 from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.admission import Admitted, admit
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.reconcile.action import Action
+from orchestrator.reconcile.findings import Gap, Prospect
 from orchestrator.reconcile.view import ScopeView, WaitingJob
+from orchestrator.result import Result
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import Scope, ScopeAccess, runner_scope
 from orchestrator.runners.task import TaskState
@@ -47,6 +51,20 @@ class ScopeFacts:
         return ScopeAccess(self.scope, self.installation)
 
 
+class Settled(NamedTuple):
+    """What became of an action.
+
+    Attributes:
+        action: what was to be done.
+        result: what came of it; None if there was no time for it.
+        reason: why it failed, or why it was to be done.
+    """
+
+    action: Action
+    result: Result | None
+    reason: str
+
+
 class Pass:
     """What a pass knows; it begins with the scopes of all tasks whose accounts may have runners.
 
@@ -64,6 +82,10 @@ class Pass:
         scopes: the facts of each scope, by the scope's address.
         node_slots: how many slots a node has, by pool, where that was asked.
         counts: how often each action was done; also how many of them `failed`, and how many scopes were `skipped`.
+        prospects: what the jobs of the scopes that were decided about can count on, by job key.
+        refused: queued jobs that may have no runner, and why.
+        settled: what became of each action.
+        gaps: what is not known.
     """
 
     def __init__(self, settings: Settings, tasks: Sequence[TaskState], now: datetime, rule: AccountRule) -> None:
@@ -75,6 +97,10 @@ class Pass:
         self.scopes: dict[str, ScopeFacts] = {}
         self.node_slots: Mapping[str, int] = {}
         self.counts: Counter[str] = Counter()
+        self.prospects: dict[str, Prospect] = {}
+        self.refused: list[tuple[WaitingJob, str]] = []
+        self.settled: list[Settled] = []
+        self.gaps: list[Gap] = []
         self._open: set[str] = set()
         # So that a pass over many scopes does not go through all tasks for each of them.
         self._by_url: dict[str, list[TaskState]] = {}
@@ -102,8 +128,14 @@ class Pass:
         if job is not None:
             self.scope_of(event).jobs[job.job_key] = job
 
+    def refuse(self, event: WorkflowJobEvent, reason: str) -> None:
+        """Take note of a queued job that may have no runner although a profile serves it."""
+        job = _waiting_job(event, self._settings)
+        if job is not None:
+            self.refused.append((job, reason))
+
     def leave_open(
-        self, repository: str, known_event: WorkflowJobEvent | None, *, may_need_others: bool = True
+        self, repository: str, known_event: WorkflowJobEvent | None, reason: str, *, may_need_others: bool = True
     ) -> None:
         """Take note that not all queued jobs of a repository are known.
 
@@ -112,10 +144,12 @@ class Pass:
         Args:
             repository: its full name.
             known_event: a job of the repository; without it, every scope that may be the repository's is affected.
+            reason: why they are not known.
             may_need_others: whether no task of the scope is to be ended as surplus, because this repository might need
                 it.
         """
         self._open.add(repository.lower())
+        self.gaps.append(Gap(what=f"repository {repository}", skipped=False, reason=reason))
         if may_need_others:
             affected = [self.scope_of(known_event)] if known_event is not None else self._possible_scopes(repository)
             for facts in affected:

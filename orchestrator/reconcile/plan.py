@@ -10,6 +10,7 @@ possible are matched with what could serve them, and only the jobs and tasks tha
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from orchestrator.reconcile.action import (
     Action,
@@ -22,6 +23,7 @@ from orchestrator.reconcile.action import (
     Wait,
 )
 from orchestrator.reconcile.expiry import EXPIRED, EXPIRES_SOON, MAY_WAIT, has_expired, to_renew, waiting_tasks
+from orchestrator.reconcile.findings import JobState, Prospect
 from orchestrator.reconcile.matching import assign
 from orchestrator.reconcile.view import (
     DELIVERY_EXPECTED_WITHIN,
@@ -56,8 +58,20 @@ WAIT_REPORTS_PER_PASS = 10
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-def decide(view: ScopeView, now: datetime) -> list[Action]:
-    """Return what to do in one scope, what starts runners first.
+class Decision(NamedTuple):
+    """What was decided about one scope.
+
+    Attributes:
+        actions: what to do, what starts runners first.
+        prospects: what each queued job can count on, by job key.
+    """
+
+    actions: list[Action]
+    prospects: Mapping[str, Prospect]
+
+
+def decide(view: ScopeView, now: datetime) -> Decision:
+    """Return what to do in one scope, and what its jobs can count on.
 
     In which order runners are started, over all scopes, is for `orchestrator.reconcile.selection`.
 
@@ -114,7 +128,7 @@ def decide(view: ScopeView, now: datetime) -> list[Action]:
     renewed = {task.key: (task, job) for task, job in to_renew(unsure, waiting.expired)}
     replacements += (ReplaceTask(task, job, history.next_replacement(job), MAY_WAIT) for task, job in renewed.values())
     needed = {supply.task_key for supply in assigned.values()}
-    return [
+    actions = [
         *replacements,
         *starts,
         *(EndTask(task, EXPIRED) for task in waiting.expired if task.key not in renewed),
@@ -128,6 +142,13 @@ def decide(view: ScopeView, now: datetime) -> list[Action]:
         *_report(pauses, now),
         *wait_reports[:WAIT_REPORTS_PER_PASS],
     ]
+    prospects = {
+        job.job_key: _unserved(job, _Attempts(history.of(job)), now)
+        if supply is None
+        else _served(job, supply.source, view.node_slots, now)
+        for job, supply in ((job, assigned.get(index)) for index, job in enumerate(jobs))
+    }
+    return Decision(actions, prospects)
 
 
 def clean_up(tasks: Iterable[TaskState], scopes: Container[str], now: datetime, retention: timedelta) -> list[Action]:
@@ -318,6 +339,26 @@ def _report(pauses: Sequence[tuple[WaitingJob, _Attempts]], now: datetime) -> li
 
 def _end(task: TaskState) -> datetime:
     return task.ended_at or task.created_at
+
+
+def _unserved(job: WaitingJob, attempts: _Attempts, now: datetime) -> Prospect:
+    """Return what a job can count on that nothing serves."""
+    young_for = DELIVERY_EXPECTED_WITHIN - job.age(now)
+    if young_for > timedelta(0):
+        reason = "its delivery, or its request in the queue, is probably still being handled"
+        return Prospect(JobState.DELIVERY_EXPECTED, reason, now + young_for)
+    if now >= attempts.next_at:
+        return Prospect(JobState.NO_TIME, attempts.why_another)
+    return Prospect(JobState.PAUSED, attempts.summary, attempts.next_at)
+
+
+def _served(job: WaitingJob, source: TaskState | Runner, node_slots: Mapping[str, int], now: datetime) -> Prospect:
+    """Return what a job can count on that something serves."""
+    if isinstance(source, Runner):
+        reason = f"the runner {source.name} is idle, and was not started here: it is expected to take the job"
+        return Prospect(JobState.IDLE_RUNNER, reason, now + IDLE_RUNNER_TRUSTED_FOR - job.age(now))
+    state = JobState.WAITS_FOR_SLOT if source.state == "waiting" else JobState.RUNNER_STARTING
+    return Prospect(state, _waits_for(source, node_slots), task=source.task_id)
 
 
 def _waits_for(task: TaskState, node_slots: Mapping[str, int]) -> str:

@@ -30,11 +30,13 @@ from orchestrator.reconcile.action import (
     Wait,
 )
 from orchestrator.reconcile.at_once import AtOnce
+from orchestrator.reconcile.findings import Findings, Gap
 from orchestrator.reconcile.node_slots import node_slots
-from orchestrator.reconcile.pass_ import Pass, ScopeFacts
+from orchestrator.reconcile.pass_ import Pass, ScopeFacts, Settled
 from orchestrator.reconcile.plan import clean_up, decide
 from orchestrator.reconcile.progress import Progress
 from orchestrator.reconcile.selection import select
+from orchestrator.reconcile.survey import survey
 from orchestrator.reconcile.time_left import TimeLeft
 from orchestrator.reconcile.view import WaitingJob
 from orchestrator.result import Result
@@ -99,6 +101,11 @@ def _forget(_event: WorkflowJobEvent, _profile: Profile) -> None:
     """Without quotas nothing follows from a held job."""
 
 
+def _not_told() -> int | None:
+    """Nothing is known of GitHub's limits."""
+    return None
+
+
 class Reconciler:
     """Compares demand with supply, and starts, ends and removes what the comparison asks for.
 
@@ -115,6 +122,7 @@ class Reconciler:
         clock: tells how long a pass took.
         time_left: how long a pass may go on.
         at_once: does several things at a time.
+        requests_left: returns how many requests GitHub has left for this hour; None if that is not known.
     """
 
     def __init__(  # noqa: PLR0913 - each is one thing that a pass needs
@@ -132,6 +140,7 @@ class Reconciler:
         at_once: AtOnce,
         within_quota: WithinQuota = without_quota,
         held: Callable[[WorkflowJobEvent, Profile], None] = _forget,
+        requests_left: Callable[[], int | None] = _not_told,
     ) -> None:
         self._settings = settings
         self._tasks = tasks
@@ -145,9 +154,10 @@ class Reconciler:
         self._at_once = at_once
         self._within_quota = within_quota
         self._held = held
+        self._requests_left = requests_left
 
-    def run(self, tasks: Sequence[TaskState], now: datetime, progress: Progress) -> None:
-        """Make one pass; what fails is reported and left for the next.
+    def run(self, tasks: Sequence[TaskState], now: datetime, progress: Progress) -> Findings:
+        """Make one pass, and return what it found; what fails is reported and left for the next.
 
         Args:
             tasks: all runner tasks that live, ended lately, or are past their retention.
@@ -169,6 +179,7 @@ class Reconciler:
             self._carry_out(current, clean_up(tasks, current.scopes, now, self._retention))
             took = self._clock() - began
             log(logging.INFO, Line.PASS, result=Result.DONE, **current.summary(), ms=round(took.total_seconds() * 1000))
+            return survey(current, self._settings, self._requests_left())
 
     def _account_rule(self, tasks: Sequence[TaskState]) -> AccountRule:
         """Return which accounts are looked after; none while GitHub does not say who owns the App."""
@@ -213,18 +224,22 @@ class Reconciler:
         if facts.runners is None or facts.problem is not None:
             log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, scope=str(facts.scope), reason=facts.problem)
             current.counts["skipped"] += 1
+            current.gaps.append(Gap(what=str(facts.scope), skipped=True, reason=facts.problem or ""))
             return ()
-        return decide(current.view(facts, facts.runners), current.now)
+        actions, prospects = decide(current.view(facts, facts.runners), current.now)
+        current.prospects.update(prospects)
+        return actions
 
     def _carry_out(self, current: Pass, actions: Sequence[Action]) -> None:
         """Do several things at once, begun in their order, while there is time; count them."""
         done: list[str] = []
-        self._at_once.each(actions, lambda action: done.append(self._try(action)))
+        self._at_once.each(actions, lambda action: done.append(self._try(action, current.settled.append)))
         current.counts.update(done)
 
-    def _try(self, action: Action) -> str:
-        """Do one thing and log it with its reason; return what it counts as."""
+    def _try(self, action: Action, settle: Callable[[Settled], None]) -> str:
+        """Do one thing, log it with its reason, and settle it; return what it counts as."""
         if self._time_left.is_over and not isinstance(action, (Pause, Hold, Wait)):
+            settle(Settled(action, None, action.reason))
             return "left"
         with about(**action.ids):
             while True:
@@ -233,11 +248,14 @@ class Reconciler:
                 except CallsSpent as error:
                     if self._time_left.wait(error.retry_after):
                         continue
+                    settle(Settled(action, None, str(error)))
                     return "left"
                 except OrchestratorError as error:
+                    settle(Settled(action, Result.FAILED, str(error)))
                     reasons = {"why": action.reason, "reason": str(error)}
                     log(logging.WARNING, Line.ACTION, result=Result.FAILED, action=action.name, **reasons)
                     return "failed"
+                settle(Settled(action, result, action.reason))
                 log(_level(action), Line.ACTION, result=result, action=action.name, reason=action.reason)
                 return action.name
 

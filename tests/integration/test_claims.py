@@ -14,6 +14,7 @@ from orchestrator.delivery.answer import Answer
 from orchestrator.runners.notes import TaskNotes
 from orchestrator.runtime import Runtime
 from sandbox.batch import Batch
+from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.github.model import JobPlan
 from sandbox.server import Server
@@ -129,3 +130,108 @@ def test_from_delivery_to_runner(make: Make, github: GitHub, batch: Batch, caplo
     assert level == "INFO"
     assert (said["status"], said["result"], said["runner"]) == (200, "created", task)
     assert not any(secret in caplog.text for secret in (given["GHR_CLAIM"], NONCE, got["GHR_JITCONFIG"], KEY, SECRET))
+
+
+@pytest.fixture
+def ready(make: Make, github: GitHub, batch: Batch) -> tuple[Application, str, int, str]:
+    """Return an application, the claim of a task that runs, its job, which was queued an hour ago, and its id."""
+    application = make()
+    job, task = deliver(application, github, age=timedelta(hours=1))
+    running(batch, task)
+    return application, variables(batch, task)["GHR_CLAIM"], job, task
+
+
+def runners(github: GitHub) -> list[str]:
+    """Return the names of the registered runners."""
+    return sorted(runner.name for runner in github.state.runners.values())
+
+
+def test_claimed_twice(
+    ready: tuple[Application, str, int, str], github: GitHub, queue: QueueService, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same container may ask again, of two processes as well, and has one runner; another one is an alert."""
+    application, text, _, task = ready
+    first, again = claim(application, text), claim(application, text)
+    assert (first.status, again.status) == (200, 200)
+    assert len(runners(github)) == 1
+    caplog.clear()
+    stolen = claim(application, text, OTHER)
+    assert code(stolen) == (409, "used")
+    assert [(level, line["code"], line["task"]) for level, line in lines(caplog)] == [("CRITICAL", "used", task)]
+    assert len(runners(github)) == 1
+    (record,) = queue.blobs.contents.values()
+    assert not any(secret in record for secret in (text.encode(), NONCE.encode(), b"GHR_"))
+
+
+def test_cancelled_before_the_start(ready: tuple[Application, str, int, str], github: GitHub) -> None:
+    """Where the job was cancelled no runner is registered: one question is all that GitHub hears."""
+    application, text, job, _ = ready
+    github.cancel_job(job)
+    github.recorder.clear()
+    assert code(claim(application, text)) == (410, "not-wanted")
+    assert github.recorder.calls == [f"GET /repos/acme/app/actions/jobs/{job} -> 200"]
+    assert runners(github) == []
+
+
+def test_another_job_counts_on_it(ready: tuple[Application, str, int, str], github: GitHub) -> None:
+    """Where the job was cancelled, and a pass has left another one to this task, its runner is registered."""
+    application, text, job, task = ready
+    github.cancel_job(job)
+    github.queue_job("acme/app", ["self-hosted", "ubuntu-latest"])
+    application.reconcile()
+    answer = claim(application, text)
+    assert (answer.status, runners(github)) == (200, [task])
+
+
+def test_the_task_has_ended(ready: tuple[Application, str, int, str], batch: Batch, github: GitHub) -> None:
+    """A claim is worth nothing when its task is over, and nothing before it runs."""
+    application, text, _, _ = ready
+    executor = batch.executor
+    assert isinstance(executor, NoExecutor)
+    executor.end()
+    assert code(claim(application, text)) == (403, "ended")
+    assert runners(github) == []
+
+
+def test_not_running_yet(make: Make, github: GitHub, batch: Batch) -> None:
+    """A claim of a task that waits for a slot is put off."""
+    application = make(UbuntuPool="still")
+    _, task = deliver(application, github)
+    answer = claim(application, variables(batch, task)["GHR_CLAIM"])
+    assert (code(answer), answer.headers) == ((503, "not-running"), {"Retry-After": "2"})
+
+
+def test_a_task_of_somebody_else(ready: tuple[Application, str, int, str], batch: Batch, make: Make) -> None:
+    """A claim that another key has signed, or that the task does not carry, opens nothing."""
+    application, text, _, task = ready
+    other = make(ClaimKey="another-key-that-signs-other-claims")
+    assert code(claim(other, text)) == (401, "key-unknown")
+    settings = batch.task_bodies()[task]["environmentSettings"]
+    next(setting for setting in settings if setting["name"] == "GHR_CLAIM")["value"] = "v1.another.claim"
+    assert code(claim(application, text)) == (403, "other-claim")
+
+
+def test_services_that_are_silent(
+    ready: tuple[Application, str, int, str], github: GitHub, batch: Batch, queue: QueueService
+) -> None:
+    """The answer says which service is silent, and the next try succeeds; a silent GitHub hides no job."""
+    application, text, _, _ = ready
+    batch.faults.add(Fault("status", "GET */tasks/*", status=503))
+    assert code(claim(application, text)) == (503, "batch")
+    queue.faults.add(Fault("status", "PUT */runner-claims/*", status=503))
+    assert code(claim(application, text)) == (503, "storage")
+    github.faults.add(Fault("status", "GET */actions/jobs/*", status=503), Fault("status", REGISTER, status=502))
+    assert code(claim(application, text)) == (503, "github")
+    assert claim(application, text).status == 200
+
+
+def test_from_elsewhere(ready: tuple[Application, str, int, str], make: Make) -> None:
+    """Nobody else may knock, and nobody at all where claims are off or settings are wrong."""
+    application, text, _, _ = ready
+    assert code(claim(application, text, address="203.0.113.9:1")) == (403, "source")
+    off = make(RunnerRegistration="token", ClaimKey="", ClaimSources="")
+    assert code(claim(off, text)) == (403, "off")
+    wrong = make(ClaimSources="")
+    answer = claim(wrong, text)
+    assert code(answer) == (503, "misconfigured")
+    assert "ClaimSources" not in answer.text

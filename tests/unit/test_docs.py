@@ -13,6 +13,7 @@ from orchestrator.errors import DeliveryRefused
 from orchestrator.explain.verdict import Verdict
 from orchestrator.health.finding import State
 from orchestrator.lines import FIELDS, IDS
+from orchestrator.reconcile.findings import JobState
 from orchestrator.result import Result
 from orchestrator.runners.claim_refusal import STATUS
 
@@ -142,6 +143,12 @@ def test_the_example_becomes_right_by_filling_in_the_secrets() -> None:
         | {"GithubWebhookSecret": "s", "GithubToken": "t"}
     )
     assert filled == bare
+
+
+def test_states_of_waiting_jobs() -> None:
+    """The reference's table of what a pass records explains each state of a job once, and no other."""
+    named = [re.findall(r"^\| `([a-z-]+)` \|", row)[0] for row in rows(section("What a pass records"))]
+    assert sorted(named) == sorted(JobState)
 
 
 def test_verdicts() -> None:

@@ -315,10 +315,10 @@ class TestRequestQueue:
 
 
 def test_look(service: QueueService, connection: str) -> None:
-    """A look counts the messages of both queues and changes nothing; a missing queue is empty, and is not created."""
+    """A look counts the messages of both queues, and leaves nothing in them; a missing queue is empty."""
     queue = queue_of(connection)
     assert queue.look() == QueueFacts(0, 0)
-    assert service.texts(REQUESTS) == []
+    assert service.texts(REQUESTS) == service.texts(POISON) == []
     queue.dead_letter(b"1", "no")
     queue.dead_letter(b"2", "no")
     assert queue.look() == queue.look() == QueueFacts(0, 2)
@@ -328,3 +328,17 @@ def test_look(service: QueueService, connection: str) -> None:
     service.faults.add(Fault("status", status=503))
     with pytest.raises(TransientError, match="503"):
         queue.look()
+
+
+@pytest.mark.parametrize(("call", "left"), [("POST *", []), ("DELETE *", [[]])])
+def test_a_look_proves_that_requests_can_be_kept(
+    service: QueueService, connection: str, call: str, left: list[list[RunnerRequest]]
+) -> None:
+    """Who may read but not write is refused; what is left behind then is hidden, and no request."""
+    queue = queue_of(connection)
+    fault = Fault("status", call, status=403, headers={"x-ms-error-code": "AuthorizationPermissionMismatch"})
+    service.faults.add(fault)
+    with pytest.raises(UpstreamRefused, match=f"{REQUESTS} refuses: 403 AuthorizationPermissionMismatch"):
+        queue.look()
+    assert not service.due(REQUESTS)
+    assert [RunnerRequest.parse_all(base64.b64decode(text)) for text in service.texts(REQUESTS)] == left

@@ -308,6 +308,30 @@ class TestLookBack:
         assert len(github.recorder.calls) == 5 + 3 + 1, "the list that was too long is not read again"
 
 
+class TestCurrent:
+    """`WorkflowJobs.current`."""
+
+    def test_one_call(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """What became of a job is told by one call."""
+        job = github.queue_job(REPOSITORY, LABELS)
+        assert jobs.current(event_of(job)).conclusion is None
+        github.cancel_job(job.id)
+        github.recorder.clear()
+        found = jobs.current(event_of(job))
+        assert (found.id, found.conclusion, found.had_runner) == (job.id, "cancelled", False)
+        assert github.recorder.calls == [f"GET /repos/{REPOSITORY}/actions/jobs/{job.id} -> 200"]
+
+    def test_trouble(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """A job that GitHub does not find, or an answer that is none, is an error and no job."""
+        job = github.queue_job(REPOSITORY, LABELS)
+        with pytest.raises(GitHubRefused, match="404"):
+            jobs.current(event_of(replace(job, id=4711)))
+        for fault in (Fault("status", status=502), Fault("status", status=200, body="[]")):
+            github.faults.add(fault)
+            with pytest.raises(TransientError):
+                jobs.current(event_of(job))
+
+
 class TestIsQueued:
     """`WorkflowJobs.is_queued`."""
 

@@ -41,7 +41,7 @@ class World:
         records: the first uses.
         job: what GitHub says of the job.
         taken: names that GitHub knows already.
-        unserved: profiles of which another job waits.
+        needed: the profile and the task that another job may need.
         trouble: what calls raise, by their name.
     """
 
@@ -51,7 +51,7 @@ class World:
         self.records: dict[str, bytes] = {}
         self.job = job(conclusion=None)
         self.taken: set[str] = set()
-        self.unserved: set[str] = set()
+        self.needed: set[tuple[str, str]] = set()
         self.trouble: dict[str, Exception] = {}
         self.during: dict[str, Callable[[], object]] = {}
         self.clock = ManualClock(NOW)
@@ -63,7 +63,7 @@ class World:
             registrar=self,
             remove=self.remove,
             job=self.current_job,
-            is_unserved=self.unserved.__contains__,
+            is_needed=lambda profile, task: (profile, task) in self.needed,
             web_url="https://github.com",
             clock=self.clock,
         )
@@ -270,12 +270,12 @@ def test_not_wanted() -> None:
 
 
 def test_wanted_by_another() -> None:
-    """Where the job ended without a runner, another job of the profile that nothing serves may have this one."""
+    """Where the job ended without a runner, another job that the last pass found may have this one."""
     world = World(task())
     world.job = job(conclusion="cancelled")
-    world.unserved.add("windows")
+    world.needed.add(("ubuntu", "runner-4711-1"))
     assert world.refused().code == ClaimCode.NOT_WANTED
-    world.unserved.add("ubuntu")
+    world.needed.add(("ubuntu", TASK))
     assert world.admit().runner == TASK
 
 

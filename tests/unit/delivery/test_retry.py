@@ -15,7 +15,7 @@ from orchestrator.delivery.retry import TRY_DEADLINE, RetryHandler
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import OrchestratorError, SettingsError, TransientError, UpstreamRefused
 from orchestrator.jobs.event import WorkflowJobEvent
-from orchestrator.jobs.request import MAX_ATTEMPTS, Retry, RunnerRequest
+from orchestrator.jobs.request import EMPTY, MAX_ATTEMPTS, Retry, RunnerRequest
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runtime import Runtime
@@ -187,6 +187,12 @@ def test_a_job_that_is_no_longer_served(
     assert line(caplog)[1]["reason"].startswith(reason)
     assert not retried.kept
     assert not retried.given_up
+
+
+def test_an_empty_message(retried: Retried, caplog: pytest.LogCaptureFixture) -> None:
+    """A message without a request asks for nothing, and nobody is told."""
+    retried.handler.retry(EMPTY.encode())
+    assert (retried.tried, retried.kept, retried.given_up, caplog.records) == ([], [], [], [])
 
 
 def test_what_takes_too_long(caplog: pytest.LogCaptureFixture) -> None:

@@ -27,6 +27,7 @@ from orchestrator.explain.reference import JobReference
 from orchestrator.explain.report import document, text
 from orchestrator.explain.verdict import conclude, misconfigured
 from orchestrator.jobs.admission import Admitted, Ignored, admit
+from orchestrator.reconcile.findings import Findings, JobState, Recorded, WaitingJobFinding
 from orchestrator.runners.registered import Runner
 from tests.builders import queued_job, settings, task_state
 
@@ -83,7 +84,17 @@ def shown(**changes: Any) -> list[str]:
 
 def test_the_docs_show_it() -> None:
     """The page shows what is printed for a pool that gets no node."""
-    known = facts()
+    looked_at = NOW - timedelta(seconds=120)
+    found = WaitingJobFinding(
+        job=29679449526,
+        run=10743561234,
+        repository="acme/app",
+        profile="ubuntu-latest",
+        state=JobState.WAITS_FOR_SLOT,
+        reason="its runner waits for a free slot on batchLinux",
+    )
+    recorded = Recorded(looked_at + timedelta(seconds=1), Findings(at=looked_at, jobs=(found,)))
+    known = facts(next_pass=NextPass.of(recorded, timedelta(minutes=5)))
     printed = text(document(known, conclude(known), CONFIGURED.profiles))
     assert f"```text\n{printed}```" in (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 
@@ -172,7 +183,7 @@ def test_lines(changes: dict[str, Any], line: str) -> None:
         ),
         (
             {"next_pass": NextPass(QUEUED, timedelta(minutes=5))},
-            f"{IDLE_PASS}; the last one ended at 2026-11-27 12:01:00Z",
+            f"{IDLE_PASS}; the last one ended at 2026-11-27 12:01:00Z, 4 min ago",
         ),
     ],
 )

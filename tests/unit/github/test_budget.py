@@ -131,6 +131,17 @@ class TestReserve:
         budget.learn(WHO, limits(0), None)
         assert wait_of(budget, "Bearer other") is None
 
+    def test_requests_left(self, budget: Budget, clock: Clock) -> None:
+        """The credential with the fewest is told; none where nothing is known, and none of an hour that is over."""
+        assert budget.requests_left() is None
+        budget.spend(WHO, "GET", background=False)
+        assert budget.requests_left() is None
+        budget.learn(WHO, limits(4000), None)
+        budget.learn("Bearer other", limits(900, reset=NOW + 60), None)
+        assert budget.requests_left() == 900
+        clock.advance(61)
+        assert budget.requests_left() == 4000
+
 
 class TestPoints:
     """The points per minute."""

@@ -9,6 +9,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile.at_once import AtOnce
+from orchestrator.reconcile.findings import Findings
 from orchestrator.reconcile.job_search import JobSearch, QueuedJobs
 from orchestrator.reconcile.progress import Progress
 from orchestrator.reconcile.reconciler import Reconciler
@@ -108,6 +109,6 @@ class FakePasses:
         self.slept.append(seconds)
         self.clock.advance(timedelta(seconds=seconds))
 
-    def run(self, *tasks: TaskState) -> None:
-        """Make a pass."""
-        self.reconciler.run(tasks, self.clock(), self.progress)
+    def run(self, *tasks: TaskState) -> Findings:
+        """Make a pass, and return what it found."""
+        return self.reconciler.run(tasks, self.clock(), self.progress)

@@ -1,13 +1,14 @@
 """A pass as a whole: no step depends on another."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from orchestrator.errors import SettingsError, TransientError, UpstreamError
 from orchestrator.reconcile.control_loop import ControlLoop
+from orchestrator.reconcile.findings import Findings, Sample
 from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.reconcile.memory import PassMemory, decode
 from orchestrator.reconcile.progress import Progress
@@ -41,7 +42,7 @@ class FakeSteps:
             ["batchLinux"],
             begin=lambda: self.begun.append(len(self.calls)),
             redeliver=lambda tasks, now, progress: self.note("redelivery", tasks, now, progress),
-            reconcile=lambda tasks, now, progress: self.note("reconciliation", tasks, now, progress),
+            reconcile=self.reconcile,
             watches=[
                 lambda tasks, now: self.note("boundary", tasks, now),
                 lambda tasks, now: self.note("runner version", tasks, now),
@@ -58,6 +59,11 @@ class FakeSteps:
         if self.tasks_error:
             raise self.tasks_error
         return self.tasks
+
+    def reconcile(self, tasks: Sequence[TaskState], now: datetime, progress: Progress) -> Findings:
+        """Compare demand with supply."""
+        self.note("reconciliation", tasks, now, progress)
+        return Findings(at=now, samples=(Sample(int(now.timestamp()), 1, {}),))
 
     def note(self, step: str, tasks: Sequence[TaskState], now: datetime, progress: Progress | None = None) -> None:
         """Take note of a step."""
@@ -90,6 +96,7 @@ def test_a_pass(steps: FakeSteps, log_lines: Lines) -> None:
     assert steps.progress[0] is steps.progress[1]
     record = decode(steps.store.content or b"")
     assert (record.written_at, record.progress) == (NOW, Progress().to_json())
+    assert record.findings == Findings(at=NOW, samples=(Sample(int(NOW.timestamp()), 1, {}),))
     fields = {"pass": "control loop", "result": "given up", "message": '{"a": "request"}'}
     assert log_lines == [("CRITICAL", fields)]
 
@@ -143,3 +150,23 @@ def test_unexpected_errors(steps: FakeSteps, log_lines: Lines) -> None:
     assert caught.value.exceptions == tuple(steps.step_errors.values())
     assert [step for step, *_ in steps.calls] == ["redelivery", "reconciliation", "boundary", "runner version"]
     assert [line["result"] for _, line in log_lines] == ["given up"]
+
+
+def test_findings_of_an_earlier_pass(steps: FakeSteps) -> None:
+    """What an earlier pass found stays with its own time while passes cannot look, and the record says why."""
+    earlier = NOW - timedelta(minutes=5)
+    day = Sample(int(earlier.timestamp()), 3, {"batchLinux": (1, 2)})
+    steps.memory.findings = Findings(at=earlier, samples=(day,))
+    steps.tasks_error = TransientError("Batch cannot list the tasks now: 503")
+    steps.run_pass()
+    silent = decode(steps.store.content or b"").findings
+    assert silent == Findings(at=earlier, samples=(day,), problem="Batch cannot list the tasks now: 503")
+    steps.tasks_error, steps.step_errors = None, {"reconciliation": KeyError(1)}
+    with pytest.raises(ExceptionGroup):
+        steps.run_pass()
+    assert "something unexpected" in (decode(steps.store.content or b"").findings.problem or "")
+    steps.step_errors.clear()
+    steps.run_pass()
+    found = decode(steps.store.content or b"").findings
+    assert (found.at, found.problem, found.samples[0]) == (NOW, None, day)
+    assert len(found.samples) == 2

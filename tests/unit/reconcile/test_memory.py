@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.errors import SettingsError, TransientError
 from orchestrator.reconcile import memory
+from orchestrator.reconcile.findings import Findings
 from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.reconcile.memory import PassMemory, Record, decode, encode
 from tests.builders import task_state
@@ -17,7 +18,8 @@ from tests.fakes import MemoryStore
 type Lines = list[tuple[str, dict[str, Any]]]
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
-HEAD = {"version": 1, "writtenAt": "2026-11-25T12:00:00+00:00", "progress": {}}
+HEAD = {"version": 2, "writtenAt": "2026-11-25T12:00:00+00:00", "findings": {}}
+OLD = {"version": 1, "writtenAt": "2026-11-25T12:00:00+00:00", "progress": {}}
 TASKS: dict[str, Any] = {"lookedAt": {}, "notes": {}}
 
 
@@ -38,12 +40,14 @@ def test_the_next_process() -> None:
     store = MemoryStore()
     one = PassMemory(store)
     one.finished, one.progress = known(), {"after": "acme/app"}
+    one.findings = Findings(at=NOW, requests_left=4711)
     one.keep(NOW)
     assert store.content is not None
     assert decode(store.content).written_at == NOW
     other = PassMemory(MemoryStore(store.content))
     other.recall()
     assert other.progress == {"after": "acme/app"}
+    assert other.findings == one.findings
     assert [task.task_id for task in other.finished.merged([], ["j"], NOW)] == ["runner-1-1"]
     finished = other.finished
     other.recall()
@@ -55,10 +59,12 @@ def test_the_next_process() -> None:
     [
         b"", b"garbage", gzip.compress(b"\xff", mtime=0), gzip.compress(b"{}", mtime=0)[:-9],
         record(), record(7), record([]), record({}),
-        record(HEAD), record(HEAD | {"version": 2}, TASKS), record(HEAD | {"version": None}, TASKS),
-        record(HEAD | {"writtenAt": 7}, TASKS), record(HEAD | {"progress": 7}, TASKS), record(HEAD, 7),
-        record(HEAD, TASKS, [[]]), record(HEAD, TASKS, 7), record(HEAD, TASKS, [[0, 0, 0, "soon", 0, 0, 0, 0, 0, 0]]),
-        record(HEAD, {"lookedAt": {"j": 1e99}, "notes": {}}),
+        record(HEAD), record(HEAD, {}), record(OLD, TASKS), record(HEAD | {"version": None}, {}, TASKS),
+        record(HEAD | {"writtenAt": 7}, {}, TASKS), record(HEAD | {"findings": 7}, {}, TASKS), record(HEAD, 7, TASKS),
+        record(HEAD | {"findings": {"jobs": [{"job": "?"}]}}, {}, TASKS), record(HEAD, {}, 7),
+        record(HEAD, {}, TASKS, [[]]), record(HEAD, {}, TASKS, 7),
+        record(HEAD, {}, TASKS, [[0, 0, 0, "soon", 0, 0, 0, 0, 0, 0]]),
+        record(HEAD, {}, {"lookedAt": {"j": 1e99}, "notes": {}}),
     ],
 )  # fmt: skip
 def test_a_record_that_cannot_be_read(content: bytes, log_lines: Lines) -> None:

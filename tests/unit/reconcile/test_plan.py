@@ -91,7 +91,7 @@ def decided(
         assumed=assumed,
         node_slots=node_slots or {},
     )
-    return decide(view, NOW)
+    return decide(view, NOW).actions
 
 
 def ended(count: int, number: int = 1, *, age: float, **changes: Any) -> list[TaskState]:

@@ -195,12 +195,13 @@ class ScopeStory(RuleBasedStateMachine):
 
     def make_pass(self) -> None:
         """Decide, check the decision, carry it out, and check that nothing more is to be done."""
-        actions = decide(self.view(), self.clock())
+        actions, prospects = decide(self.view(), self.clock())
+        assert set(prospects) == {job.job_key for job in self.jobs.values()}
         self.check(actions)
         for action in actions:
             self.carry_out(action)
         self.check_what_is_left()
-        repeated = decide(self.view(), self.clock())
+        repeated = decide(self.view(), self.clock()).actions
         assert not [action for action in repeated if isinstance(action, ReplaceTask | EndTask | RemoveRunner)]
         # A job whose next runner comes later still counts as demand: it may take what was started for another job.
         starts = [action for action in repeated if isinstance(action, StartRunner)]
