@@ -69,9 +69,7 @@ def make(github: GitHub, github_url: str, batch: Batch, batch_url: str, queue: Q
 def deliver(application: Application, github: GitHub, *, age: timedelta = timedelta()) -> tuple[int, str]:
     """Queue a job and deliver it; return its id and its task's."""
     now = datetime.now(UTC) - age
-    (job,) = github.state.queue_run(
-        "acme/app", [JobPlan("build", ("self-hosted", "ubuntu-latest"))], now.timestamp()
-    ).jobs
+    (job,) = github.state.queue_run("acme/app", [JobPlan(("self-hosted", "ubuntu-latest"))], now.timestamp()).jobs
     payload = queued_job()
     payload["workflow_job"] |= {"id": job.id, "run_id": job.run_id, "created_at": now.isoformat()}
     answer = asyncio.run(application.receive(*delivery(payload)))

@@ -1,6 +1,6 @@
 """The first uses of claims, written by the real SDK to the stand-in of the storage account."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -62,7 +62,8 @@ def test_trouble(service: QueueService, connection: str) -> None:
     """An account that does not answer, or refuses, is transient trouble; the error says which role is needed."""
     one = uses(connection)
     one.create(NAME, b"x")
-    for call in (lambda: one.create(f"{NAME}2", b"x"), lambda: one.replace(NAME, b"x")):
+    calls: list[Callable[[], object]] = [lambda: one.create(f"{NAME}2", b"x"), lambda: one.replace(NAME, b"x")]
+    for call in calls:
         service.faults.add(Fault("status", status=503), Fault("drop"), Fault("status", status=403))
         for reason in ("503", "Error", "403: the identity needs Storage Blob Data Contributor"):
             with pytest.raises(TransientError, match=reason):

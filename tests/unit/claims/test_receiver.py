@@ -55,11 +55,17 @@ class Admits:
 
 
 def receive(
-    admit: Admit, body: bytes = BODY, *, address: str = ADDRESS, now: datetime = NOW, times: int = 1, **changes: str
+    admit: Admit,
+    body: bytes = BODY,
+    changes: dict[str, str] | None = None,
+    *,
+    address: str = ADDRESS,
+    now: datetime = NOW,
+    times: int = 1,
 ) -> Answer:
     """Send the same claim so many times; return the last answer."""
     receiver = ClaimReceiver(
-        settings(**CLAIMING | changes), admit, threads=Immediately(), clock=ManualClock(now)
+        settings(**CLAIMING | (changes or {})), admit, threads=Immediately(), clock=ManualClock(now)
     )  # fmt: skip
 
     async def send() -> Answer:
@@ -123,7 +129,7 @@ def test_refused(
 ) -> None:
     """Each refusal has its status, its code and one line; the cheapest check answers, and the door is not asked."""
     door = Admits()
-    answer = receive(door, body, address=address, **changes)
+    answer = receive(door, body, changes, address=address)
     assert (answer.status, answer.body["code"], answer.body["result"]) == (status, code, "refused")
     assert answer.headers == {}
     assert door.asked == []
@@ -136,12 +142,13 @@ def test_sources() -> None:
     """A trusted proxy is looked through, and a network that holds everybody lets everybody knock."""
     door = Admits()
     assert receive(door, address="10.1.2.3, 10.9.0.4:1").status == 200
-    assert receive(door, address="", ClaimSources="0.0.0.0/0").status == 200
+    assert receive(door, BODY, {"ClaimSources": "0.0.0.0/0"}, address="").status == 200
 
 
 def test_both_keys() -> None:
     """A claim of the key before is taken while that key is set, also where no profile claims any more."""
-    assert receive(Admits(), ClaimKey="x" * 32, ClaimKeyPrevious=KEY, RunnerRegistration="jit").status == 200
+    changes = {"ClaimKey": "x" * 32, "ClaimKeyPrevious": KEY, "RunnerRegistration": "jit"}
+    assert receive(Admits(), BODY, changes).status == 200
 
 
 def test_expired() -> None:

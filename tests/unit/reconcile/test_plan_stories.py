@@ -22,10 +22,9 @@ from orchestrator.reconcile.plan import (
     PAUSES,
     RUNNER_START_LIMIT,
     TAKEN_WITHOUT_PAUSE,
-    TASK_SEEN_AFTER,
     decide,
 )
-from orchestrator.reconcile.view import DELIVERY_EXPECTED_WITHIN, ScopeView, WaitingJob
+from orchestrator.reconcile.view import DELIVERY_EXPECTED_WITHIN, TASK_SEEN_AFTER, ScopeView, WaitingJob
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import Scope, ScopeAccess
 from orchestrator.runners.task import TaskState, task_id

@@ -470,7 +470,12 @@ def test_a_claim(label: str, age: timedelta) -> None:
     event = workflow_job_event(json.dumps(queued_job(workflow_job=job)).encode())
     admission = admit(event, CLAIMING)
     assert isinstance(admission, Admitted)
-    starter = provisioner(registry, tasks, CLAIMING, lambda event: asked.append(event) or True, take_share=asked.append)
+
+    def is_queued(event: WorkflowJobEvent) -> bool:
+        asked.append(event)
+        return True
+
+    starter = provisioner(registry, tasks, CLAIMING, is_queued, take_share=asked.append)
     assert starter.handle(event, admission.profile).result == Result.CREATED
     (task,) = tasks.added
     notes = TaskNotes.read(task.environment)
