@@ -99,6 +99,8 @@ def _answer(handler: http.server.BaseHTTPRequestHandler, found: Door) -> None:
     found.replies = found.replies[1:] or found.replies
     body = reply.content if isinstance(reply.content, bytes) else json.dumps(reply.content).encode()
     handler.send_response(reply.status)
+    if not reply.trickles:
+        handler.send_header("Content-Length", str(len(body)))
     for name, value in reply.headers.items():
         handler.send_header(name, value)
     if reply.trickles != "headers":

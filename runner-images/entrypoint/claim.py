@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 import urllib.request
-from typing import Any, Dict, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from contract import (
     BAD_SETTINGS,
@@ -29,7 +29,7 @@ from lifecycle import TICK, StopRequest
 
 # Seconds for a request as a whole, from the look-up of the host's name to the last byte of the answer.
 REQUEST_LIMIT = 60.0
-# Bytes of an answer; a JIT configuration has a few thousand.
+# Bytes of an answer that are read; a JIT configuration has a few thousand.
 ANSWER_LIMIT = 1 << 18
 # Seconds. Each pause is random between 0 and a limit that begins with the first, doubles, and ends with the second.
 FIRST_PAUSE = 1.0
@@ -147,7 +147,7 @@ def _ask(url: str, body: bytes, limit: float, stop: StopRequest) -> Answer:
 
     A thread that is left behind ends with its connection. Nothing that it knows is in sight of a job.
     """
-    answers = []  # type: List[Answer]
+    answers: List[Answer] = []
     thread = threading.Thread(target=lambda: answers.append(_request(url, body)), daemon=True)
     thread.start()
     deadline = time.monotonic() + limit
@@ -173,7 +173,7 @@ def _request(url: str, body: bytes) -> Answer:
             opener.add_handler(urllib.request.HTTPSHandler(context=ssl.create_default_context()))
         request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})  # noqa: S310
         with opener.open(request, timeout=REQUEST_LIMIT) as response:
-            return _read(response.status, response.headers.get("Retry-After", ""), response.read(ANSWER_LIMIT + 1))
+            return _read(response.status, response.headers.get("Retry-After", ""), response.read(ANSWER_LIMIT))
     except OSError as error:
         return Answer(0, trouble="no answer: " + _UNPRINTABLE.sub("?", str(getattr(error, "reason", error)))[:200])
     except Exception as error:  # noqa: BLE001 - its text could hold what was sent
@@ -182,7 +182,7 @@ def _request(url: str, body: bytes) -> Answer:
 
 def _read(status: int, retry_after: str, body: bytes) -> Answer:
     try:
-        content = json.loads(body.decode()) if len(body) <= ANSWER_LIMIT else None
+        content = json.loads(body.decode())
     except (ValueError, RecursionError):
         content = None
     return Answer(

@@ -161,7 +161,7 @@ def test_stopped(number: int, code: int, reply: Reply) -> None:
         until(lambda: asked.asked)
         stop(number, None)
         waits.join(30)
-    assert ended == [(code, "stopped while asking for a registration")]
+        assert ended == [(code, "stopped while asking for a registration")]
 
 
 class TestTls:
