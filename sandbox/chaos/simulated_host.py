@@ -155,7 +155,9 @@ class SimulatedHost:
         instance = self._any()
         if instance is None:
             return Answer(503, {})
-        task = self._threads.loop.create_task(instance.application.claim(headers, body), context=instance.context)
+        task = self._threads.loop.create_task(
+            instance.application.claim(headers, body), context=instance.context.copy()
+        )
         instance.tasks[task] = None
         await asyncio.wait([task])
         instance.tasks.pop(task, None)
@@ -184,7 +186,9 @@ class SimulatedHost:
         take: Callable[[HookResponse], None],
         resume: Callable[[], None],
     ) -> None:
-        task = self._threads.loop.create_task(instance.application.receive(headers, body), context=instance.context)
+        task = self._threads.loop.create_task(
+            instance.application.receive(headers, body), context=instance.context.copy()
+        )
         instance.tasks[task] = None
         if not instance.alive:
             task.cancel()

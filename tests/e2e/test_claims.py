@@ -31,6 +31,12 @@ def calls(deployment: Deployment, ending: str) -> list[str]:
     return [call for call in deployment.github.recorder.calls if call.partition(" -> ")[0].endswith(ending)]
 
 
+def connected(deployment: Deployment) -> Deployment:
+    """Return a deployment whose webhook is in place: from now on the function knows GitHub's addresses."""
+    until(lambda: deployment.github.deliveries and deployment.github.deliveries[0].answer)
+    return deployment
+
+
 def claimed(deployment: Deployment) -> list[str]:
     """Return every JIT configuration that a container was given."""
     bodies = [json.loads(each["response_body"] or "{}") for each in deployment.gateway.recorder.exchanges]
@@ -58,7 +64,7 @@ class TestEveryScope:
             self.path = {
                 "organization": "/orgs/acme", "repository": "/repos/acme/app", "enterprise": "/api/v3/enterprises/corp",
             }[settings["RunnerScope"]]  # fmt: skip
-            yield deployment
+            yield connected(deployment)
 
     def test_a_job_on_each_system(self, deployment: Deployment) -> None:
         """Containers of both systems get a runner of their own when they start, and Batch never holds a secret."""
@@ -85,6 +91,7 @@ def test_a_container_goes_on_asking() -> None:
     The registration whose answer was lost is taken away before there is another one.
     """
     with Deployment(settings=CLAIM) as deployment:
+        connected(deployment)
         deployment.gateway.faults.add(Fault("lost_answer"))
         deployment.github.faults.add(Fault("status", f"POST {JIT}", skip=1, status=429, headers={"Retry-After": "1"}))
         job = deployment.github.queue_job(REPOSITORY, LABELS)
@@ -106,6 +113,7 @@ def test_cancelled_before_it_starts() -> None:
     """The container of a job that was cancelled meanwhile ends at once, and no runner is registered for it."""
     with Deployment(settings=CLAIM, connect_hook=False, lag=150.0) as deployment:
         hook = deployment.connect_hook()
+        connected(deployment)
         job = deployment.github.queue_job(REPOSITORY, LABELS)
         until(deployment.batch.task_bodies)
         deployment.github.hooks.remove(hook.id)  # the function does not hear of it
@@ -163,7 +171,7 @@ def site() -> Iterator[Site]:
     executor = NoExecutor()
     pool = Pool("batchLinux", slots_per_node=4, nodes=1, start_delay_s=0.0, max_nodes=20)
     with Deployment(settings=CLAIM | {"WindowsPool": ""}, pools=[pool], executor=executor) as deployment:
-        yield Site(deployment, pool, executor)
+        yield Site(connected(deployment), pool, executor)
 
 
 class TestByHand:
