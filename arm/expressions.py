@@ -178,6 +178,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "join": lambda values, between: between.join(values),
     "last": lambda values: values[-1],
     "length": len,
+    "newguid": lambda: "00000000-0000-4000-8000-000000000000",
     "not": lambda value: not value,
     "null": lambda: None,
     "or": lambda *values: any(values),

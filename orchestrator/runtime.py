@@ -70,8 +70,9 @@ class DaemonThreads:
 # As many as the template lets an instance have deliveries at a time. More would take the interpreter lock from the
 # event loop, and each start needs it for some milliseconds.
 UPSTREAM_THREADS = 32
-# Each claim needs some calls to Batch, the storage and GitHub, for about a second in all.
-CLAIM_THREADS = 16
+# Each claim needs some calls to Batch, the storage and GitHub, one after the other. A hundred containers may start at
+# once, as a pool grows.
+CLAIM_THREADS = 32
 
 
 @dataclass(frozen=True)

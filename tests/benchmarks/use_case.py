@@ -1,5 +1,7 @@
 """CPU per delivery from `func.HttpRequest` to `func.HttpResponse`, beside floors of the standard library alone.
 
+Beside them what starting a runner costs, by the way to its registration.
+
 The log lines are counted, up to their text.
 """
 
@@ -26,6 +28,7 @@ from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runtime import Runtime
+from tests.benchmarks import starts
 from tests.benchmarks.payload import as_sent, full_payload
 from tests.benchmarks.table import Row, cpu_ms
 from tests.builders import SECRET, environment, sign
@@ -61,7 +64,7 @@ def _created(_event: WorkflowJobEvent, profile: Profile) -> Outcome:
 
 
 def rows() -> Iterator[Row]:
-    """Measure deliveries of each kind; starting the runner itself is left out."""
+    """Measure deliveries of each kind, without starting the runner itself; then that alone."""
     runtime = Runtime()
     function = _function(_Application(environment(), runtime))
     secret, payload = SECRET.encode(), full_payload()
@@ -100,6 +103,7 @@ def rows() -> Iterator[Row]:
     for kind, (_, floor, _) in kinds.items():
         yield Row(kind, cpu[kind], "ms CPU", cpu[floor], f"{1000 / cpu[kind]:,.0f} a second")
     yield Row(HOP, cpu[HOP], "ms CPU", cpu[JSON])
+    yield from starts.rows()
 
 
 def _function(application: Application) -> Function:

@@ -12,18 +12,20 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the runner image with the fake runner in it, built from the real Dockerfile."""
     if reason := podman.available():
         pytest.skip(reason)
-    with podman.alone("build"):
-        if podman.podman("image", "exists", podman.IMAGE, check=False).returncode != 0:
-            done = podman.build(Path(tmp_path_factory.mktemp("image")), podman.IMAGE)
-            assert done.returncode == 0, done.stdout + done.stderr
-    return podman.IMAGE
+    folder = Path(tmp_path_factory.mktemp("image"))
+    return podman.made(podman.IMAGE, lambda: podman.build(folder, podman.IMAGE))
 
 
 @pytest.fixture(scope="session")
-def full_image(image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def bare_image(image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the same without the entrypoint."""
+    assert image  # most of it is this one's
+    folder = Path(tmp_path_factory.mktemp("bare"))
+    return podman.made(podman.BARE, lambda: podman.build(folder, podman.BARE, bare=True))
+
+
+@pytest.fixture(scope="session")
+def full_image(bare_image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the larger image, in which the vendors' tools are scripts."""
-    with podman.alone("build"):
-        if podman.podman("image", "exists", podman.FULL, check=False).returncode != 0:
-            done = podman.build_full(Path(tmp_path_factory.mktemp("full")), podman.FULL, image)
-            assert done.returncode == 0, done.stdout + done.stderr
-    return podman.FULL
+    folder = Path(tmp_path_factory.mktemp("full"))
+    return podman.made(podman.FULL, lambda: podman.build_full(folder, podman.FULL, bare_image))

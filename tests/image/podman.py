@@ -16,7 +16,7 @@ import subprocess
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -52,7 +52,13 @@ def _image(kind: str, *folders: str) -> str:
 
 
 IMAGE = _image("sandbox", "entrypoint", "linux")
-FULL = _image("full", "entrypoint", "linux", "full")
+# What takes minutes to build is derived from an image without the entrypoint: no change of that builds it again.
+BARE = _image("bare", "linux")
+FULL = _image("full", "linux", "full")
+JAVA = _image("java", "linux", "examples/linux-java")
+CORPORATE = _image("corporate", "linux", "examples/linux-corporate")
+DOCKER = _image("docker", "linux")
+WITH_ENTRYPOINT = ("--volume", f"{SOURCES / 'entrypoint'}:/opt/entrypoint:ro")
 
 
 def available() -> str:
@@ -104,6 +110,15 @@ def alone(name: str) -> Iterator[None]:
         yield
 
 
+def made(tag: str, build: Callable[[], Ended]) -> str:
+    """Return an image's name; build it if it is not there."""
+    with alone("build-" + tag.rpartition(":")[2].partition("-")[0]):
+        if podman("image", "exists", tag, check=False).returncode != 0:
+            done = build()
+            assert done.returncode == 0, done.stdout + done.stderr
+    return tag
+
+
 def base_image() -> str:
     """Return a base image, made on the first call."""
     if given := os.environ.get("GHR_TEST_BASE_IMAGE"):
@@ -136,21 +151,19 @@ def distribution() -> bytes:
     return buffer.getvalue()
 
 
-def build(
-    folder: Path, tag: str, *, sha256: str | None = None, arguments: Sequence[str] = ()
-) -> subprocess.CompletedProcess[str]:
+def build(folder: Path, tag: str, *, sha256: str | None = None, bare: bool = False) -> subprocess.CompletedProcess[str]:
     """Build the Linux image, whose pins say that the runner is the fake one.
 
     Args:
         folder: an empty folder for the build's context.
         tag: what to call the image.
         sha256: the pinned checksum; the right one without.
-        arguments: more for the build.
+        bare: whether the entrypoint is left out, which its containers get by `WITH_ENTRYPOINT`.
     """
     with _serving(folder / "served", {"runner.tar.gz": distribution()}) as pinned:
         package = pinned["runner.tar.gz"] | ({"sha256": sha256} if sha256 else {})
         pins = {"runner": {"packages": {"linux-x64": package, "linux-arm64": package}}}
-        return _build(folder / "context", "linux", tag, base_image(), pins, arguments)
+        return _build(folder / "context", "linux", tag, base_image(), pins, bare=bare)
 
 
 def build_full(
@@ -172,7 +185,7 @@ def build_full(
         if without:
             packages[without] = {"url": None, "sha256": None}
         pins = {"tools": {name: {"linux-x64": found, "linux-arm64": found} for name, found in packages.items()}}
-        return _build(folder / "context", "full", tag, base, pins, arguments)
+        return _build(folder / "context", "full", tag, base, pins, arguments=arguments)
 
 
 def vendors(folder: Path) -> dict[str, bytes]:
@@ -241,9 +254,13 @@ def _serving(folder: Path, files: Mapping[str, bytes]) -> Iterator[dict[str, dic
 
 
 def _build(
-    context: Path, which: str, tag: str, base: str, pins: Mapping[str, object], arguments: Sequence[str]
-) -> subprocess.CompletedProcess[str]:
-    shutil.copytree(SOURCES, context)
+    context: Path, which: str, tag: str, base: str, pins: Mapping[str, object], *, arguments: Sequence[str] = (),
+    bare: bool = False,
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    shutil.copytree(SOURCES, context, ignore=shutil.ignore_patterns("entrypoint") if bare else None)
+    if bare:
+        (context / "entrypoint").mkdir()
+        (context / "entrypoint" / "__main__.py").touch()
     (context / "versions.json").write_text(json.dumps(pins), encoding="utf-8")
     return podman(
         "build", "--format", "docker", "--network", "host", "--build-arg", f"BASE_IMAGE={base}", "--tag", tag,

@@ -13,6 +13,7 @@ import pytest
 
 from sandbox.faults import Fault
 from sandbox.github import GitHub
+from tests.claim_door import CLAIM, door, refused
 from tests.image import podman
 from tests.image.harness import queue, registration
 from tests.waiting import until
@@ -144,6 +145,15 @@ def test_each_exit_code(
     assert done.returncode == code, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith(f"ghr: exit code {code}: ")
     assert said in done.stdout + done.stderr
+
+
+def test_a_claim_that_somebody_has_used(image: str) -> None:
+    """A container whose claim is spent ends with the exit code of its own."""
+    with door(refused(409, "a_word")) as asked:
+        done = podman.container(image, {"GHR_CLAIM": CLAIM, "GHR_CLAIM_URL": asked.url})
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (
+        77, "ghr: exit code 77: the claim was used before, and not by this container (a_word)",
+    )  # fmt: skip
 
 
 def test_the_demo_in_containers(image: str) -> None:

@@ -36,18 +36,14 @@ BUILD = (
 
 
 @pytest.fixture(scope="module")
-def docker_image(image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def docker_image(bare_image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return the runner image with Debian's Docker: the client for the job, the daemon for the BuildKit in it."""
-    tag = f"{image}-docker"
-    with podman.alone("docker"):
-        if podman.podman("image", "exists", tag, check=False).returncode != 0:
-            context = tmp_path_factory.mktemp("docker")
-            (context / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
-            podman.podman(
-                "build", "--format", "docker", "--network", "host", "--build-arg", f"BASE_IMAGE={image}", "--tag", tag,
-                str(context), timeout=900,
-            )  # fmt: skip
-    return tag
+    context = tmp_path_factory.mktemp("docker")
+    (context / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
+    return podman.made(podman.DOCKER, lambda: podman.podman(
+        "build", "--format", "docker", "--network", "host", "--build-arg", f"BASE_IMAGE={bare_image}", "--tag",
+        podman.DOCKER, str(context), timeout=900,
+    ))  # fmt: skip
 
 
 @pytest.fixture
@@ -83,7 +79,7 @@ def test_a_build_elsewhere(docker_image: str, buildkit: str, github: GitHub, git
     """A job without any privilege sends its files to a BuildKit, which runs the steps and sends back what was made."""
     queue(github, f"run: {BUILD}")
     variables = {**registration(github, github_url), "DOCKER_HOST": f"tcp://{buildkit}", "DOCKER_BUILDKIT": "1"}
-    done = podman.container(docker_image, variables, timeout=300)
+    done = podman.container(docker_image, variables, *podman.WITH_ENTRYPOINT, timeout=300)
     assert (done.returncode, github.jobs[0].conclusion) == (0, "success"), done.stdout + done.stderr
     assert "tini version" in done.stdout + done.stderr
 
@@ -91,6 +87,6 @@ def test_a_build_elsewhere(docker_image: str, buildkit: str, github: GitHub, git
 def test_no_build_here(docker_image: str, github: GitHub, github_url: str) -> None:
     """Without that address the same job fails, as no daemon answers."""
     queue(github, f"run: {BUILD}")
-    done = podman.container(docker_image, registration(github, github_url))
+    done = podman.container(docker_image, registration(github, github_url), *podman.WITH_ENTRYPOINT)
     assert (done.returncode, github.jobs[0].conclusion) == (0, "failure")
     assert "Cannot connect to the Docker daemon" in done.stdout + done.stderr

@@ -80,38 +80,35 @@ def test_a_tool_that_is_not_pinned(image: str, tmp_path: Path) -> None:
     assert "fetch: gh: it is not pinned in versions.json" in done.stdout + done.stderr
 
 
-def test_a_jdk_in_the_tool_cache(image: str, github: GitHub, github_url: str) -> None:
+def test_a_jdk_in_the_tool_cache(bare_image: str, github: GitHub, github_url: str) -> None:
     """The example's JDK is where setup-java looks, others fit beside it, and its hook runs before the job."""
-    tag = f"{image}-java"
-    if podman.podman("image", "exists", tag, check=False).returncode != 0:
-        done = podman.build_example("linux-java", tag, image)
-        assert done.returncode == 0, done.stdout + done.stderr
+    tag = podman.made(podman.JAVA, lambda: podman.build_example("linux-java", podman.JAVA, bare_image))
     cache = "$RUNNER_TOOL_CACHE/Java_jdkfile_jdk"
     queue(
         github,
         f"run: version=$(ls {cache}); test -f {cache}/$version/*.complete; {cache}/$version/*[0-9]/bin/javac --version",
         f"run: mkdir {cache}/99; $JAVA_HOME/bin/java --version",
     )
-    done = podman.container(tag, registration(github, github_url))
+    done = podman.container(tag, registration(github, github_url), *podman.WITH_ENTRYPOINT)
     assert (done.returncode, github.jobs[0].conclusion) == (0, "success"), done.stdout + done.stderr
     assert "openjdk" in done.stdout
 
 
-def test_a_corporate_authority(image: str, tmp_path: Path) -> None:
+def test_a_corporate_authority(bare_image: str, tmp_path: Path) -> None:
     """In the example's image curl and Python trust a server whose certificate the company's authority has signed."""
-    tag, context = f"{image}-corporate", tmp_path / "context"
+    tag, context = podman.CORPORATE, tmp_path / "context"
     context.mkdir()
     (context / "Dockerfile").write_bytes((podman.SOURCES / "examples/linux-corporate/Dockerfile").read_bytes())
     with https_server(tmp_path, context / "corp.crt") as url:
         done = podman.podman(
-            "build", "--format", "docker", "--network", "host", "--build-arg", f"BASE_IMAGE={image}", "--build-arg",
-            "PROXY=http://proxy.example:3128", "--build-arg", "NO_PROXY_FOR=127.0.0.1,localhost", "--tag", tag,
-            str(context), check=False,
+            "build", "--format", "docker", "--network", "host", "--build-arg", f"BASE_IMAGE={bare_image}",
+            "--build-arg", "PROXY=http://proxy.example:3128", "--build-arg", "NO_PROXY_FOR=127.0.0.1,localhost",
+            "--tag", tag, str(context), check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         shell(tag, f"curl --fail --silent {url} && python3 -c 'import urllib.request as u; u.urlopen(\"{url}\")'",
               "--network", "host")  # fmt: skip
-        shell(image, f"! curl --fail --silent {url}", "--network", "host")
+        shell(bare_image, f"! curl --fail --silent {url}", "--network", "host")
         shell(tag, 'test "$https_proxy" = http://proxy.example:3128 && test -r "$NODE_EXTRA_CA_CERTS"')
 
 

@@ -26,6 +26,7 @@ COMPANY = [
     "secretsValidDays=90",
     'tags={"owner": "team"}',
 ]
+CLAIMS = [*EXISTING_NETWORK, "runnerRegistration=claim", 'claimIpRanges=["203.0.113.0/28"]']
 MORE = [
     {"name": "gpu", "vmSize": "Standard_NC4as_T4_v3", "spot": True, "profile": {"labels": ["gpu"], "image": "r:gpu"}},
     {"name": "big", "os": "windows", "vmSize": "Standard_D8s_v5", "profile": {"labels": ["big"], "image": "r:win"}},
@@ -42,6 +43,8 @@ pytestmark = pytest.mark.skipif(not CHECKER.exists(), reason="the checker is not
         pytest.param(["--set", f"windowsImageId={GALLERY}/images/i/versions/1.0.0"], id="Gallery image"),
         pytest.param(["--set", f"privateDnsZonesResourceGroupId={NETWORK.partition('/providers')[0]}"], id="own zones"),
         pytest.param([part for value in COMPANY for part in ("--set", value)], id="a company's network"),
+        pytest.param(["--set", "runnerRegistration=claim"], id="claims"),
+        pytest.param([part for value in CLAIMS for part in ("--set", value)], id="claims in an existing network"),
         pytest.param(["--set", f"morePools={json.dumps(MORE)}", "--set", "poolsMode=create"], id="more pools"),
     ],
 )

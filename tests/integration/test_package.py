@@ -103,7 +103,15 @@ def test_everything_is_in_it(unpacked: Path) -> None:
         env=environment(), cwd=unpacked, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     found = json.loads(done.stdout.splitlines()[-1])
-    names = ["ProvideActionsRunner", "RunnerRequests", "Reconcile", "ReviveRequests", "Explain", "Health"]
+    names = [
+        "ProvideActionsRunner",
+        "ClaimRunner",
+        "RunnerRequests",
+        "Reconcile",
+        "ReviveRequests",
+        "Explain",
+        "Health",
+    ]
     assert found["functions"] == names
     modules: dict[str, str] = found["modules"]
     assert {"azure.batch", "azure.identity", "azure.storage.queue", "jwt", "requests"} <= set(modules)

@@ -24,6 +24,12 @@ from orchestrator.runtime import Runtime
 from tests.builders import delivery, environment, queued_job
 
 LOOPBACK = {"AllowedSources": "140.82.112.0/20"}
+CLAIMING = {
+    "RunnerRegistration": "claim",
+    "ClaimKey": "a-key-of-claims-that-nobody-guesses",
+    "ClaimUrl": "https://f.example/api/ClaimRunner",
+    "ClaimSources": "10.1.0.0/16",
+}
 
 
 def test_misconfigured(caplog: pytest.LogCaptureFixture) -> None:
@@ -237,6 +243,10 @@ function_app.application = function_app.Application(os.environ, runtime)
 for headers, body, status in json.load(sys.stdin):
     answer = asyncio.run(function_app.application.receive(headers, body.encode()))
     assert answer.status == status, answer
+assert "orchestrator.claims" not in sys.modules
+forged = json.dumps({"claim": "v1.e30.e30", "nonce": "0a" * 32}).encode()
+answer = asyncio.run(function_app.application.claim({"x-forwarded-for": "10.1.2.3:5"}, forged))
+assert answer.status == 401, answer
 needless = {"requests", "jwt", "cryptography", "azure.batch", "azure.identity", "azure.storage.queue", "azure.core"}
 assert not needless & set(sys.modules), needless & set(sys.modules)
 (warm_up,) = later
@@ -246,7 +256,10 @@ assert {"requests", "azure.batch", "azure.storage.queue"} <= set(sys.modules)
 
 
 def test_a_cheap_answer_stays_cheap() -> None:
-    """Refusing and ignoring import none of the packages that a runner needs; the warm-up after them does."""
+    """Refusing and ignoring import none of the packages that a runner needs; the warm-up after them does.
+
+    So does refusing a forged claim; and what only claims need is imported by the first of them.
+    """
     deliveries = [
         (*delivery(queued_job(), secret="forged"), 401),
         (*delivery(queued_job(), x_forwarded_for="8.8.8.8:1"), 403),
@@ -257,7 +270,7 @@ def test_a_cheap_answer_stays_cheap() -> None:
     ]
     given = json.dumps([(headers, body.decode(), status) for headers, body, status in deliveries])
     done = subprocess.run(  # noqa: S603 - our own interpreter and code
-        [sys.executable, "-c", _REFUSE_AND_IGNORE], input=given, env=environment(**LOOPBACK), capture_output=True,
-        text=True, timeout=60, check=False,
+        [sys.executable, "-c", _REFUSE_AND_IGNORE], input=given, env=environment(**LOOPBACK, **CLAIMING),
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

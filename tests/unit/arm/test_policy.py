@@ -142,7 +142,7 @@ class TestSecure:
         bad["parameters"]["mine"]["type"] = "secureObject"
         assert list(secure_findings(bad)) == []
 
-    @pytest.mark.parametrize("name", ["githubToken", "webhookSecretPrevious", "PrivateKey"])
+    @pytest.mark.parametrize("name", ["githubToken", "webhookSecretPrevious", "PrivateKey", "claimKey"])
     def test_a_plain_secret(self, name: str) -> None:
         """A parameter that is called a secret is a secure one."""
         assert name in next(secure_findings(template(**{name: {"type": "string"}})))

@@ -141,14 +141,35 @@ class TestOutputs:
         assert [outputs(**told)[mode] for mode in modes] == ["update", "create"]
         assert outputs(pools__mode="keep")["poolsMode"] == "create"
 
+    def test_an_upgrade_keeps_the_key_of_claims(self) -> None:
+        """A first deployment makes the key; an upgrade keeps it, unless it is the first with claims."""
+        claims: dict[str, Any] = {"github__registration": "claim"}
+        assert outputs(**claims)["claimKeyMode"] == "create"
+        claims["basics__occasion"] = "upgrade"
+        assert outputs(**claims)["claimKeyMode"] == "keep"
+        assert outputs(**claims, github__newClaimKey=True)["claimKeyMode"] == "create"
+
+    def test_where_claims_come_from_is_asked_where_it_is_not_known(self) -> None:
+        """The form asks for it exactly where the template would refuse to go on without."""
+        ranges = {"network__claimRanges": "192.0.2.0/24,198.51.100.7/32", "github__registration": "claim"}
+        asked = ["192.0.2.0/24", "198.51.100.7/32"]
+        table: dict[str, Any] = {"network__routeTable": "/subscriptions/s/routeTables/t"}
+        assert outputs(**ranges)["claimIpRanges"] == []
+        assert outputs(**ranges, network__vnet="existing")["claimIpRanges"] == asked
+        assert outputs(**ranges, network__vnet="existing", network__endpoint=True)["claimIpRanges"] == []
+        assert outputs(**ranges, **table)["claimIpRanges"] == asked
+        assert outputs(**ranges, **table, network__endpoint=True)["claimIpRanges"] == []
+        assert outputs(**ranges, **table, network__public=False)["claimIpRanges"] == []
+
     def test_every_parameter_can_be_given(self) -> None:
-        """Nothing of the template is out of reach for who uses the button, but the time of the deployment."""
-        assert set(PARAMETERS) - set(OUTPUTS) == {"deployedAt"}
+        """Nothing of the template is out of reach for who uses the button, but what each deployment makes itself."""
+        assert set(PARAMETERS) - set(OUTPUTS) == {"deployedAt", "claimKey"}
         assert set(OUTPUTS) <= set(PARAMETERS)
 
     def test_choices_are_the_templates(self) -> None:
         """What a list offers is what its parameter allows."""
-        paths = {"poolsMode": "pools.mode", "osDiskType": "pools.nodes.diskType", "privateDns": "network.dns"}
+        paths = {"poolsMode": "pools.mode", "osDiskType": "pools.nodes.diskType", "privateDns": "network.dns",
+                 "runnerRegistration": "github.registration"}  # fmt: skip
         for name, path in paths.items():
             offered = [choice["value"] for choice in CONTROLS[path]["constraints"]["allowedValues"]]
             assert sorted(offered) == sorted(PARAMETERS[name]["allowedValues"])
@@ -157,7 +178,7 @@ class TestOutputs:
         """Every secure parameter comes from a password box."""
         boxes = {path.rpartition(".")[2] for path, c in CONTROLS.items() if c["type"] == "Microsoft.Common.PasswordBox"}
         for name, parameter in PARAMETERS.items():
-            if parameter["type"].lower().startswith("secure"):
+            if parameter["type"].lower().startswith("secure") and name in OUTPUTS:
                 assert any(f".{box}" in OUTPUTS[name] for box in boxes), name
 
     def test_subnets_are_those_of_the_chosen_network(self) -> None:

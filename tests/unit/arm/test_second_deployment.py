@@ -25,7 +25,7 @@ WHOLE = {
     "Microsoft.Network/virtualNetworks/subnets": "properties.routeTable",
     "Microsoft.Network/networkSecurityGroups": "properties.securityRules",
 }
-UPGRADE = {"poolsMode": "keep", "networkMode": "keep"}
+UPGRADE = {"poolsMode": "keep", "networkMode": "keep", "claimKeyMode": "keep"}
 
 
 def bodies(**given: Any) -> list[dict[str, Any]]:
@@ -52,7 +52,8 @@ def test_the_page_lists_all_of_it() -> None:
 
 def test_the_upgrade_of_the_page() -> None:
     """The documented upgrade takes back settings and rules of the function and the Batch account, and nothing else."""
-    assert re.search(r"--parameters poolsMode=keep networkMode=keep\n", PAGE)
+    given = " ".join(f"{name}={value}" for name, value in UPGRADE.items())
+    assert f"--parameters {given}\n" in PAGE
     assert taken_back(bodies(**UPGRADE)) == {
         "Microsoft.Web/sites/config",
         "Microsoft.Web/sites",

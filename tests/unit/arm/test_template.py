@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from arm.expressions import Refused, resources
+from arm.expressions import GROUP, Refused, Scope, evaluated, resources
 from orchestrator.config.profiles import default_profiles
 from orchestrator.config.settings import Settings
 
@@ -18,7 +18,7 @@ CONTRACT = ARM.parent / "runner-images" / "entrypoint" / "contract.py"
 TEMPLATE: dict[str, Any] = json.loads((ARM / "azuredeploy.json").read_text(encoding="utf-8"))
 PARAMETERS, VARIABLES = TEMPLATE["parameters"], TEMPLATE["variables"]
 PARAMETERS_FILE = json.loads((ARM / "azuredeploy.parameters.json").read_text(encoding="utf-8"))["parameters"]
-SECRETS = {"githubWebhookSecret", "githubWebhookSecretPrevious", "githubToken", "githubAppPrivateKey"}
+SECRETS = {"githubWebhookSecret", "githubWebhookSecretPrevious", "githubToken", "githubAppPrivateKey", "claimKey"}
 SETTINGS = {field.alias for field in Settings.model_fields.values()}
 HOST_SETTINGS = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
@@ -82,6 +82,13 @@ def profiles(**given: Any) -> list[dict[str, Any]]:
     """Return the runner profiles that the template writes."""
     written: list[dict[str, Any]] = json.loads(app_settings(**given)["RunnerProfiles"])
     return written
+
+
+def callers(within: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rules that say whom App Service lets in."""
+    (site,) = of("Web/sites", within)
+    rules: list[dict[str, Any]] = site["properties"]["siteConfig"]["ipSecurityRestrictions"]
+    return rules
 
 
 def strings(value: Any) -> Iterator[str]:
@@ -302,16 +309,19 @@ class TestNoKeys:
         assert [text for text in strings(TEMPLATE) if re.search(r"\blist[A-Z]\w*\(", text)] == []
 
     def test_secrets_are_secure_parameters(self) -> None:
-        """Secrets have no default, except none at all; beside them only the app settings are secure."""
+        """Secrets have no default, except none at all or a random one; beside them only the app settings are secure."""
         secure = {name for name, parameter in PARAMETERS.items() if parameter["type"].startswith("secure")}
         assert secure == SECRETS | {"appSettings"}
         assert "defaultValue" not in PARAMETERS["githubWebhookSecret"]
-        assert all(PARAMETERS[name].get("defaultValue", "") == "" for name in SECRETS)
+        defaults = {name: PARAMETERS[name].get("defaultValue", "") for name in SECRETS}
+        assert {name: value for name, value in defaults.items() if value} == {
+            "claimKey": "[concat(newGuid(), newGuid())]"
+        }
 
     def test_secrets_go_into_the_vault_and_nowhere_else(self) -> None:
         """Given secrets stand in the vault's secrets, and in no other resource that is deployed."""
-        given = {name: f"{name}-{'s' * 16}" for name in SECRETS} | {"githubAppId": "1"}
-        found = deployed(**given)
+        given = {name: f"{name}-{'s' * 16}" for name in SECRETS}
+        found = deployed(**given, githubAppId="1", runnerRegistration="claim")
         vault = of("KeyVault/vaults/secrets", found)
         assert {secret["properties"]["value"] for secret in vault} == {given[name] for name in SECRETS}
         rest = [text for each in found if each not in vault for text in strings(each)]
@@ -319,14 +329,16 @@ class TestNoKeys:
 
     def test_secret_settings_name_their_version(self) -> None:
         """What is secret is a reference to one version in the vault, so that a new secret is a new setting."""
-        settings = app_settings(**dict.fromkeys(SECRETS, "s" * 16), githubAppId="1")
+        settings = app_settings(**dict.fromkeys(SECRETS, "s" * 16), githubAppId="1", runnerRegistration="claim")
         secret = {name for name in settings if re.search("Secret|Token|Key$|Previous", name)}
-        assert secret == {"GithubWebhookSecret", "GithubWebhookSecretPrevious", "GithubToken", "GithubAppPrivateKey"}
+        assert secret == {
+            "GithubWebhookSecret", "GithubWebhookSecretPrevious", "GithubToken", "GithubAppPrivateKey", "ClaimKey",
+        }  # fmt: skip
         for name in secret:
             assert settings[name].startswith("@Microsoft.KeyVault(SecretUri=reference(")
             assert settings[name].endswith(".secretUriWithVersion)")
         assert only("Web/sites")["keyVaultReferenceIdentity"].endswith("/runners-prd-fun-id")
-        assert not {"GithubWebhookSecretPrevious", "GithubToken", "GithubAppId"} & set(app_settings())
+        assert not {"GithubWebhookSecretPrevious", "GithubToken", "GithubAppId", "ClaimKey"} & set(app_settings())
 
     def test_secrets_expire_if_asked(self) -> None:
         """Only with secretsValidDays has a secret a date, which the deployment's time is the start of."""
@@ -703,6 +715,112 @@ class TestWindowsStartTask:
         assert "DOCKER_SHA256" in self.SCRIPT
 
 
+class TestClaims:
+    """What runners need that ask the function for their registration."""
+
+    CLAIM: dict[str, Any] = {"runnerRegistration": "claim"}  # noqa: RUF012
+    RANGES: dict[str, Any] = {"runnerRegistration": "claim", "claimIpRanges": ["203.0.113.0/28"]}  # noqa: RUF012
+    TABLE: dict[str, Any] = {"routeTableId": f"{IDS}/Microsoft.Network/routeTables/hub"}  # noqa: RUF012
+    PRIVATE: dict[str, Any] = {"functionPrivateEndpoint": True}  # noqa: RUF012
+    CLOSED: dict[str, Any] = {"functionPublicAccess": False}  # noqa: RUF012
+
+    @pytest.mark.parametrize("registration", ["token", "jit"])
+    def test_without(self, registration: str) -> None:
+        """In the other modes nothing is made for claims, and nobody is let in for them."""
+        found = deployed(runnerRegistration=registration, **self.TABLE, taskLogsDays=0)
+        assert not [each for each in found if "claim" in each["name"]]
+        assert not of("Storage/storageAccounts/managementPolicies", found)
+        settings = app_settings(runnerRegistration=registration)
+        assert settings["RunnerRegistration"] == registration
+        assert not [name for name in settings if name.startswith("Claim")]
+        ranges = [rule["ipAddress"] for rule in callers(found)]
+        assert ranges == PARAMETERS["githubHookIpRanges"]["defaultValue"]
+
+    def test_the_default_is_a_token(self) -> None:
+        """Who chooses nothing gets what the function itself takes by default."""
+        assert app_settings()["RunnerRegistration"] == Settings.model_fields["runner_registration"].default == "token"
+
+    @pytest.mark.parametrize("given", [{}, {"networkMode": "keep"}], ids=["made", "kept"])
+    def test_by_the_nat_gateway(self, given: dict[str, Any]) -> None:
+        """In the default network the site and the function let in the one address that containers show."""
+        (address,) = [rule for rule in callers(deployed(**self.CLAIM, **given)) if rule["name"] == "claims"]
+        nat = "Microsoft.Network/publicIPAddresses/runners-prd-nat-ip, 2025-05-01).ipAddress/32"
+        assert address["ipAddress"].endswith(nat)
+        settings = app_settings(**self.CLAIM, **given)
+        assert settings["ClaimSources"] == address["ipAddress"]
+        assert settings["ClaimUrl"].startswith("https://reference(")
+        assert settings["ClaimUrl"].endswith("/runners-prd-fun-uniqu, 2024-04-01).defaultHostName/api/ClaimRunner")
+        assert "reference(" not in settings["SiteHookRanges"]
+
+    @pytest.mark.parametrize("given", [{}, {"operatorIpRanges": ["198.51.100.0/24", "203.0.113.9/32"]}])
+    def test_each_caller_has_a_priority_of_its_own(self, given: dict[str, Any]) -> None:
+        """App Service takes no two rules of one priority."""
+        rules = callers(deployed(**self.CLAIM, **given))
+        assert [rule["priority"] for rule in rules] == list(range(100, 100 + len(rules)))
+        assert len({rule["name"] for rule in rules}) == len(rules)
+
+    @pytest.mark.parametrize(
+        "given",
+        [PRIVATE, CLOSED, PRIVATE | TABLE, CLOSED | {"networkMode": "keep"}, PRIVATE | OWN_NETWORK],
+        ids=["private", "closed", "route table", "kept", "own subnets"],
+    )
+    def test_by_the_private_endpoint(self, given: dict[str, Any]) -> None:
+        """With a private endpoint claims come from the pools' subnet, and the public site lets in no one for them."""
+        found = deployed(**self.CLAIM, **given)
+        assert not [rule for rule in callers(found) if "claim" in rule["name"] or "reference(" in rule["ipAddress"]]
+        (subnet,) = {pool["networkConfiguration"]["subnetId"] for pool in pools(**given).values()}
+        assert app_settings(**self.CLAIM, **given)["ClaimSources"] == f"reference({subnet}, 2025-05-01).addressPrefix"
+        assert "runners-prd-function-pep" in {endpoint["name"] for endpoint in of("Network/privateEndpoints", found)}
+
+    @pytest.mark.parametrize("given", [OWN_NETWORK, TABLE, {}], ids=["own subnets", "route table", "new network"])
+    def test_given_ranges(self, given: dict[str, Any]) -> None:
+        """Ranges that are given are let in by the site and by the function, and nothing besides."""
+        rules = [rule["ipAddress"] for rule in callers(deployed(**self.RANGES, **given))]
+        assert rules[-1] == "203.0.113.0/28"
+        assert len(rules) == len(PARAMETERS["githubHookIpRanges"]["defaultValue"]) + 1
+        assert app_settings(**self.RANGES, **given)["ClaimSources"] == "203.0.113.0/28"
+
+    def test_given_ranges_behind_a_private_endpoint(self) -> None:
+        """Private ranges that are given open nothing to the public."""
+        found = deployed(**self.RANGES, **OWN_NETWORK, **self.PRIVATE)
+        assert "203.0.113.0/28" not in [rule["ipAddress"] for rule in callers(found)]
+        assert app_settings(**self.RANGES, **OWN_NETWORK, **self.PRIVATE)["ClaimSources"] == "203.0.113.0/28"
+
+    @pytest.mark.parametrize("given", [OWN_NETWORK, TABLE], ids=["own subnets", "route table"])
+    def test_a_door_for_nobody_is_refused(self, given: dict[str, Any]) -> None:
+        """Where the template does not know the containers' addresses, it asks for them before anything is made."""
+        with pytest.raises(Refused, match="Give claimIpRanges"):
+            deployed(**self.CLAIM, **given)
+
+    def test_the_proxy_is_not_asked_for_claims(self) -> None:
+        """The address that is let in is shown by a direct call; a given one may be the proxy's."""
+        host, proxy = "runners-prd-fun-uniqu.azurewebsites.net", TestCompanyNetwork.GIVEN
+        runners = json.loads(app_settings(**self.CLAIM, **proxy)["RunnerEnvironment"])
+        assert host in runners["no_proxy"].split(",")
+        assert host in app_settings(**self.RANGES, **self.PRIVATE, **proxy)["NO_PROXY"].split(",")
+        assert host not in app_settings(**self.RANGES, **proxy)["NO_PROXY"].split(",")
+        assert host not in app_settings(**proxy)["NO_PROXY"].split(",")
+
+    def test_a_key_is_made_or_kept(self) -> None:
+        """The key is written once or at each deployment, and its version in force is what the function reads."""
+
+        def key(**given: Any) -> list[dict[str, Any]]:
+            return [each for each in of("KeyVault/vaults/secrets", deployed(**given)) if "claim-key" in each["name"]]
+
+        (made,) = key(**self.CLAIM)
+        assert len(made["properties"]["value"]) >= PARAMETERS["claimKey"]["minLength"]
+        assert key(**self.CLAIM, claimKeyMode="keep") == key() == []
+        assert app_settings(**self.CLAIM) == app_settings(**self.CLAIM, claimKeyMode="keep")
+
+    def test_what_is_noted_of_a_claim_goes(self) -> None:
+        """The function's storage forgets used claims after a week, and nothing else."""
+        found = of("Storage/storageAccounts/managementPolicies", deployed(**self.CLAIM, taskLogsDays=0))
+        (policy,) = [each for each in found if each["name"].startswith("runnersprdsto")]
+        (rule,) = policy["properties"]["policy"]["rules"]
+        assert rule["definition"]["filters"]["prefixMatch"] == ["runner-claims/"]
+        assert rule["definition"]["actions"] == {"baseBlob": {"delete": {"daysAfterModificationGreaterThan": 7}}}
+
+
 def complete() -> dict[str, str]:
     """Return the app settings of a default deployment, with values where only Azure knows them."""
     values = {
@@ -737,6 +855,7 @@ class TestFunction:
     def test_every_setting_is_known(self) -> None:
         """Each app setting means something to the orchestrator or the Functions host."""
         given: dict[str, Any] = {"operatorIpRanges": ["192.0.2.0/24"], "alwaysReadyInstances": 1}
+        given["runnerRegistration"] = "claim"
         settings = app_settings(
             **dict.fromkeys(SECRETS, "s" * 16), githubAppId="1", **given, **TestCompanyNetwork.GIVEN
         )
@@ -754,6 +873,19 @@ class TestFunction:
             assert loaded.batch_account_key is None
             windows = {(profile.launch, profile.registration) for profile in loaded.profiles if profile.os == "windows"}
             assert windows == {("docker", "jit")}  # a Windows job could read a token
+
+    @pytest.mark.parametrize(
+        ("registration", "taken"),
+        [("token", {"token", "jit"}), ("jit", {"jit"}), ("claim", {"claim"})],
+    )
+    def test_every_registration_is_enough(self, registration: str, taken: set[str]) -> None:
+        """In each mode nothing is missing; a Windows runner has what the others have, but never a token."""
+        claims = {"ClaimKey": "k" * 32, "ClaimUrl": "https://a.test/api/ClaimRunner", "ClaimSources": "192.0.2.1/32"}
+        known = complete() | (claims if registration == "claim" else {})
+        chosen = app_settings(runnerRegistration=registration)
+        assert chosen.keys() <= known.keys() | {"GithubToken"}
+        loaded = Settings.from_environment(known | {"RunnerRegistration": chosen["RunnerRegistration"]})
+        assert {profile.registration for profile in loaded.profiles} == taken
 
     def test_own_settings_win(self) -> None:
         """The parameter `appSettings` wins over what the template sets."""
@@ -812,6 +944,12 @@ def test_outputs() -> None:
     assert {"webhookUrl", "webhookKeyCommand", "containerRegistryLoginServer", "containerRegistryName"} <= set(outputs)
     assert "/api/ProvideActionsRunner" in outputs["webhookUrl"]["value"]
     assert "code=" not in outputs["webhookUrl"]["value"]
+    # A host's key would open the operators' routes to whoever reads the webhook's address.
+    scope = Scope(TEMPLATE, {"appName": "runners", "githubWebhookSecret": "s" * 16})
+    command = shlex.split(evaluated(outputs["webhookKeyCommand"]["value"], scope.functions))
+    function = f"{GROUP}/providers/Microsoft.Web/sites/runners-prd-fun-uniqu/functions/ProvideActionsRunner"
+    assert command[:6] == ["az", "rest", "--method", "post", "--url", f"{function}/listkeys?api-version=2024-04-01"]
+    assert command[6:] == ["--query", "default", "--output", "tsv"]
     assert "listKeys" not in json.dumps(outputs)
     # A deployment fails at an output that asks for what is not there, and a network that is kept may have no address.
     assert "if(and(variables('writesNetwork'), variables('newNat')), reference(" in outputs["egressAddress"]["value"]
