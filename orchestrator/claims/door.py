@@ -26,8 +26,6 @@ from orchestrator.runners.scope import ScopeAccess
 
 # Seconds until the next try where Batch does not say yet that the task runs, or where an earlier try goes on.
 SHORT_WAIT = 2.0
-# Seconds until the next try where a service names none.
-USUAL_WAIT = 5.0
 # GitHub is not asked about a job that was queued within this time: it hardly ended since.
 JOB_IS_FRESH = timedelta(minutes=2)
 
@@ -244,12 +242,14 @@ class Door:
 def _understood(code: ClaimCode) -> Iterator[None]:
     """Raise what an error of a service means for the container.
 
+    A wait is told only where the service named one: without, the container's pauses grow from try to try.
+
     Args:
         code: names the service that does not answer.
     """
     try:
         yield
     except TransientError as error:
-        raise refusal(code, str(error), retry_after=error.retry_after or USUAL_WAIT) from None
+        raise refusal(code, str(error), retry_after=error.retry_after) from None
     except (UpstreamError, SettingsError) as error:
         raise refusal(ClaimCode.UPSTREAM_REFUSED, str(error)) from None

@@ -18,7 +18,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from orchestrator.claims.door import USUAL_WAIT, Admission
+from orchestrator.claims.door import Admission
 from orchestrator.claims.pace import Pace
 from orchestrator.clock import Clock
 from orchestrator.config.settings import Settings
@@ -146,7 +146,7 @@ class ClaimReceiver:
         except SettingsError:
             raise _misconfigured() from None
         except TransientError as error:
-            raise refusal(ClaimCode.BUSY, str(error), retry_after=USUAL_WAIT) from None
+            raise refusal(ClaimCode.BUSY, str(error)) from None
 
 
 def misconfigured() -> Answer:

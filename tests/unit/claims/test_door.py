@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.claims.door import SHORT_WAIT, USUAL_WAIT, Admission, ClaimingTask, Door
+from orchestrator.claims.door import SHORT_WAIT, Admission, ClaimingTask, Door
 from orchestrator.claims.use import Use, name_of
 from orchestrator.errors import (
     CallsSpent,
@@ -338,10 +338,10 @@ def test_every_name_is_taken() -> None:
     ],
 )
 def test_trouble(call: str, code: ClaimCode) -> None:
-    """A service that does not answer is named, and the container asks again; one that refuses is another matter."""
+    """A service that does not answer is named, with the wait that it named; one that refuses is another matter."""
     for error, expected, wait in (
         (TransientError("silent", retry_after=30), code, 30),
-        (TransientError("silent"), code, USUAL_WAIT),
+        (TransientError("silent"), code, None),
         (UpstreamRefused("never"), ClaimCode.UPSTREAM_REFUSED, None),
         (SettingsError.of("AzureWebJobsStorage", "is missing"), ClaimCode.UPSTREAM_REFUSED, None),
     ):

@@ -215,7 +215,7 @@ def test_words_of_others() -> None:
 def test_exit_codes() -> None:
     """Every exit code of the image's contract has its meaning here, and no other."""
     contract = (ROOT / "runner-images" / "README.md").read_text(encoding="utf-8")
-    table = contract[contract.index("| exit code |") :]
+    table = contract[contract.index("| exit code |") :].partition("\n\n")[0]
     assert [int(number) for number in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == list(EXIT_CODES)
     assert meaning(143) == "exit code 143 (stopped by signal 15 before a job came)"
     assert meaning(99) == "exit code 99 (not one of the runner image's)"

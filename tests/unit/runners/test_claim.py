@@ -124,9 +124,10 @@ def test_too_long() -> None:
     assert code(signed(long)) == ClaimCode.FORGED
 
 
-def test_nested_without_end() -> None:
-    """A payload that no parser can take is refused."""
+def test_a_payload_that_cannot_be_read() -> None:
+    """A payload that no parser can take, or that is no base64url, is refused."""
     assert code(signed(b"[" * 20_000)) == ClaimCode.KEY_UNKNOWN
+    assert code("v1.A.AAAA") == ClaimCode.KEY_UNKNOWN
 
 
 def test_expiry() -> None:
