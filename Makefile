@@ -74,7 +74,7 @@ lock: $(READY)          ## pins of pyproject.toml -> requirements*.txt, with has
 	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes --group dev --group cli -c requirements.txt -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --generate-hashes --group package -c requirements-dev.txt -o requirements-package.txt
 
-arm:                    ## formulas and start tasks -> arm/azuredeploy.json
+arm:                    ## formulas, start tasks, queries -> arm/azuredeploy.json
 	@$(PYTHON) arm/build.py
 
 autoscale: $(READY)     ## the autoscale table and picture, made anew

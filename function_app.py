@@ -72,6 +72,13 @@ async def health(request: func.HttpRequest) -> func.HttpResponse:
     return _rendered(await application.health(request.headers, full=bool(request.params.get("full"))))
 
 
+@app.function_name("Status")
+@app.route("status", trigger_arg_name="request", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+async def status(request: func.HttpRequest) -> func.HttpResponse:
+    """Show an operator how things are."""
+    return _rendered(await application.status(request.headers, request.params))
+
+
 if application.boosts_pools:
 
     @app.function_name("TendPools")
@@ -82,6 +89,4 @@ if application.boosts_pools:
 
 
 def _rendered(answer: Answer) -> func.HttpResponse:
-    return func.HttpResponse(
-        answer.text, status_code=answer.status, mimetype=answer.media_type, headers=dict(answer.headers)
-    )
+    return func.HttpResponse(answer.text, headers=answer.headers, status_code=answer.status, mimetype=answer.media_type)

@@ -1,4 +1,4 @@
-"""Writes formulas and start tasks into `azuredeploy.json`: `python arm/build.py`; with `--check` it only compares.
+"""Writes formulas, start tasks, queries and workbook into `azuredeploy.json`; with `--check` it only compares.
 
 The template stays deployable as it is committed. A formula's placeholders become the defaults of the template's
 parameters, so that the formula in it is one to read and to measure; the pools put their parameters' values there.
@@ -15,6 +15,10 @@ HERE = Path(__file__).parent
 TEMPLATE = HERE / "azuredeploy.json"
 START_TASKS = {"startTaskLinux": "start-task-linux.sh", "startTaskWindows": "start-task-windows.ps1"}
 FORMULAS = {"ubuntu": "linux.txt", "windows": "windows.txt"}
+QUERIES = HERE / "queries"
+# The queries of alerts begin so; the others are the workbook's.
+ALERT = "alert-"
+WORKBOOK = HERE / "workbook.json"
 
 # What a formula's placeholders have as their defaults: those of a parameter of the template, by pool.
 PLACEHOLDERS = {
@@ -70,12 +74,37 @@ def pool_resource(template: dict[str, Any]) -> dict[str, Any]:
     return pool
 
 
+def query(name: str) -> str:
+    """Return a query's text without its comments."""
+    lines = (QUERIES / f"{name}.kql").read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if not line.startswith("//"))
+
+
+def workbook() -> dict[str, Any]:
+    """Return the workbook with its queries, each of which is one step that shows its result for the chosen time."""
+    content: dict[str, Any] = json.loads(WORKBOOK.read_text(encoding="utf-8"))
+    step = {
+        "version": "KqlItem/1.0",
+        "size": 0,
+        "timeContextFromParameter": "TimeRange",
+        "queryType": 0,
+        "resourceType": "microsoft.insights/components",
+    }
+    for item in content["items"]:
+        if "query" in item["content"]:
+            item["content"] = {**step, **item["content"], "query": query(item["content"]["query"])}
+    return content
+
+
 def built(template: str) -> str:
     """Return the template's text with everything embedded as its source has it."""
     content = json.loads(template)
     variables = content["variables"]
     for variable, file in START_TASKS.items():
         variables[variable] = (HERE / file).read_text(encoding="utf-8")
+    alerts = sorted(path.stem for path in QUERIES.glob(f"{ALERT}*.kql"))
+    variables["alertQueries"] = {name.removeprefix(ALERT): query(name) for name in alerts}
+    variables["workbook"] = workbook()
     expressions = {}
     for pool, file in FORMULAS.items():
         source = (HERE / "autoscale" / file).read_text(encoding="utf-8")
@@ -88,7 +117,7 @@ def built(template: str) -> str:
 
 def main() -> int:
     """Build, or check; return the exit code."""
-    parser = argparse.ArgumentParser(description="write formulas and start tasks into azuredeploy.json")
+    parser = argparse.ArgumentParser(description="write what azuredeploy.json embeds into it")
     parser.add_argument("--check", action="store_true", help="fail when azuredeploy.json differs from its sources")
     options = parser.parse_args()
     old = TEMPLATE.read_text(encoding="utf-8")

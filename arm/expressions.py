@@ -183,6 +183,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "null": lambda: None,
     "or": lambda *values: any(values),
     "reference": _later("reference"),
+    "mul": lambda one, other: one * other,
     "replace": lambda value, old, new: value.replace(old, new),
     "resourcegroup": lambda: {"id": GROUP, "name": GROUP.rpartition("/")[2], "location": "westeurope"},
     "resourceid": _resource_id,

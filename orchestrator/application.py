@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from orchestrator.config.advice import advice
 from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
-from orchestrator.delivery.answer import Answer, misconfigured
+from orchestrator.delivery.answer import PRIVATE, Answer, misconfigured
 from orchestrator.delivery.deadline import within
 from orchestrator.delivery.hook_ranges import HookRanges
 from orchestrator.delivery.receiver import DeliveryReceiver
@@ -35,6 +35,7 @@ from orchestrator.runtime import Runtime
 if TYPE_CHECKING:
     from orchestrator.azure.request_queue import RequestQueue
     from orchestrator.claims.receiver import ClaimReceiver
+    from orchestrator.status.facts import Status
     from orchestrator.upstream import Upstream
 
 log = Log(__name__)
@@ -248,6 +249,32 @@ class Application:
             return _refused(503, Result.FAILED, str(error), as_json=as_json)
         return _found(report, as_json=as_json)
 
+    async def status(self, headers: Mapping[str, str], query: Mapping[str, str]) -> Answer:
+        """Show an operator how things are: as a page, or as JSON where the request accepts that.
+
+        Args:
+            headers: the request's headers; looked up by names in lower case.
+            query: its parameters. A function key among them (`code`) goes into the page's links, which would not lead
+                anywhere without it; one in a header does not.
+        """
+        from orchestrator.status.document import document
+        from orchestrator.status.page import Links, page
+        from orchestrator.status.style import HEADERS
+
+        as_json = "application/json" in headers.get("accept", "")
+        if isinstance(self._configured, SettingsError):
+            return misconfigured(self._configured)
+        try:
+            require_operator(headers, self._configured)
+            status = await within(EXPLAIN_DEADLINE, self._runtime.explain_threads, self._status)
+        except SourceNotAllowed as error:
+            return _not_allowed(error, headers)
+        except TransientError as error:
+            return _refused(503, Result.FAILED, str(error), as_json=as_json)
+        links = Links(query.get("code"), refreshes=query.get("refresh") != "off")
+        html = None if as_json else page(status, links)
+        return Answer(200, document(status), html, "text/html", HEADERS)
+
     @property
     def boosts_pools(self) -> bool:
         """Whether `PoolBoost` is on, so that `tend_pools` must be called about once a minute."""
@@ -277,6 +304,9 @@ class Application:
         except Exception:  # nobody waits for this thread
             log.exception(message="the clients could not be made ahead; the next job that needs them tries again")
 
+    def _status(self) -> "Status":
+        return self._upstream().board.status()
+
     def _handle(self, event: WorkflowJobEvent, profile: Profile) -> Outcome:
         return self._upstream().handle(event, profile)
 
@@ -286,12 +316,7 @@ class Application:
     def _connect(self) -> "Upstream":
         from orchestrator.upstream import connect
 
-        return connect(
-            self._settings,
-            self._runtime,
-            unexplained=lambda: self._queue().unexplained(),
-            queue=lambda: self._queue().look(),
-        )
+        return connect(self._settings, self._runtime, queue=self._queue)
 
     def _make_claim_receiver(self) -> "ClaimReceiver":
         from orchestrator.claims.receiver import ClaimReceiver
@@ -320,15 +345,16 @@ def _not_allowed(error: SourceNotAllowed, headers: Mapping[str, str]) -> Answer:
 def _explained(report: Mapping[str, object], *, as_json: bool) -> Answer:
     from orchestrator.explain.report import text
 
-    return Answer(200, report, None if as_json else text(report))
+    return Answer(200, report, None if as_json else text(report), headers=PRIVATE)
 
 
 def _found(report: Mapping[str, object], *, as_json: bool) -> Answer:
     """Return a report on the set-up; a failure is one to whoever looks at the status alone."""
     from orchestrator.health.finding import State, text
 
-    return Answer(503 if report["state"] == State.FAIL else 200, report, None if as_json else text(report))
+    status = 503 if report["state"] == State.FAIL else 200
+    return Answer(status, report, None if as_json else text(report), headers=PRIVATE)
 
 
 def _refused(status: int, result: Result, reason: str, *, as_json: bool) -> Answer:
-    return Answer(status, {"result": result, "reason": reason}, None if as_json else f"{reason}\n")
+    return Answer(status, {"result": result, "reason": reason}, None if as_json else f"{reason}\n", headers=PRIVATE)

@@ -27,13 +27,17 @@ class Line(StrEnum):
     MISCONFIGURED = "misconfigured"
     NOT_ADMITTED = "not admitted"
     PASS = "pass"  # noqa: S105 - a pass of the control loop
+    POOL = "pool"
+    QUEUES = "queues"
     REDELIVERY = "redelivery"
     REGISTRATION_LEFT = "registration left"
     REFUSED_CALL = "refused call"
     RETRY = "retry"
+    RUNNER_ENDED = "runner ended"
     RUNNER_GROUP = "runner group"
     RUNNER_VERSION = "runner version"
     SKIPPED = "skipped"
+    USAGE = "usage"
 
 
 # What the code around a line is about. Any line may have these beside its own.
@@ -63,11 +67,17 @@ FIELDS: Mapping[Line, frozenset[str]] = {
     Line.MISCONFIGURED: frozenset({"message", "reason", "result"}),
     Line.NOT_ADMITTED: frozenset({"reason", "result"}),
     Line.PASS: frozenset({"actions", "longest_wait_s", "ms", "result", "running", "scopes", "waiting"}),
+    Line.POOL: frozenset({"nodes", "reason", "running", "slots", "target", "waiting"}),
+    Line.QUEUES: frozenset({"given_up", "kept"}),
     Line.REDELIVERY: frozenset({"reason", "result", "why"}),
     Line.REGISTRATION_LEFT: frozenset({"message", "reason"}),
     Line.REFUSED_CALL: frozenset({"reason", "result"}),
     Line.RETRY: frozenset({"next_try_in_s", "reason", "result"}),
+    Line.RUNNER_ENDED: frozenset(
+        {"created_at", "ended_at", "outcome", "profile", "reason", "runs_before", "slots", "started_at"}
+    ),
     Line.RUNNER_GROUP: frozenset({"message", "reason"}),
     Line.RUNNER_VERSION: frozenset({"message", "reason", "result", "version"}),
     Line.SKIPPED: frozenset({"reason", "result", "version", "what"}),
+    Line.USAGE: frozenset({"calls", "points", "requests_left"}),
 }

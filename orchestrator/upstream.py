@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
@@ -60,6 +61,7 @@ from orchestrator.reconcile.boundary_watch import BoundaryWatch
 from orchestrator.reconcile.control_loop import ControlLoop
 from orchestrator.reconcile.findings import counts_on
 from orchestrator.reconcile.job_search import JobSearch
+from orchestrator.reconcile.measurements import Measurements
 from orchestrator.reconcile.memory import PassMemory
 from orchestrator.reconcile.reconciler import Reconciler
 from orchestrator.reconcile.redelivery import Redelivery
@@ -71,6 +73,7 @@ from orchestrator.runners.installed import Installed
 from orchestrator.runners.provisioning import HandleJob, Provisioner
 from orchestrator.runners.task import TaskState
 from orchestrator.runtime import AT_ONCE_IN_A_PASS, Runtime
+from orchestrator.status.board import StatusBoard
 
 # How old the count of a quota's runners may be that an explanation rests on.
 SLOTS_KNOWN_FOR = timedelta(minutes=5)
@@ -90,6 +93,7 @@ class Upstream:
         hook_ranges: asks GitHub where its webhooks come from, given the ETag of its last answer.
         explainer: tells why a job waits.
         checkup: looks at the set-up, given what the queues hold.
+        board: tells how things are.
     """
 
     handle: HandleJob
@@ -99,22 +103,34 @@ class Upstream:
     hook_ranges: Callable[[str | None], PublishedRanges]
     explainer: Explainer
     checkup: CheckUp
+    board: StatusBoard
+
+
+class Queues(Protocol):
+    """The queues of requests: `azure.request_queue.RequestQueue`."""
+
+    def unexplained(self) -> Iterable[bytes]:
+        """Yield given-up requests that nobody has told of yet."""
+
+    def look(self) -> QueueFacts:
+        """Return what the queues hold."""
+
+    def check(self) -> QueueFacts:
+        """Return what the queues hold, after a proof that requests can be kept."""
 
 
 def connect(
     settings: Settings,
     runtime: Runtime,
     *,
-    unexplained: Callable[[], Iterable[bytes]],
-    queue: Callable[[], QueueFacts],
+    queue: Callable[[], Queues],
 ) -> Upstream:
     """Return the clients and the use cases that need them. Nothing is called yet.
 
     Args:
         settings: the app settings.
         runtime: the process's clock, threads and locks.
-        unexplained: yields given-up requests that nobody has told of yet (`RequestQueue.unexplained`).
-        queue: tells what the queues hold (`RequestQueue.look`).
+        queue: returns the queues of requests.
     """
     pools = sorted({profile.pool for profile in settings.profiles})
     egress = settings.egress
@@ -130,7 +146,7 @@ def connect(
     )
 
     client = GitHubClient(settings.github_api_url, runtime.clock, lock=runtime.lock, egress=egress)
-    credential = _github_credential(settings, client, runtime)
+    credential = github_credential(settings, client, runtime)
     session = GitHubSession(client, credential, lock=runtime.lock)
     background = GitHubSession(client, credential, background=True, lock=runtime.lock)
     time_left = TimeLeft(runtime.clock, runtime.sleep)
@@ -216,6 +232,7 @@ def connect(
         retention=RETENTION,
         clock=runtime.clock,
     )
+    pool_status = PoolStatus(settings.batch_account_url, account, egress=egress)
     control_loop = ControlLoop(
         tasks.listed,
         pools,
@@ -225,14 +242,14 @@ def connect(
         watches=[
             BoundaryWatch(settings, boundary, installations, RunnerGroups(background).repositories).run,
             VersionWatch(settings, RunnerVersions(background).dates, installations).run,
+            Measurements(pools, look_at=pool_status.size, queues=lambda: queue().look(), usage=client.usage).run,
         ],
-        given_up=unexplained,
+        given_up=lambda: queue().unexplained(),
         memory=PassMemory(MemoryBlob(settings.azure_web_jobs_storage, egress)),
         clock=runtime.clock,
     )
     explained = GitHubSession(client, credential, lock=runtime.lock)
     job_tasks = JobTasks(settings.batch_account_url, account, egress=egress)
-    pool_status = PoolStatus(settings.batch_account_url, account, egress=egress)
     gatherer = Gatherer(
         settings,
         github=JobStatus(explained),
@@ -259,8 +276,16 @@ def connect(
         account_rule=boundary.account_rule,
         recent=lambda: _jobs_of(job_tasks.examples()),
         pool=pool_status.look,
-        queue=queue,
+        queue=lambda: queue().check(),
         trouble=Reachability(egress).trouble,
+    )
+    checkup = CheckUp(
+        settings,
+        ports,
+        targets(settings, EGRESS),
+        questions=Questions(runtime.clock, runtime.question_threads),
+        clock=runtime.clock,
+        lock=runtime.lock,
     )
     return Upstream(
         held_jobs.handle,
@@ -269,18 +294,21 @@ def connect(
         tend_pools=lambda: boost.step_all(pools),
         hook_ranges=hook_ranges,
         explainer=Explainer(gatherer.gather, settings.profiles, runtime.clock, lock=runtime.lock),
-        checkup=CheckUp(
+        checkup=checkup,
+        board=StatusBoard(
             settings,
-            ports,
-            targets(settings, EGRESS),
-            questions=Questions(runtime.clock, runtime.question_threads),
+            last_pass=last_pass.look,
+            pool=pool_status.facts,
+            last_check=lambda: checkup.last,
             clock=runtime.clock,
+            threads=runtime.question_threads,
             lock=runtime.lock,
         ),
     )
 
 
-def _github_credential(settings: Settings, client: GitHubClient, runtime: Runtime) -> Credential:
+def github_credential(settings: Settings, client: GitHubClient, runtime: Runtime) -> Credential:
+    """Return what calls to GitHub are authorized with: the App, or the token."""
     key, token = settings.github_app_private_key, settings.github_token
     if settings.github_credential == "app" and settings.github_app_id is not None and key is not None:
         return AppCredential(client, settings.github_app_id, key.get_secret_value(), lock=runtime.lock)

@@ -14,6 +14,12 @@ from typing import Any
 CHECKER = Path(__file__).parents[2] / "shared" / "contracts" / "contract_check.py"
 
 
+def in_extract(path: str) -> bool:
+    """Whether the extract of GitHub's schema that the checker has knows a path."""
+    extract = CHECKER.parent / "specs" / "github-api.github.com.subset.json"
+    return extract.exists() and path in json.loads(extract.read_text(encoding="utf-8"))["paths"]
+
+
 def assert_kept(exchanges: Iterable[dict[str, Any]], folder: Path, *options: str) -> None:
     """Check exchanges against the schemas."""
     file = folder / "exchanges.jsonl"

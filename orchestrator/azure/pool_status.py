@@ -19,6 +19,7 @@ from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import UpstreamError
 from orchestrator.explain.facts import BROKEN_NODE_STATES, PoolFacts, ServiceError
 from orchestrator.pool_boost import Limits
+from orchestrator.reconcile.measurements import PoolSize
 
 # Seconds to connect, between bytes of the answer, and for one answer in all. An operator waits for it.
 CONNECT_TIMEOUT = 3
@@ -36,7 +37,7 @@ _MOST_NODES = 1000
 
 
 class PoolStatus:
-    """Looks at pools, in two calls each.
+    """Looks at pools.
 
     Args:
         endpoint: `BatchAccountUrl`.
@@ -50,18 +51,37 @@ class PoolStatus:
         options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, egress)
         self._client = BatchClient(endpoint, credential, **options)
 
-    def look(self, pool: str) -> PoolFacts | None:
-        """Return what Batch says of a pool; None if there is none of this id.
+    def facts(self, pool: str) -> PoolFacts | None:
+        """Return what Batch says of a pool, in one call and so without its nodes; None if there is none of this id.
 
         Raises:
             UpstreamError: Batch does not tell.
         """
         with translating("look at a pool"):
             found = expecting(lambda: self._client.get_pool(pool, select=_POOL), "PoolNotFound")
-            if isinstance(found, ErrorCode):
-                return None
-            facts = _facts(pool, found)
-        return self._with_nodes(facts) if facts.nodes else facts
+            return None if isinstance(found, ErrorCode) else _facts(pool, found)
+
+    def look(self, pool: str) -> PoolFacts | None:
+        """Return what Batch says of a pool and its nodes, in two calls; None if there is none of this id.
+
+        Raises:
+            UpstreamError: Batch does not tell.
+        """
+        facts = self.facts(pool)
+        return self._with_nodes(facts) if facts is not None and facts.nodes else facts
+
+    def size(self, pool: str) -> PoolSize | None:
+        """Return how large a pool is, and why it does not grow, in one call; None if there is none of this id.
+
+        Raises:
+            UpstreamError: Batch does not tell.
+        """
+        facts = self.facts(pool)
+        if facts is None:
+            return None
+        short = facts.resize_errors if facts.nodes < facts.target else ()
+        errors = [*filter(None, [facts.formula_error]), *short]
+        return PoolSize(facts.nodes, facts.target, facts.slots_per_node, "; ".join(map(str, errors)) or None)
 
     def _with_nodes(self, facts: PoolFacts) -> PoolFacts:
         """Return the facts with those of the nodes, where they may be read: a pool is known without them."""

@@ -101,19 +101,25 @@ class RequestQueue:
                 return  # there never was a dead letter
 
     def look(self) -> QueueFacts:
-        """Return what the queues hold, after a proof that requests can be kept.
+        """Return what the queues hold. Nothing in them is changed.
 
         Raises:
             UpstreamError: The queues do not answer, or refuse.
         """
-        self._prove_writable()
         return QueueFacts(_count(self._requests), _count(self._dead_letters))
 
-    def _prove_writable(self) -> None:
-        """Put an empty message where nobody sees it, and take it away; what goes wrong in between is harmless."""
+    def check(self) -> QueueFacts:
+        """Return what the queues hold, after a proof that requests can be kept.
+
+        An empty message is put where nobody sees it, and taken away; what goes wrong in between is harmless.
+
+        Raises:
+            UpstreamError: as `look`.
+        """
         with translating(REQUESTS, look_error):
             probe = _put(self._requests, EMPTY, visibility_timeout=PROBE_HIDDEN, time_to_live=2 * PROBE_HIDDEN)
             self._requests.delete_message(probe)
+        return self.look()
 
     def revive(self) -> tuple[int, int]:
         """Move the requests among the oldest dead letters back into the queue.

@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.azure.docker_launch import docker_command, docker_environment
 from orchestrator.azure.task_failure import ENDED, failure_text
 from orchestrator.runners.notes import TaskNotes
-from orchestrator.runners.task import RunnerTask, TaskState
+from orchestrator.runners.task import PROFILE, RunnerTask, TaskState
 
 # A finished task stays to answer "done already" for as long as GitHub redelivers (3 days on github.com, 7 on GHES).
 RETENTION = timedelta(days=7)
@@ -23,7 +23,7 @@ RETENTION = timedelta(days=7)
 SELECT = (
     "id,state,displayName,creationTime,stateTransitionTime,executionInfo,constraints,environmentSettings,requiredSlots"
 )
-SELECT_FINISHED = "id,state,displayName,creationTime,stateTransitionTime,executionInfo"
+SELECT_FINISHED = "id,state,displayName,creationTime,stateTransitionTime,executionInfo,requiredSlots"
 
 # stdout.txt and stderr.txt, seen from the task's working directory. Batch takes this slash on Windows, too.
 OUTPUT = "../std*.txt"
@@ -37,6 +37,11 @@ def repository_of(task: Mapping[str, Any]) -> str:
     """Return the full name of the repository that a task was started for; empty if its name does not tell."""
     name = task.get("displayName", "").partition(" run ")[0]
     return sys.intern(name) if "/" in name else ""
+
+
+def profile_of(task: Mapping[str, Any]) -> str:
+    """Return the name of the profile that a task was started for; empty if its name does not tell."""
+    return sys.intern(task.get("displayName", "").partition(PROFILE)[2])
 
 
 def created_at(task: Mapping[str, Any]) -> datetime:
@@ -123,9 +128,10 @@ def task_state(pool: str, job: str, task: Mapping[str, Any], notes: TaskNotes | 
         started_at=_moment(about.get("startTime")),
         max_hours=_hours((task.get("constraints") or {}).get("maxWallClockTime")),
         slots=task.get("requiredSlots") or 1,
-        runs_before=about.get("retryCount", 0) + about.get("requeueCount", 0),
+        runs_before=_runs_before(about),
         notes=notes,
         repository=repository,
+        profile=profile_of(task),
     )
 
 
@@ -151,9 +157,12 @@ def finished_task(pool: str, job: str, task: Mapping[str, Any], notes: TaskNotes
         exit_code=about.get("exitCode"),
         ended_by_request=failure is not None and failure.get("code") == ENDED,
         failure=failure_text(failure) if failure else None,
+        slots=task.get("requiredSlots") or 1,
+        runs_before=_runs_before(about),
         notes=notes,
         batch_job=job,
         repository=repository,
+        profile=profile_of(task),
     )
 
 
@@ -161,6 +170,10 @@ def environment_of(task: Mapping[str, Any]) -> dict[str, str]:
     """Return a task's environment, which holds secrets."""
     settings = task.get("environmentSettings") or ()
     return {setting["name"]: setting.get("value") or "" for setting in settings}
+
+
+def _runs_before(about: Mapping[str, Any]) -> int:
+    return int(about.get("retryCount", 0) + about.get("requeueCount", 0))
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -162,8 +162,8 @@ def _misconfigured() -> ClaimRefused:
 def _refused(error: ClaimRefused, seconds: float) -> Answer:
     told = {"result": _result(error), "code": error.code, "reason": str(error)}
     log(_level(error), Line.CLAIM, status=int(error.status), ms=_ms(seconds), **told)
-    wait = None if error.retry_after is None else math.ceil(error.retry_after)
-    return Answer(error.status, told, retry_after=wait)
+    wait = {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
+    return Answer(error.status, told, headers=wait)
 
 
 def _result(error: ClaimRefused) -> Result:

@@ -1,4 +1,4 @@
-"""What the log workspace still knows of a job, read by the Azure CLI as whoever is logged in there.
+"""What the log workspace still knows, read by the Azure CLI as whoever is logged in there.
 
 Batch forgets a task after seven days; the workspace keeps lines for as long as it is told to.
 
@@ -7,7 +7,7 @@ Source: Azure CLI, `az monitor log-analytics query`; Azure Monitor, table `AppTr
 
 import json
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -48,13 +48,32 @@ def history(job_id: int, workspace: str, days: int, run: "Run | None" = None) ->
     Raises:
         UpstreamError: The Azure CLI is missing, or does not do it.
     """
+    return _rows(query(job_id), workspace, f"P{days}D", run, _line)
+
+
+def read(text: str, workspace: str, timespan: str, run: "Run | None" = None) -> list[Mapping[str, Any]]:
+    """Return what the column `Message` of a query's rows holds: JSON objects.
+
+    Args:
+        text: the query.
+        workspace: the workspace's id (its GUID).
+        timespan: what the query is about: an ISO 8601 duration up to now, or two moments with a slash between them.
+        run: runs the Azure CLI.
+
+    Raises:
+        UpstreamError: The Azure CLI is missing, or does not do it.
+    """
+    return _rows(text, workspace, timespan, run, lambda row: dict(json.loads(row["Message"])))
+
+
+def _rows[T](text: str, workspace: str, timespan: str, run: "Run | None", of: Callable[[Any], T]) -> list[T]:
     command = [
         "az", "monitor", "log-analytics", "query", "--only-show-errors", "--output", "json",
-        "--workspace", workspace, "--timespan", f"P{days}D", "--analytics-query", query(job_id),
+        "--workspace", workspace, "--timespan", timespan, "--analytics-query", text,
     ]  # fmt: skip
-    text = (run or _run)(command)
+    printed = (run or _run)(command)
     try:
-        return [_line(row) for row in json.loads(text)]
+        return [of(row) for row in json.loads(printed)]
     except (LookupError, TypeError, ValueError, AttributeError):
         raise TransientError("what the Azure CLI printed cannot be understood") from None
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from orchestrator.cli.commands import app, check, explain, match
+from orchestrator.cli.commands import app, check, cost, explain, lint, match, profiles
 from orchestrator.cli.output import error_line, exit_code
 from orchestrator.errors import OrchestratorError
 
@@ -22,6 +22,9 @@ commands.add_typer(app.commands, name="app")
 commands.command()(match.match)
 commands.command()(explain.explain)
 commands.command()(check.check)
+commands.command()(lint.lint)
+commands.command()(profiles.profiles)
+commands.command()(cost.cost)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

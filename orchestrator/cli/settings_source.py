@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.config.settings import STORAGE, Settings
+from pydantic import TypeAdapter, ValidationError
+
+from orchestrator.config.settings import STORAGE, PoolPrices, Settings
 from orchestrator.errors import SettingsError
 
 # What stands in the place of every credential, so that a file without secrets will do, and one whose secrets are
@@ -20,6 +22,9 @@ _PLACEHOLDERS: Mapping[str, str] = {
     "GithubWebhookSecretPrevious": "",
     STORAGE: "UseDevelopmentStorage=true",
 }
+
+
+_PRICES = TypeAdapter[Mapping[str, float]](PoolPrices)
 
 
 def settings_without_secrets(file: Path | None, environment: Mapping[str, str]) -> Settings:
@@ -49,11 +54,39 @@ def settings_with_secrets(file: Path | None, environment: Mapping[str, str]) -> 
     Raises:
         SettingsError: The file is of another form, or a setting is missing or wrong.
     """
-    values = environment if file is None else _values(file)
-    unused = {name: _PLACEHOLDERS[name] for name in ("GithubWebhookSecret", "GithubWebhookSecretPrevious")}
-    if not any(value and name.startswith(STORAGE) for name, value in values.items()):
-        unused[STORAGE] = _PLACEHOLDERS[STORAGE]
-    return Settings.from_environment({**values, **unused})
+    return _settings(file, environment, "GithubWebhookSecret")
+
+
+def settings_for_batch(file: Path | None, environment: Mapping[str, str]) -> Settings:
+    """Return the settings with what Batch is called with, and placeholders for all that GitHub is called with.
+
+    Args:
+        file: as for `settings_without_secrets`.
+        environment: where the settings are without a file.
+
+    Raises:
+        SettingsError: The file is of another form, or a setting is missing or wrong.
+    """
+    return _settings(file, environment, "Github")
+
+
+def pool_prices(file: Path | None, environment: Mapping[str, str]) -> Mapping[str, float]:
+    """Return what a node of each pool costs in an hour; no other setting is looked at.
+
+    Args:
+        file: as for `settings_without_secrets`.
+        environment: where the setting is without a file.
+
+    Raises:
+        SettingsError: The file is of another form, or the setting is missing or wrong.
+    """
+    value = (environment if file is None else _values(file)).get("PoolPrices", "").strip()
+    if not value:
+        raise SettingsError.of("PoolPrices", 'is missing: what a node costs in an hour, like {"batchLinux": 0.192}')
+    try:
+        return _PRICES.validate_python(value)
+    except ValidationError:
+        raise SettingsError.of("PoolPrices", "is no JSON object of pools and prices") from None
 
 
 def complete_settings(file: Path | None, environment: Mapping[str, str]) -> Settings:
@@ -67,6 +100,15 @@ def complete_settings(file: Path | None, environment: Mapping[str, str]) -> Sett
         SettingsError: The file is of another form, or a setting is missing or wrong.
     """
     return Settings.from_environment(environment if file is None else _values(file))
+
+
+def _settings(file: Path | None, environment: Mapping[str, str], unused: str) -> Settings:
+    """Return the settings with placeholders for those credentials whose names begin so, and for a missing storage."""
+    values = environment if file is None else _values(file)
+    without = {name: value for name, value in _PLACEHOLDERS.items() if name.startswith(unused)}
+    if not any(value and name.startswith(STORAGE) for name, value in values.items()):
+        without[STORAGE] = _PLACEHOLDERS[STORAGE]
+    return Settings.from_environment({**values, **without})
 
 
 def _values(file: Path) -> dict[str, str]:

@@ -7,6 +7,14 @@ from typing import NamedTuple
 from orchestrator.errors import SettingsError
 from orchestrator.result import Result
 
+# Of every answer to an operator: a browser keeps none of it, takes it for what it is called, and tells nobody the
+# address, which may hold a function key.
+PRIVATE: Mapping[str, str] = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
 
 class Answer(NamedTuple):
     """An HTTP answer whose body an operator reads, for example in GitHub's *Recent Deliveries*.
@@ -15,13 +23,15 @@ class Answer(NamedTuple):
         status: the HTTP status.
         body: goes over the wire as JSON.
         plain: goes over the wire instead, if there is any.
-        retry_after: seconds after which the caller may try again, if the answer says so.
+        plain_type: what that is.
+        headers: further ones.
     """
 
     status: int
     body: Mapping[str, object]
     plain: str | None = None
-    retry_after: int | None = None
+    plain_type: str = "text/plain"
+    headers: Mapping[str, str] = {}
 
     @property
     def text(self) -> str:
@@ -29,14 +39,9 @@ class Answer(NamedTuple):
         return json.dumps(self.body) if self.plain is None else self.plain
 
     @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers beside its `Content-Type`."""
-        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
-
-    @property
     def media_type(self) -> str:
-        """The body's `Content-Type`."""
-        return "application/json" if self.plain is None else "text/plain; charset=utf-8"
+        """The body's media type; the host adds that it is UTF-8."""
+        return "application/json" if self.plain is None else self.plain_type
 
 
 def misconfigured(error: SettingsError) -> Answer:

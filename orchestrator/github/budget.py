@@ -85,6 +85,7 @@ class Budget:
         self._lock = lock()
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
         self._period: float | None = None
+        self._used = [0, 0]
 
     def begin_pass(self, period: float) -> None:
         """Give background calls, until this is called again, no more than a pass's share of the hour's requests.
@@ -135,6 +136,14 @@ class Budget:
                     account.promised = turn + cost / self._points * POINTS_PERIOD
                 raise CallsSpent("GitHub takes no more calls in this minute", retry_after=turn - now)
             account.spent += cost
+            self._used[0] += 1
+            self._used[1] += cost
+
+    def usage(self) -> Mapping[str, int | None]:
+        """Return what was used since this was asked last, calls and points, and how many requests are left."""
+        with self._lock:
+            (calls, spent), self._used = self._used, [0, 0]
+        return {"calls": calls, "points": spent, "requests_left": self.requests_left()}
 
     def requests_left(self) -> int | None:
         """Return how many requests the credential that has fewest has left of its hour; None if that is not known."""

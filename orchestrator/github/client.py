@@ -97,6 +97,10 @@ class GitHubClient:
         """Share out the hour's requests anew; see `Budget.begin_pass`."""
         self._budget.begin_pass(period)
 
+    def usage(self) -> Mapping[str, int | None]:
+        """Return what was used of GitHub's limits since this was asked last; see `Budget.usage`."""
+        return self._budget.usage()
+
     def requests_left(self) -> int | None:
         """Return how many requests are left of the hour; see `Budget.requests_left`."""
         return self._budget.requests_left()

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from orchestrator.clock import Clock
 from orchestrator.config.allowed_sources import Network
@@ -91,6 +91,18 @@ class Ports:
     trouble: Callable[[str], str | None]
 
 
+class LastCheck(NamedTuple):
+    """The latest look at the set-up.
+
+    Attributes:
+        at: when it was.
+        findings: what it found.
+    """
+
+    at: datetime
+    findings: Sequence[Finding]
+
+
 @dataclass
 class _Known:
     """What the first round found."""
@@ -109,6 +121,9 @@ class CheckUp:
         questions: asks side by side.
         clock: the time.
         lock: makes a lock.
+
+    Attributes:
+        last: the latest look; None before the first.
     """
 
     def __init__(
@@ -128,6 +143,7 @@ class CheckUp:
         self._clock = clock
         self._is_app = settings.github_credential == "app"
         self._known = Remembered[None, Sequence[Finding]](lambda _: self._look(), clock, lock=lock)
+        self.last: LastCheck | None = None
 
     def report(self, *, full: bool) -> Document:
         """Return what was found, a minute old at most.
@@ -143,7 +159,9 @@ class CheckUp:
         scopes = known_scopes(self._settings, known.events, known.installed)[:MOST_SCOPES]
         second = self._questions.ask(list(self._of_second_round(scopes)), SECOND_ROUND)
         none = [] if scopes else [not_asked("scope", "it is not known where runners register", _NO_SCOPE)]
-        return [*conclusions.settings_lines(self._settings), *first, *none, *second]
+        findings = [*conclusions.settings_lines(self._settings), *first, *none, *second]
+        self.last = LastCheck(self._clock(), findings)
+        return findings
 
     def _of_first_round(self, known: _Known) -> Iterator[Question]:
         github, settings = self._ports.github, self._settings

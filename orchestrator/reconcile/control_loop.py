@@ -1,8 +1,8 @@
 """The use case behind the timer: a pass finds and corrects what deliveries and the queue have missed.
 
     recall what earlier passes remember -> list the tasks on Batch -> redeliver failed deliveries
-        -> compare demand with supply -> look at the boundary -> look at the runner's version
-        -> report given-up requests -> remember
+        -> compare demand with supply -> tell which runners have ended -> look at the boundary
+        -> look at the runner's version -> measure pools and queues -> report given-up requests -> remember
 
 No step depends on another: if one fails, the log says why, and the others go on.
 """
@@ -18,6 +18,7 @@ from orchestrator.lines import Line
 from orchestrator.log import Log, about
 from orchestrator.reconcile.findings import Findings
 from orchestrator.reconcile.finished_tasks import FinishedTasks
+from orchestrator.reconcile.measurements import tell_ended
 from orchestrator.reconcile.memory import PassMemory
 from orchestrator.reconcile.progress import Progress
 from orchestrator.result import Result
@@ -50,8 +51,8 @@ class ControlLoop:
         begin: is called when a pass begins.
         redeliver: has failed deliveries sent again; see `Redelivery`.
         reconcile: compares demand with supply; see `Reconciler`.
-        watches: report who could use the runners against the settings, and runners that GitHub will soon refuse; see
-            `BoundaryWatch` and `VersionWatch`.
+        watches: report who could use the runners against the settings, runners that GitHub will soon refuse, and how
+            large everything is; see `BoundaryWatch`, `VersionWatch` and `Measurements`.
         given_up: yields given-up requests that were not reported yet.
         memory: what passes remember.
         clock: tells the time.
@@ -97,6 +98,7 @@ class ControlLoop:
             steps: list[Callable[[], None]] = [lambda: self._redeliver(tasks or (), now, progress)]
             if tasks is not None:
                 steps.append(lambda: self._compare(tasks, now, progress))
+                steps.append(lambda: tell_ended(self._memory.finished.new))
             steps += [
                 *(partial(watch, tasks or (), now) for watch in self._watches),
                 self._report_given_up,

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
 
 from orchestrator.runners.task import job_key_of
 
@@ -64,7 +65,14 @@ class Prospect(NamedTuple):
 
 
 class _Finding(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        defer_build=True,
+        alias_generator=to_camel,  # for the status page's JSON; the record has the names as they are here
+        populate_by_name=True,
+    )
 
 
 class WaitingJobFinding(_Finding):
@@ -126,7 +134,8 @@ class OutcomeFinding(_Finding):
         seconds: how long its container ran; None if it was never started.
         ran_a_job: whether a job began in it.
         by_request: whether somebody ended it.
-        ending: the exit code, or what Batch says.
+        exit_code: the image's, if it came so far.
+        ending: how it ended, in words.
     """
 
     task: str
@@ -136,6 +145,7 @@ class OutcomeFinding(_Finding):
     seconds: int | None
     ran_a_job: bool
     by_request: bool
+    exit_code: int | None = None
     ending: Reason
 
 

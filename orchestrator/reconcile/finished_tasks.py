@@ -7,7 +7,7 @@ repository, in the words of a task that was seen alive; so an environment, which
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,10 +31,13 @@ class FinishedTasks:
 
     Attributes:
         notes: what a task of each repository says about its runner, by the repository's full name.
+        new: the tasks that the last look saw finished for the first time. In a Batch job that was never looked at,
+            which is new unless the memory was lost, they are those that ended a moment ago.
     """
 
     def __init__(self) -> None:
         self.notes: dict[str, TaskNotes] = {}
+        self.new: Sequence[TaskState] = ()
         self._tasks: dict[tuple[str, str, str], TaskState] = {}
         self._looked_at: dict[str, datetime] = {}
         # The rows of each hour as they are written, and the hours whose rows must be made anew.
@@ -57,6 +60,13 @@ class FinishedTasks:
         found = {task.key: task for task in listed}
         jobs = frozenset(batch_jobs)
         oldest = now - RECENT
+        self.new = [
+            task
+            for key, task in found.items()
+            if task.state == "finished"
+            and key not in self._tasks
+            and _end(task) >= self._looked_at.get(key[1], now) - MARGIN
+        ]
         for key in [
             key for key, task in self._tasks.items() if _end(task) < oldest or key[1] not in jobs or key in found
         ]:

@@ -93,7 +93,9 @@ def _settled(current: Pass) -> dict[str, Prospect | None]:
             if result == Result.GONE:
                 found[action.job.job_key] = None
             elif isinstance(action, StartRunner) or result not in _WITHOUT_RUNNER:
-                found[action.job.job_key] = Prospect(_WITHOUT_RUNNER.get(result, JobState.STARTED), reason)
+                state = _WITHOUT_RUNNER.get(result, JobState.STARTED)
+                why = f"a runner was started just now, because {reason}" if state == JobState.STARTED else reason
+                found[action.job.job_key] = Prospect(state, why)
             # else its task could not be replaced, and still serves it
     return found
 
@@ -147,6 +149,7 @@ def _outcome(task: TaskState, ended_at: datetime) -> OutcomeFinding:
         seconds=None if task.started_at is None else round((ended_at - task.started_at).total_seconds()),
         ran_a_job=task.ran_a_job,
         by_request=task.ended_by_request,
+        exit_code=task.exit_code,
         ending=task.ending,
     )
 

@@ -22,7 +22,7 @@ from orchestrator.runners.notes import Origin, TaskNotes
 from orchestrator.runners.outcome import Outcome, OutcomeResult
 from orchestrator.runners.registration import Registrar, Registration, another_name
 from orchestrator.runners.scope import ScopeAccess, runner_scope
-from orchestrator.runners.task import RunnerTask, task_id
+from orchestrator.runners.task import PROFILE, RunnerTask, task_id
 
 log = Log(__name__)
 
@@ -276,7 +276,8 @@ def _runner_task(
         task_id=name,
         pool=profile.pool,
         account=event.repository.owner.login,
-        display_name=f"{event.repository.full_name} run {job.run_id} job {job.id} attempt {job.run_attempt}",
+        display_name=f"{event.repository.full_name} run {job.run_id} job {job.id} attempt {job.run_attempt}"
+        f"{PROFILE}{profile.name}",
         image=profile.image,
         os=profile.os,
         run_options=profile.run_options,

@@ -29,6 +29,9 @@ _IDLE_MINUTES = 10.0
 # How long a task without a job lasts beside its idle limit, at most: to pull the image, to register and to leave.
 _LASTS_BESIDE_IDLING = timedelta(minutes=20)
 
+# What stands before the profile's name in a task's display name.
+PROFILE = " profile "
+
 _SAYS_NOTHING = TaskNotes()
 
 
@@ -90,6 +93,8 @@ class TaskState:
         batch_job: the id of the Batch job that holds it. Two Batch jobs of a pool may hold tasks of one id.
         repository: the full name of the repository of its job, where its display name tells. A finished task may have
             the notes of another task of this repository.
+        profile: the name of the profile that it was started for, where its display name tells. What passes keep of a
+            finished task has neither this nor `slots` and `runs_before`.
     """
 
     task_id: str
@@ -107,6 +112,7 @@ class TaskState:
     notes: TaskNotes = _SAYS_NOTHING
     batch_job: str = ""
     repository: str = ""
+    profile: str = ""
 
     @classmethod
     def quickly(cls, **attributes: Any) -> Self:
@@ -156,6 +162,13 @@ class TaskState:
     def failed(self) -> bool:
         """Whether it ended by itself and no job had begun in it."""
         return self.state == "finished" and not self.ran_a_job and not self.ended_by_request
+
+    @property
+    def outcome(self) -> Literal["job", "ended", "failed"]:
+        """What became of a finished task: a job began in it, somebody ended it, or it ended by itself without a job."""
+        if self.ran_a_job:
+            return "job"
+        return "ended" if self.ended_by_request else "failed"
 
     @property
     def ending(self) -> str:

@@ -48,7 +48,7 @@ _WORK = re.compile(r"[A-Za-z0-9_./\\][A-Za-z0-9_.:/\\ -]*")
 _URL = re.compile(r"https?://[A-Za-z0-9.:-]+/[A-Za-z0-9._/-]+")
 # A claim goes over TLS, and without it to this machine alone. There is no user and no query: they could be secrets.
 _CLAIM_URL = re.compile(
-    r"(https://[A-Za-z0-9.-]+|http://(localhost|127\.\d+\.\d+\.\d+|\[::1\]))(:\d{1,5})?/[A-Za-z0-9._~/-]+"
+    r"(https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])|http://(localhost|127\.\d+\.\d+\.\d+|\[::1\]))(:\d{1,5})?/[A-Za-z0-9._~/-]+"
 )
 _SECRET = re.compile(r"[\x21-\x7e]+")
 _JIT_FILE = re.compile(r"\.[a-z_]+")

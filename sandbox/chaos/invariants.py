@@ -24,10 +24,11 @@ from sandbox.storage_queue import QueueService
 # Seconds between two looks at the runners that have no job.
 LOOK_EVERY = 30.0
 # Calls to GitHub, Batch and the queue that are enough. A job needs one or two, three if it is cancelled. A pass asks
-# Batch nine times, GitHub once per scope, hook and list of repositories, three times for each repository, and once more
-# for each unfinished run (counted apart). What fails is tried again from the beginning: two calls ask whether the job
-# still waits, one registers, one makes the task, one takes the registration back, and one keeps the request.
-CALLS_PER_JOB, CALLS_PER_PASS, CALLS_FOR_A_REPOSITORY, CALLS_PER_FAULT = 4, 18, 3, 6
+# Batch nine times, twice more for the sizes of the pools, the queues four times, GitHub once per scope, hook and list
+# of repositories, three times for each repository, and once more for each unfinished run (counted apart). What fails is
+# tried again from the beginning: two calls ask whether the job still waits, one registers, one makes the task, one
+# takes the registration back, and one keeps the request.
+CALLS_PER_JOB, CALLS_PER_PASS, CALLS_FOR_A_REPOSITORY, CALLS_PER_FAULT = 4, 24, 3, 6
 # The same of a look at a pool that may be boosted: the pool, its Batch jobs and their tasks, the note, autoscale, Batch
 # jobs and tasks again, its size.
 CALLS_PER_LOOK = 8

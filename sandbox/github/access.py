@@ -18,6 +18,7 @@ JWT_LIFE = 600
 ALL_PERMISSIONS: Mapping[str, str] = {
     "actions": "write",
     "administration": "write",
+    "contents": "read",
     "metadata": "read",
     "organization_self_hosted_runners": "write",
     "organization_hooks": "write",
@@ -34,7 +35,7 @@ APP_PERMISSIONS: Mapping[str, str] = {
 
 # What the scopes of a classic personal access token allow.
 SCOPE_PERMISSIONS: Mapping[str, tuple[str, ...]] = {
-    "repo": ("actions", "administration", "metadata", "repository_hooks"),
+    "repo": ("actions", "administration", "contents", "metadata", "repository_hooks"),
     "admin:org": ("organization_self_hosted_runners",),
     "manage_runners:org": ("organization_self_hosted_runners",),
     "manage_runners:enterprise": ("enterprise_runners",),

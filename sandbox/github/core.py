@@ -25,7 +25,7 @@ from sandbox.github.model import (
     RunnerGroup,
     Scope,
 )
-from sandbox.github.payloads import Payloads
+from sandbox.github.payloads import DEFAULT_BRANCH, Payloads
 from sandbox.github.state import ActionsState, Choose, Limits
 from sandbox.recording import Recorder
 
@@ -118,6 +118,12 @@ class GitHubCore:
         """Create a repository (one that is only mentioned is created too: private, of an organization)."""
         with self.lock:
             return self.state.add_repository(Repository(next(self._ids), full_name, private, owner_type, enterprise))
+
+    def add_file(self, repository: str, path: str, content: str | bytes, *, ref: str = DEFAULT_BRANCH) -> None:
+        """Put a file into a branch of a repository."""
+        with self.lock:
+            found = content.encode() if isinstance(content, str) else content
+            self.state.add_file(self.state.repository(repository).full_name, ref, path, found)
 
     def add_runner_group(
         self,

@@ -1,5 +1,6 @@
 """GitHub's JSON, complete by the published schemas, built from the few fields that the stand-in keeps."""
 
+import base64
 import hashlib
 import zlib
 from datetime import UTC, datetime
@@ -47,6 +48,9 @@ _FEATURES = {
     "has_discussions": False, "archived": False, "disabled": False,
 }  # fmt: skip
 _BIRTH = "2020-01-01T00:00:00Z"
+DEFAULT_BRANCH = "main"
+# A file that is larger has no content in the answer (documented).
+MOST_CONTENT = 1024 * 1024
 
 
 def timestamp(at: float) -> str:
@@ -118,15 +122,43 @@ class Payloads:
         }  # fmt: skip
 
     def repository(self, repository: Repository) -> Json:
-        """A full `repository`."""
+        """A `repository`."""
         page = f"{self.url}/{repository.full_name}"
         return self.minimal_repository(repository) | _COUNTS | _FEATURES | {
-            "default_branch": "main", "language": None, "license": None, "homepage": None, "mirror_url": None,
+            "default_branch": DEFAULT_BRANCH, "language": None, "license": None, "homepage": None, "mirror_url": None,
             "visibility": "private" if repository.private else "public", "clone_url": f"{page}.git",
             "git_url": f"git://{page.partition('://')[2]}.git", "ssh_url": f"git@{page.partition('://')[2]}.git",
             "svn_url": page, "created_at": _BIRTH, "updated_at": _BIRTH, "pushed_at": _BIRTH, "allow_forking": True,
             "is_template": False, "web_commit_signoff_required": False, "topics": [],
         }  # fmt: skip
+
+    def full_repository(self, repository: Repository) -> Json:
+        """A `full-repository`, which only the question about one repository gets."""
+        return self.repository(repository) | {"network_count": 0, "subscribers_count": 0}
+
+    def content(self, repository: Repository, path: str, ref: str, content: bytes | None) -> Json:
+        """An entry of a `content-directory`; a folder for no content."""
+        kind, place = ("dir", "tree") if content is None else ("file", "blob")
+        api, page = f"{self.api}/repos/{repository.full_name}", f"{self.url}/{repository.full_name}"
+        sha = hashlib.sha1(content or path.encode(), usedforsecurity=False).hexdigest()
+        where = {
+            "url": f"{api}/contents/{quote(path)}?ref={ref}", "git_url": f"{api}/git/{place}s/{sha}",
+            "html_url": f"{page}/{place}/{ref}/{quote(path)}",
+        }  # fmt: skip
+        links = {"self": where["url"], "git": where["git_url"], "html": where["html_url"]}
+        raw = None if content is None else f"{self.url}/raw/{repository.full_name}/{ref}/{quote(path)}"
+        return where | {
+            "name": path.rpartition("/")[2], "path": path, "sha": sha, "size": len(content or b""), "type": kind,
+            "download_url": raw, "_links": links,
+        }  # fmt: skip
+
+    def whole_content(self, repository: Repository, path: str, ref: str, content: bytes) -> Json:
+        """A `content-file`."""
+        given = len(content) <= MOST_CONTENT
+        return self.content(repository, path, ref, content) | {
+            "content": base64.encodebytes(content).decode() if given else "",
+            "encoding": "base64" if given else "none",
+        }
 
     # Runs, jobs, runners -------------------------------------------------------------------------------------------
 

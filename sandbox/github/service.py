@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from sandbox.github import rest_apps, rest_runners, rest_runs
+from sandbox.github import rest_apps, rest_contents, rest_runners, rest_runs
 from sandbox.github.app_manifests import AppManifests
 from sandbox.github.core import GitHubCore
 from sandbox.github.rest import Rest
@@ -31,6 +31,7 @@ class GitHub(GitHubCore):
         manifests = AppManifests(self)
         manifests.register(application.router)
         routes = [*rest_runners.routes(), *rest_runs.routes(), *rest_apps.routes(), *manifests.routes()]
+        routes += rest_contents.routes()
         Rest(self, routes).register(application.router)
         application.cleanup_ctx.append(self._ticking)
         return application

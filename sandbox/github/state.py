@@ -75,6 +75,7 @@ class ActionsState:
         self.jobs: dict[int, Job] = {}
         self.runners: dict[int, Runner] = {}
         self.groups: dict[Scope, list[RunnerGroup]] = {}
+        self.files: dict[tuple[str, str], dict[str, bytes]] = {}
         self._choose = choose or (lambda idle: idle[0])
         self._random = random.Random(seed) if seed is not None else secrets.SystemRandom()  # noqa: S311 - a stand-in
         self._ids = itertools.count(1001)
@@ -101,6 +102,10 @@ class ActionsState:
         """Create a repository, or replace the one of the same name."""
         self.repositories[repository.full_name.lower()] = repository
         return repository
+
+    def add_file(self, full_name: str, ref: str, path: str, content: bytes) -> None:
+        """Put a file into a branch of a repository."""
+        self.files.setdefault((full_name.lower(), ref), {})[path] = content
 
     def repository(self, full_name: str) -> Repository:
         """Return a repository; one that nobody mentioned yet is created, private, owned by an organization."""

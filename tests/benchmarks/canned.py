@@ -28,6 +28,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.github import client
 from orchestrator.health.facts import QueueFacts
 from orchestrator.reconcile.finished_tasks import FinishedTasks
+from orchestrator.reconcile.measurements import PoolSize
 from orchestrator.runners.notes import Origin, TaskNotes
 from orchestrator.runners.task import RunnerTask, TaskState
 from sandbox.chaos.threads import Threads
@@ -40,6 +41,20 @@ PERIOD = 300.0
 LABELS = ["self-hosted", "linux"]
 PROFILE = '[{"name": "linux", "labels": ["self-hosted", "linux"], "pool": "batchLinux", "image": "r.io/runner"}]'
 _DAY = 86_400.0
+
+
+class NoQueues:
+    """Queues in which nothing is."""
+
+    def unexplained(self) -> list[bytes]:
+        """Return nothing."""
+        return []
+
+    def look(self) -> QueueFacts:
+        """Return that they are empty."""
+        return QueueFacts()
+
+    check = look
 
 
 @dataclass
@@ -128,10 +143,11 @@ class World:
         with (
             mock.patch.object(client, "bounded_session", session),
             mock.patch.object(upstream, "RunnerTasks", return_value=Batch(self)),
+            mock.patch.object(upstream, "PoolStatus", return_value=Batch(self)),
             mock.patch.object(upstream, "MemoryBlob", return_value=MemoryStore()),
             self._listening(),
         ):
-            connected = upstream.connect(settings, self.threads.runtime, unexplained=list, queue=QueueFacts)
+            connected = upstream.connect(settings, self.threads.runtime, queue=NoQueues)
             for number in range(passes):
                 if number >= least and len(self.started) >= len(self.lost):
                     return
@@ -299,7 +315,7 @@ class World:
 
 
 class Batch:
-    """The runner tasks."""
+    """The runner tasks, and their pool."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -324,6 +340,14 @@ class Batch:
     def slots_per_node(self, _pool: str) -> int:
         """Return one."""
         return 1
+
+    def size(self, _pool: str) -> PoolSize:
+        """Return the size of a pool that does not grow."""
+        self._world.threads.sleep(BATCH_SECONDS)
+        return PoolSize(1, 1, 1, None)
+
+    def look(self, _pool: str) -> None:
+        """Return nothing: no operator asks."""
 
 
 @dataclass(frozen=True)

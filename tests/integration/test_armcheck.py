@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 CHECKER = ROOT.parent / "shared" / "armcheck" / "armcheck.py"
 NETWORK = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/net/providers/Microsoft.Network"
 GALLERY = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g/providers/Microsoft.Compute/galleries/g"
+ACTIONS = f"{NETWORK.removesuffix('Network')}Insights/actionGroups/operators"
 EXISTING_NETWORK = [
     f"{name}SubnetId={NETWORK}/virtualNetworks/hub/subnets/{name}" for name in ("batch", "function", "endpoint")
 ]
@@ -43,6 +44,7 @@ pytestmark = pytest.mark.skipif(not CHECKER.exists(), reason="the checker is not
         pytest.param(["--set", f"windowsImageId={GALLERY}/images/i/versions/1.0.0"], id="Gallery image"),
         pytest.param(["--set", f"privateDnsZonesResourceGroupId={NETWORK.partition('/providers')[0]}"], id="own zones"),
         pytest.param([part for value in COMPANY for part in ("--set", value)], id="a company's network"),
+        pytest.param(["--set", f"actionGroupId={ACTIONS}"], id="alerts"),
         pytest.param(["--set", "runnerRegistration=claim"], id="claims"),
         pytest.param([part for value in CLAIMS for part in ("--set", value)], id="claims in an existing network"),
         pytest.param(["--set", f"morePools={json.dumps(MORE)}", "--set", "poolsMode=create"], id="more pools"),

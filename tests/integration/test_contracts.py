@@ -13,6 +13,7 @@ from orchestrator.azure.batch_jobs import job_id
 from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.github.app import GitHubApp
 from orchestrator.github.client import GitHubClient
+from orchestrator.github.contents import Contents
 from orchestrator.github.credentials import AppCredential, PersonalToken
 from orchestrator.github.hook_deliveries import HookDeliveries
 from orchestrator.github.meta import published_hook_ranges
@@ -32,9 +33,11 @@ from sandbox.github.access import APP_PERMISSIONS
 from sandbox.github.model import JobPlan
 from sandbox.github.model import Scope as StandInScope
 from tests.batch_tasks import task
-from tests.contracts import CHECKER, assert_kept
+from tests.contracts import CHECKER, assert_kept, in_extract
 from tests.e2e.helpers import all_done
 from tests.waiting import until
+
+CONTENTS = "/repos/{owner}/{repo}/contents/{path}"
 
 pytestmark = pytest.mark.skipif(not CHECKER.exists(), reason="no contract checker stands beside the repository")
 
@@ -116,6 +119,25 @@ def test_github_control_loop(github: GitHub, github_url: str, app_keys: tuple[st
     calls = {f"{exchange['method']} {exchange['status']}" for exchange in github.recorder.exchanges}
     assert calls == {"GET 200", "GET 304", "POST 201", "POST 202"}
     assert_kept([one for exchange in github.recorder.exchanges for one in _entry_by_entry(exchange)], tmp_path)
+
+
+@pytest.mark.skipif(not in_extract(CONTENTS), reason="the checker's extract of GitHub's schema is without files")
+def test_github_contents(session: GitHubSession, github: GitHub, tmp_path: Path) -> None:
+    """Every call that reads a repository and its files keeps to GitHub's schema."""
+    github.add_file(REPOSITORY, ".github/workflows/ci.yml", "on: push")
+    github.add_file(REPOSITORY, ".github/workflows/deep/x.yml", "on: push")
+    contents = Contents(session)
+    assert not contents.repository(REPOSITORY).is_public
+    assert list(contents.folder(REPOSITORY, ".github/workflows")) == [".github/workflows/ci.yml"]
+    assert contents.file(REPOSITORY, ".github/workflows/ci.yml") == b"on: push"
+    assert contents.file(REPOSITORY, ".github/workflows/ci.yml", "v1") is None
+    # A path is one parameter of the schema, with whatever slashes.
+    exchanges = [
+        {**exchange, "url": re.sub(r"(/contents)/[^?]+", r"\1/path", exchange["url"])}
+        for exchange in github.recorder.exchanges
+    ]
+    assert [exchange["status"] for exchange in exchanges] == [200, 200, 200, 404]
+    assert_kept(exchanges, tmp_path)
 
 
 def _entry_by_entry(exchange: dict[str, Any]) -> list[dict[str, Any]]:

@@ -115,7 +115,7 @@ def test_short_form_and_sharing(make: Make, github: GitHub) -> None:
     """The short form has what is not ok, as a person reads it; those who ask within a minute share one look."""
     application = make(UbuntuPool="nowhere")
     answer = asyncio.run(application.health({}, full=False))
-    assert (answer.status, answer.media_type) == (503, "text/plain; charset=utf-8")
+    assert (answer.status, answer.media_type) == (503, "text/plain")
     assert "pool nowhere" in answer.text
     assert "pool windows" not in answer.text
     calls = len(github.recorder.calls)

@@ -111,6 +111,7 @@ def test_everything_is_in_it(unpacked: Path) -> None:
         "ReviveRequests",
         "Explain",
         "Health",
+        "Status",
     ]
     assert found["functions"] == names
     modules: dict[str, str] = found["modules"]

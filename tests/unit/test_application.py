@@ -249,6 +249,7 @@ answer = asyncio.run(function_app.application.claim({"x-forwarded-for": "10.1.2.
 assert answer.status == 401, answer
 needless = {"requests", "jwt", "cryptography", "azure.batch", "azure.identity", "azure.storage.queue", "azure.core"}
 assert not needless & set(sys.modules), needless & set(sys.modules)
+assert not [name for name in sys.modules if name.startswith(("orchestrator.status", "orchestrator.reconcile"))]
 (warm_up,) = later
 warm_up()
 assert {"requests", "azure.batch", "azure.storage.queue"} <= set(sys.modules)

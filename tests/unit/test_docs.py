@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cli.workflow_lint.finding import SEVERITY, Code
 from orchestrator.config.profiles import ProfileSetting
 from orchestrator.config.settings import Settings
 from orchestrator.errors import DeliveryRefused
@@ -161,6 +162,12 @@ def test_states_of_the_set_up() -> None:
     """The reference explains each state of a part of the set-up, and no other."""
     named = [re.findall(r"^\| `([a-z ]+)` \|", row)[0] for row in rows(section("The set-up's states"))]
     assert sorted(named) == sorted(State)
+
+
+def test_findings_of_lint() -> None:
+    """The reference's table of findings explains each code once with its severity, and no other."""
+    named = [re.findall(r"^\| `([a-z-]+)` \| (\w+) \|", row)[0] for row in rows(section("Findings of lint"))]
+    assert named == [(code, SEVERITY[code].name.lower()) for code in Code]
 
 
 def test_lines_of_the_log() -> None:

@@ -139,6 +139,7 @@ class TestSettings:
         [
             "https://site.example/api/ClaimRunner",
             "https://site.example:8443/api/ClaimRunner",
+            "https://[fd00::4]/api/ClaimRunner",
             "http://localhost:7071/api/ClaimRunner",
             "http://127.0.0.2/api/ClaimRunner",
             "http://[::1]:7071/api/ClaimRunner",

@@ -64,4 +64,4 @@ def _from_here(file: Path | None) -> Mapping[str, object]:
         queue = RequestQueue(found.azure_web_jobs_storage, found.egress)
     except SettingsError as error:
         return document(misconfigured(error))
-    return connect(found, Runtime(), unexplained=tuple, queue=queue.look).checkup.report(full=True)
+    return connect(found, Runtime(), queue=lambda: queue).checkup.report(full=True)

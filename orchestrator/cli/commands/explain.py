@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.azure.request_queue import RequestQueue
 from orchestrator.cli import log_workspace
 from orchestrator.cli.operator_client import KEY, OperatorClient
 from orchestrator.cli.output import ExitCode, note, say, say_json
@@ -18,7 +19,6 @@ from orchestrator.errors import SettingsError, TransientError
 from orchestrator.explain.reference import JobReference, ReferenceMalformed, parse_reference
 from orchestrator.explain.report import text
 from orchestrator.explain.verdict import OVER, WORKS, Verdict
-from orchestrator.health.facts import QueueFacts
 from orchestrator.runtime import Runtime
 from orchestrator.upstream import connect
 
@@ -117,7 +117,8 @@ def _asks_function(url: str, job: str) -> Ask:
 def _asks_services(file: Path | None, job: str) -> Ask:
     found: Settings = settings_with_secrets(file, os.environ)
     reference = _reference(job, found.github_web_url, found.github_api_url)
-    explainer = connect(found, Runtime(), unexplained=tuple, queue=QueueFacts).explainer
+    queue = RequestQueue(found.azure_web_jobs_storage, found.egress)
+    explainer = connect(found, Runtime(), queue=lambda: queue).explainer
     return lambda: explainer.explain(reference)
 
 

@@ -11,6 +11,7 @@ from orchestrator.azure.pool_status import PoolStatus
 from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.errors import TransientError, UpstreamRefused
 from orchestrator.explain.facts import PoolFacts, ServiceError
+from orchestrator.reconcile.measurements import PoolSize
 from sandbox.batch import Batch
 from sandbox.batch.model import Pool
 from sandbox.faults import Fault
@@ -72,6 +73,19 @@ def test_no_quota(batch: Batch, pool: Pool, tasks: RunnerTasks, status: PoolStat
     assert found is not None
     assert (found.nodes, found.target) == (0, 1)
     assert found.resize_errors == (ServiceError(*pool.resize_error),)
+
+
+def test_size(batch: Batch, pool: Pool, tasks: RunnerTasks, status: PoolStatus) -> None:
+    """How large a pool is takes one call, and says why it gets no nodes, or that there is none."""
+    pool.resize_error = ("AccountCoreQuotaReached", "The account has reached its core quota")
+    assert status.size("linux") == PoolSize(0, 0, 2, None)
+    tasks.add(task())
+    batch.tick()
+    batch.recorder.clear()
+    reason = "AccountCoreQuotaReached: The account has reached its core quota"
+    assert status.size("linux") == PoolSize(0, 1, 2, reason)
+    assert batch.recorder.calls == ["GET /pools/linux -> 200"]
+    assert status.size("windows") is None
 
 
 def test_a_wrong_formula(batch: Batch, pool: Pool, tasks: RunnerTasks, status: PoolStatus) -> None:

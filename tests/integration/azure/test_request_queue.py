@@ -315,10 +315,10 @@ class TestRequestQueue:
 
 
 def test_look(service: QueueService, connection: str) -> None:
-    """A look counts the messages of both queues, and leaves nothing in them; a missing queue is empty."""
+    """A look counts the messages of both queues and changes nothing; a missing queue is empty, and is not created."""
     queue = queue_of(connection)
     assert queue.look() == QueueFacts(0, 0)
-    assert service.texts(REQUESTS) == service.texts(POISON) == []
+    assert not any(call.startswith("PUT") for call in service.recorder.calls)
     queue.dead_letter(b"1", "no")
     queue.dead_letter(b"2", "no")
     assert queue.look() == queue.look() == QueueFacts(0, 2)
@@ -330,8 +330,16 @@ def test_look(service: QueueService, connection: str) -> None:
         queue.look()
 
 
+def test_a_check(service: QueueService, connection: str) -> None:
+    """A check counts as a look does, and leaves nothing behind; a missing queue is created, as for a request."""
+    queue = queue_of(connection)
+    queue.dead_letter(b"1", "no")
+    assert queue.check() == queue.check() == QueueFacts(0, 1)
+    assert service.texts(REQUESTS) == []
+
+
 @pytest.mark.parametrize(("call", "left"), [("POST *", []), ("DELETE *", [[]])])
-def test_a_look_proves_that_requests_can_be_kept(
+def test_a_check_proves_that_requests_can_be_kept(
     service: QueueService, connection: str, call: str, left: list[list[RunnerRequest]]
 ) -> None:
     """Who may read but not write is refused; what is left behind then is hidden, and no request."""
@@ -339,6 +347,6 @@ def test_a_look_proves_that_requests_can_be_kept(
     fault = Fault("status", call, status=403, headers={"x-ms-error-code": "AuthorizationPermissionMismatch"})
     service.faults.add(fault)
     with pytest.raises(UpstreamRefused, match=f"{REQUESTS} refuses: 403 AuthorizationPermissionMismatch"):
-        queue.look()
+        queue.check()
     assert not service.due(REQUESTS)
     assert [RunnerRequest.parse_all(base64.b64decode(text)) for text in service.texts(REQUESTS)] == left

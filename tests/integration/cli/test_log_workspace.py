@@ -1,13 +1,12 @@
 """`explain --workspace`: the Azure CLI is asked, and what it prints is shown."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
 from orchestrator.cli import log_workspace
 from orchestrator.cli.main import run
+from tests.azure_cli import AzureCli
 
 JOB = "https://github.example/acme/app/actions/runs/1/job/42"
 ROWS = [
@@ -19,44 +18,27 @@ ROWS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def az(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder of an Azure CLI that notes its arguments, prints what is in `out`, and ends as `code` says."""
-    (tmp_path / "out").write_text(json.dumps(ROWS), encoding="utf-8")
-    (tmp_path / "code").write_text("0", encoding="utf-8")
-    program = tmp_path / "az"
-    program.write_text(
-        f"#!{sys.executable}\n"
-        "import json, pathlib, sys\n"
-        "here = pathlib.Path(__file__).parent\n"
-        "(here / 'arguments').write_text(json.dumps(sys.argv[1:]))\n"
-        "code = int((here / 'code').read_text())\n"
-        "print((here / 'out').read_text(), file=sys.stderr if code else sys.stdout)\n"
-        "sys.exit(code)\n",
-        encoding="utf-8",
-    )
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    return tmp_path
+@pytest.fixture(autouse=True)
+def _rows(az: AzureCli) -> None:
+    az.prints(json.dumps(ROWS))
 
 
-def test_lines(az: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines(az: AzureCli, capsys: pytest.CaptureFixture[str]) -> None:
     """The lines about the job are asked for and shown in their order, without control characters."""
     assert run(["explain", JOB, "--workspace", "w-1", "--days", "30"]) == 0
     assert capsys.readouterr().out == (
         "2026-09-01 10:00:00Z  created runner-42-1\n"
         "2026-09-01 10:20:00Z  reconciliation end ended runner-42-1: too  many\n"
     )
-    arguments = json.loads((az / "arguments").read_text(encoding="utf-8"))
+    (arguments,) = az.calls
     assert arguments[:3] == ["monitor", "log-analytics", "query"]
     assert arguments[arguments.index("--workspace") + 1] == "w-1"
     assert arguments[arguments.index("--timespan") + 1] == "P30D"
     assert arguments[-1] == log_workspace.query(42)
 
 
-def test_json(az: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     """A program gets each line with all of its fields."""
-    assert az.is_dir()
     assert run(["explain", "42", "--workspace", "w-1", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["job"] == 42
@@ -65,17 +47,17 @@ def test_json(az: Path, capsys: pytest.CaptureFixture[str]) -> None:
     }  # fmt: skip
 
 
-def test_none(az: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_none(az: AzureCli, capsys: pytest.CaptureFixture[str]) -> None:
     """No line is an answer, and no success."""
-    (az / "out").write_text("[]", encoding="utf-8")
+    az.prints("[]")
     assert run(["explain", "42", "--workspace", "w-1"]) == 1
     assert capsys.readouterr().out == "The workspace has no line about job 42 in the last 90 days.\n"
 
 
 @pytest.mark.parametrize("out", ["", "{}x", '{"a": 1}', "[1]", '[{"Message": "x"}]', '[{"Message": "[]"}]'])
-def test_odd_output(az: Path, capsys: pytest.CaptureFixture[str], out: str) -> None:
+def test_odd_output(az: AzureCli, capsys: pytest.CaptureFixture[str], out: str) -> None:
     """Output of another shape is told as such."""
-    (az / "out").write_text(out, encoding="utf-8")
+    az.prints(out)
     assert run(["explain", "42", "--workspace", "w-1"]) == 3
     assert capsys.readouterr().err == "Error: what the Azure CLI printed cannot be understood\n"
 
@@ -83,31 +65,31 @@ def test_odd_output(az: Path, capsys: pytest.CaptureFixture[str], out: str) -> N
 @pytest.mark.parametrize(
     ("out", "reason"), [("\nERROR: Please run 'az login'\nmore", "ERROR: Please run 'az login'"), ("", "no reason")]
 )
-def test_a_refusal(az: Path, capsys: pytest.CaptureFixture[str], out: str, reason: str) -> None:
+def test_a_refusal(az: AzureCli, capsys: pytest.CaptureFixture[str], out: str, reason: str) -> None:
     """What the Azure CLI says first is the reason."""
-    (az / "out").write_text(out, encoding="utf-8")
-    (az / "code").write_text("1", encoding="utf-8")
+    az.prints(out)
+    az.ends_with(1)
     assert run(["explain", "42", "--workspace", "w-1"]) == 3
     assert capsys.readouterr().err == f"Error: the Azure CLI does not read the workspace: {reason}\n"
 
 
-def test_no_azure_cli(az: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_azure_cli(az: AzureCli, capsys: pytest.CaptureFixture[str]) -> None:
     """Where there is no Azure CLI, that is said."""
-    (az / "az").unlink()
+    az.program.unlink()
     assert run(["explain", "42", "--workspace", "w-1"]) == 3
     assert "is not installed" in capsys.readouterr().err
 
 
-def test_too_long(az: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_long(az: AzureCli, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """An Azure CLI that does not end is given up."""
-    (az / "az").write_text(f"#!{sys.executable}\nimport time\ntime.sleep(60)\n", encoding="utf-8")
+    az.write("import time\ntime.sleep(60)\n")
     monkeypatch.setattr(log_workspace, "PATIENCE", 0.1)
     assert run(["explain", "42", "--workspace", "w-1"]) == 3
     assert "was not done within 0.1 s" in capsys.readouterr().err
 
 
-def test_no_job(az: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_job(az: AzureCli, capsys: pytest.CaptureFixture[str]) -> None:
     """What names no job is refused before anything is asked."""
     assert run(["explain", "something", "--workspace", "w-1"]) == 2
     assert "JOB" in capsys.readouterr().err
-    assert not (az / "arguments").exists()
+    assert az.calls == []

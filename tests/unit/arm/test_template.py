@@ -961,3 +961,64 @@ def test_the_parameters_file() -> None:
     assert required <= set(PARAMETERS_FILE) <= set(PARAMETERS)
     for name in SECRETS & set(PARAMETERS_FILE):
         assert len(PARAMETERS_FILE[name]["value"]) < PARAMETERS[name].get("minLength", 0)
+
+
+class TestAlerts:
+    """What tells operators that something is wrong, and shows them how it goes."""
+
+    GROUP = f"{IDS}/Microsoft.Insights/actionGroups/operators"
+
+    def rules(self, **given: Any) -> dict[str, dict[str, Any]]:
+        """Return the properties of the alert rules, by their names without the deployment's."""
+        found = of("Insights/scheduledQueryRules", deployed(actionGroupId=self.GROUP, **given))
+        return {rule["name"].removeprefix("runners-prd-"): rule["properties"] for rule in found}
+
+    def test_none_without_somebody(self) -> None:
+        """Without an action group there are no alerts, and the workbook is there all the same."""
+        found = deployed()
+        assert of("Insights/scheduledQueryRules", found) == []
+        assert len(of("Insights/workbooks", found)) == 1
+
+    def test_each_alert(self) -> None:
+        """Each alert looks into this function's own log, calls the action group, and ends by itself."""
+        rules = self.rules()
+        assert set(rules) == {alert["name"] for alert in VARIABLES["alerts"]} == set(VARIABLES["alertQueries"])
+        for rule in rules.values():
+            assert len(rule["scopes"]) == 1
+            assert rule["scopes"][0].endswith("/Microsoft.Insights/components/runners-prd-ai")
+            assert rule["actions"] == {"actionGroups": [self.GROUP]}
+            assert rule["autoMitigate"] is rule["enabled"] is True
+            (criterion,) = rule["criteria"]["allOf"]
+            assert criterion["query"].startswith("traces\n")
+            assert rule["description"].endswith("docs/operating.md#alerts says what to do.")
+
+    def test_one_evaluation_sees_what_the_one_before_could_not(self) -> None:
+        """A window is longer than the time between two evaluations, so that a line that comes late is seen."""
+        minutes = {"PT15M": 15, "PT30M": 30, "PT1H": 60, "P1D": 1440}
+        for rule in self.rules().values():
+            assert minutes[rule["windowSize"]] >= 2 * minutes[rule["evaluationFrequency"]]
+
+    def test_conditions(self) -> None:
+        """An alert is one line that ought not to be; the control loop's is a line that is missing."""
+        for name, rule in self.rules().items():
+            (criterion,) = rule["criteria"]["allOf"]
+            expected = ("LessThan", 1) if name == "no-pass" else ("GreaterThan", 0)
+            assert (criterion["timeAggregation"], criterion["operator"], criterion["threshold"]) == ("Count", *expected)
+        assert self.rules()["refused-deliveries"]["overrideQueryTimeRange"] == "P1D"
+
+    def test_how_long_a_job_may_wait(self) -> None:
+        """The parameter's minutes are in the query, as seconds."""
+        for minutes, seconds in ((30, 1800), (5, 300)):
+            (criterion,) = self.rules(alertWaitMinutes=minutes)["waits"]["criteria"]["allOf"]
+            assert f"\n| where longest_wait_s > {seconds}\n" in criterion["query"]
+
+    def test_workbook(self) -> None:
+        """The workbook opens on this function's own log, and its content is JSON."""
+        properties = only("Insights/workbooks")
+        content = json.loads(properties["serializedData"])
+        assert content["version"] == properties["version"] == "Notebook/1.0"
+        assert content["fallbackResourceIds"] == [properties["sourceId"]]
+        assert properties["sourceId"].endswith("/components/runners-prd-ai")
+        names = [item["name"] for item in content["items"]]
+        assert len(names) == len(set(names))
+        assert {item["type"] for item in content["items"]} == {3, 9}

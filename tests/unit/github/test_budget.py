@@ -247,6 +247,25 @@ class TestSilence:
         assert wait_of(budget, "") is None
 
 
+class TestUsage:
+    """What was used since somebody asked last."""
+
+    def test_calls_and_points(self, budget: Budget) -> None:
+        """Calls and points are counted over all credentials, and from each question to the next."""
+        budget.spend(WHO, "GET", background=True)
+        budget.spend("Bearer another", "POST", background=False)
+        assert budget.usage() == {"calls": 2, "points": 6, "requests_left": None}
+        assert budget.usage() == {"calls": 0, "points": 0, "requests_left": None}
+
+    def test_what_is_left(self, budget: Budget, clock: Clock) -> None:
+        """The credential with the least left counts, as long as its hour lasts."""
+        budget.learn(WHO, limits(4000), None)
+        budget.learn("Bearer another", limits(17, reset=NOW + 60), None)
+        assert budget.usage()["requests_left"] == 17
+        clock.advance(61)
+        assert budget.usage()["requests_left"] == 4000
+
+
 class TestAccounts:
     """What is remembered."""
 

@@ -101,6 +101,15 @@ def test_a_pass(steps: FakeSteps, log_lines: Lines) -> None:
     assert log_lines == [("CRITICAL", fields)]
 
 
+def test_runners_that_ended(steps: FakeSteps, log_lines: Lines) -> None:
+    """The log tells of each runner that is seen to have ended, once: not again while Batch does not answer."""
+    steps.memory.finished.new = [TaskState("runner-1-1", "batchLinux", "finished", NOW)]
+    steps.run_pass()
+    steps.tasks_error = TransientError("Batch cannot list the tasks now: 503")
+    steps.run_pass()
+    assert [line["task"] for _, line in log_lines if "task" in line] == ["runner-1-1"]
+
+
 def test_two_tasks_of_one_id(steps: FakeSteps) -> None:
     """Tasks of one id in two Batch jobs are two tasks: a pass sees both, and can end one."""
     steps.tasks = [TaskState("runner-1-1", "batchLinux", "waiting", NOW, batch_job=job) for job in ("one", "other")]

@@ -43,6 +43,20 @@ def test_from_when_on() -> None:
     assert again(known).since(JOB, NOW + PASS) == NOW - MARGIN
 
 
+def test_new_ones() -> None:
+    """A task that finished is new once, also for another process; of a job that is looked at first only the latest."""
+    known = FinishedTasks()
+    one, old = finished(1), finished(2, timedelta(hours=2))
+    known.merged([one, old, living(3)], [JOB], NOW)
+    assert known.new == [one]
+    known.merged([one], [JOB], NOW + PASS)
+    assert known.new == []
+    late = finished(4, -PASS)
+    known = again(known)
+    known.merged([one, late, finished(5, timedelta(days=8))], [JOB], NOW + 2 * PASS)
+    assert known.new == [late]
+
+
 def test_kept_for_a_day() -> None:
     """A finished task is among the tasks of each pass of a day, though it is listed once; the overdue are not kept."""
     known = FinishedTasks()

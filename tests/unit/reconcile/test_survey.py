@@ -56,7 +56,7 @@ class TestJobs:
             profile="ubuntu-latest",
             queued_at=NOW - minutes(10),
             state=JobState.STARTED,
-            reason="no runner was started for it",
+            reason="a runner was started just now, because no runner was started for it",
         )
         assert only(found([event(1)])) == expected
 
@@ -141,7 +141,10 @@ class TestJobs:
     def test_a_task_that_is_replaced(self) -> None:
         """The job has a new runner on its way."""
         job = only(found([event(1)], task(1, expires_at=NOW + minutes(5))))
-        assert (job.state, job.reason) == (JobState.STARTED, "its registration is about to expire")
+        assert (job.state, job.reason) == (
+            JobState.STARTED,
+            "a runner was started just now, because its registration is about to expire",
+        )
 
     def test_over_quota(self) -> None:
         """A job that a quota holds is reported, with who has the slots."""

@@ -37,7 +37,7 @@ def test_a_task_with_all_that_the_image_reads() -> None:
     assert tasks.created == ["batchLinux"]
     assert task.image == "registry.azurecr.io/githubactions-runner:ubuntu-24.04-actionsrunner"
     assert (task.pool, task.os, task.slots, task.max_hours, task.run_options) == ("batchLinux", "linux", 1, 3, "")
-    assert task.display_name == "acme/app run 10743561234 job 29679449526 attempt 1"
+    assert task.display_name == "acme/app run 10743561234 job 29679449526 attempt 1 profile ubuntu-latest"
     assert task.environment == {
         "GHR_URL": "https://github.com/acme",
         "GHR_NAME": "runner-29679449526-1",
