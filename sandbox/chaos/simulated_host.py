@@ -99,6 +99,7 @@ class SimulatedHost:
         firing: Callable[[TimerTrigger], None],
     ) -> None:
         self._threads = threads
+        self._clean = contextvars.copy_context()
         self._settings = settings
         self._random = random.Random(f"{options.seed}-host")  # noqa: S311 - a simulation
         self._answered = answered
@@ -133,7 +134,7 @@ class SimulatedHost:
         victim.kill()
         self._instances.remove(victim)
         self.restarts += 1
-        self._threads.loop.call_later(self._random.uniform(2, 60), self._boot)
+        self._threads.loop.call_later(self._random.uniform(2, 60), self._boot, context=self._clean)
 
     def post(self, _url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> HookResponse:
         """Take a webhook delivery as the front end does; in a worker of GitHub's."""
