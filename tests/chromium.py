@@ -10,6 +10,8 @@ from typing import Any
 
 import aiohttp
 
+from tests.waiting import until
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -29,6 +31,7 @@ class Tab:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self._number = 0
+        self._is_loaded = False
         self.complaints: list[str] = []
         self.requested: list[str] = []
 
@@ -50,9 +53,10 @@ class Tab:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
         )
         await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self._is_loaded = False
         await self.call("Page.navigate", url=address)
-        while (await self._receive()).get("method") != "Page.loadEventFired":
-            pass
+        while not self._is_loaded:
+            await self._receive()
 
     async def evaluate(self, script: str) -> Any:
         """Return what a script says of the page. Its policy does not hold for the browser's own tools."""
@@ -69,6 +73,8 @@ class Tab:
         message: dict[str, Any] = await self._socket.receive_json()
         about = message.get("params", {})
         match message.get("method"):
+            case "Page.loadEventFired":
+                self._is_loaded = True
             case "Log.entryAdded":
                 self.complaints.append(about["entry"]["text"])
             case "Runtime.consoleAPICalled" | "Runtime.exceptionThrown":
@@ -89,21 +95,21 @@ async def _browser(path: str, profile: Path) -> AsyncIterator[str]:
             "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
             "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank",
         ],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        assert process.stderr is not None
-        said = iter(process.stderr.readline, b"")
-        address = next(line for line in said if b"DevTools listening on" in line).decode().split("//")[1].split("/")[0]
+        address = profile / "DevToolsActivePort"  # it writes its port and a path there, as soon as it listens
+        until(lambda: address.exists() and "\n" in address.read_text(encoding="utf-8"))
+        port = address.read_text(encoding="utf-8").splitlines()[0]
         async with (
             aiohttp.ClientSession() as session,
-            session.get(f"http://{address}/json/list") as listed,
+            session.get(f"http://127.0.0.1:{port}/json/list") as listed,
         ):
             pages = [page for page in await listed.json(content_type=None) if page["type"] == "page"]
         yield str(pages[0]["webSocketDebuggerUrl"])
     finally:
         process.terminate()
-        process.communicate()
+        process.wait()
 
 
 def look[T](profile: Path, ask: Callable[[Tab], Coroutine[Any, Any, T]]) -> T:

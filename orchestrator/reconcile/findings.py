@@ -4,7 +4,7 @@ It is bounded, and holds no secret: no registration, no body of a delivery, no n
 Texts come from GitHub and Batch all the same. Whoever shows them escapes them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, NamedTuple
@@ -14,9 +14,9 @@ from pydantic.alias_generators import to_camel
 
 from orchestrator.runners.task import job_key_of
 
-# How long the samples of passes are kept, and how many: one pass a minute is the most that settings allow.
+# How long the samples of passes are kept. Of those within one step the last one is.
 SAMPLES_FOR = timedelta(hours=24)
-MOST_SAMPLES = 1440
+SAMPLE_STEP = timedelta(minutes=5)
 # How many of each are kept. What is left out is counted.
 MOST_JOBS = 500
 MOST_RUNNING = 200
@@ -217,7 +217,7 @@ class Findings(_Finding):
         gaps_left_out: how many more there are.
         pools: the pools of all profiles.
         requests_left: how many requests GitHub has left for this hour, where it told.
-        samples: one for each pass of the last day, the oldest first.
+        samples: those of the last day's passes, the oldest first.
     """
 
     at: AwareDatetime | None = None
@@ -241,8 +241,9 @@ class Findings(_Finding):
             earlier: what the last record held.
         """
         oldest = 0.0 if self.at is None else (self.at - SAMPLES_FOR).timestamp()
-        day: Sequence[Sample] = [*(sample for sample in earlier.samples if sample.at > oldest), *self.samples]
-        return self.model_copy(update={"samples": tuple(day[-MOST_SAMPLES:])})
+        day = [*(sample for sample in earlier.samples if sample.at > oldest), *self.samples]
+        steps = {sample.at // SAMPLE_STEP.seconds: sample for sample in day}
+        return self.model_copy(update={"samples": tuple(steps.values())})
 
     def not_renewed(self, reason: str) -> "Findings":
         """Return these as a pass leaves them that could not look.

@@ -351,7 +351,7 @@ def _end(task: TaskState) -> datetime:
 
 def _unserved(job: WaitingJob, attempts: _Attempts, now: datetime) -> Prospect:
     """Return what a job can count on that nothing serves."""
-    young_for = DELIVERY_EXPECTED_WITHIN - job.age(now)
+    young_for = DELIVERY_EXPECTED_WITHIN - max(job.age(now), timedelta(0))
     if young_for > timedelta(0):
         reason = "its delivery, or its request in the queue, is probably still being handled"
         return Prospect(JobState.DELIVERY_EXPECTED, reason, now + young_for)
@@ -364,7 +364,7 @@ def _served(job: WaitingJob, source: TaskState | Runner, node_slots: Mapping[str
     """Return what a job can count on that something serves."""
     if isinstance(source, Runner):
         reason = f"the runner {source.name} is idle, and was not started here: it is expected to take the job"
-        return Prospect(JobState.IDLE_RUNNER, reason, now + IDLE_RUNNER_TRUSTED_FOR - job.age(now))
+        return Prospect(JobState.IDLE_RUNNER, reason, now + IDLE_RUNNER_TRUSTED_FOR - max(job.age(now), timedelta(0)))
     state = JobState.WAITS_FOR_SLOT if source.state == "waiting" else JobState.RUNNER_STARTING
     return Prospect(state, _waits_for(source, node_slots), task=source.task_id)
 

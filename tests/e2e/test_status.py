@@ -48,5 +48,6 @@ def test_the_deployed_shape() -> None:
     assert (explained.status_code, explained.headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
     assert (explained.headers["Referrer-Policy"], explained.headers["Cache-Control"]) == ("no-referrer", "no-store")
     assert explained.text.startswith("pool-")
+    assert "the job was waits-for-slot: its runner waits for a free slot on still" in explained.text
     assert [one["job"] for one in told.json()["found"]["jobs"]] == [job.id]
     assert deployment.key not in told.text

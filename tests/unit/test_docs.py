@@ -2,11 +2,13 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from orchestrator import __version__
 from orchestrator.cli.workflow_lint.finding import SEVERITY, Code
 from orchestrator.config.profiles import ProfileSetting
 from orchestrator.config.settings import Settings
@@ -144,6 +146,12 @@ def test_the_example_becomes_right_by_filling_in_the_secrets() -> None:
         | {"GithubWebhookSecret": "s", "GithubToken": "t"}
     )
     assert filled == bare
+
+
+def test_the_version() -> None:
+    """The version that the status page shows is the project's."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert __version__ == project["version"]
 
 
 def test_states_of_waiting_jobs() -> None:

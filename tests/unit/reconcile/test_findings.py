@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from orchestrator.reconcile.findings import (
-    MOST_SAMPLES,
     Findings,
     Gap,
     JobState,
@@ -47,13 +46,15 @@ def test_long_reasons_are_cut() -> None:
 
 
 def test_samples_of_a_day() -> None:
-    """The samples of a day are kept, the oldest first, and never more than one for each minute of it."""
+    """The samples of a day are kept, the oldest first, and never more than one for each five minutes of it."""
     day = [sample(timedelta(hours=hours)) for hours in (30, 24, 23, 1)]
     new = Findings(at=NOW, samples=(sample(timedelta()),))
     assert new.after(Findings(samples=tuple(day))).samples == (*day[2:], *new.samples)
-    full = Findings(samples=(sample(timedelta(hours=1)),) * (MOST_SAMPLES + 9))
-    assert len(new.after(full).samples) == MOST_SAMPLES
-    assert Findings(samples=new.samples).after(full).samples[-1] == new.samples[0]
+    often = [sample(timedelta(seconds=30 * step)) for step in range(4000, 0, -1)]
+    kept = new.after(Findings(samples=tuple(often))).samples
+    assert len(kept) == 289
+    assert (kept[-2], kept[-1]) == (often[-1], new.samples[0])
+    assert Findings(samples=new.samples).after(Findings(samples=kept)).samples == kept
 
 
 @pytest.mark.parametrize(

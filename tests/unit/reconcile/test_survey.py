@@ -89,6 +89,16 @@ class TestJobs:
         assert job.due_at is not None
         assert NOW + minutes(1.4) < job.due_at <= NOW + minutes(1.5)
 
+    @pytest.mark.parametrize("idle", [True, False])
+    def test_a_clock_that_is_wrong(self, *, idle: bool) -> None:
+        """A job that will be queued in another age, as GitHub says, is one that was queued just now."""
+        passes = FakePasses()
+        if idle:
+            passes.upstream.runners = [Runner(7, "theirs", online=True, busy=False, labels=LABELS)]
+        job = only(found([event(1, queued_at="9999-12-31T23:59:59Z")], passes=passes))
+        assert job.due_at is not None
+        assert job.due_at - NOW < minutes(16 if idle else 3)
+
     def test_an_idle_runner(self) -> None:
         """A job beside an idle runner of others waits for it, for a quarter of an hour in all."""
         passes = FakePasses()
