@@ -1,6 +1,7 @@
 """`make demo`: three queued jobs get three runners. `make run` (`--keep`) keeps it all up afterwards."""
 
 import argparse
+import base64
 import hashlib
 import hmac
 import json
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     executor = ContainerExecutor(options.image) if options.image else None
     print("Starting GitHub, Azure Batch, a storage queue and the Functions host on loopback ports ...")
-    with Deployment(host_port=options.port, connect_hook=False, executor=executor) as deployment:
+    settings = {"RunnerRegistration": "claim"}
+    with Deployment(settings=settings, host_port=options.port, connect_hook=False, executor=executor) as deployment:
         story = Story(deployment)
         story.tell_where_everything_is()
         deployment.connect_hook()
@@ -68,6 +70,7 @@ class Story:
         self._lock = threading.Lock()
         self._lines: dict[int, Line] = {}
         self._told: dict[str, str] = {}
+        self._claims_told = 0
         deployment.github.subscribe(self._hear)
 
     def tell_where_everything_is(self) -> None:
@@ -85,9 +88,9 @@ class Story:
             github.queue_job(REPOSITORY, labels, name=f"use {labels[1]}", duration_s=0.5)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and any(job.status != "completed" for job in github.jobs):
-            self._tell_tasks()
+            self._tell_news()
             time.sleep(0.05)
-        self._tell_tasks()
+        self._tell_news()
         problems = list(self._problems())
         self._summary()
         for problem in problems:
@@ -104,7 +107,7 @@ class Story:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: stopped.set())
             while not stopped.wait(0.1):
-                self._tell_tasks()
+                self._tell_news()
         print("Stopping ...")
 
     def _hear(self, event: Event) -> None:
@@ -124,6 +127,20 @@ class Story:
         if event.kind in words:
             self._tell("job", event.job.id, words[event.kind])
 
+    def _tell_news(self) -> None:
+        """Print what is new of claims and tasks."""
+        self._tell_claims()
+        self._tell_tasks()
+
+    def _tell_claims(self) -> None:
+        """Print each claim that was answered."""
+        claims = self._deployment.gateway.recorder.exchanges
+        for claim in claims[self._claims_told :]:
+            fetched = claim["status"] == HTTP_OK
+            words = "fetched its registration: its task holds none" if fetched else f"was answered {claim['status']}"
+            self._tell("claim", _claimant(claim), f"its container {words}")
+        self._claims_told = len(claims)
+
     def _tell_tasks(self) -> None:
         """Print each task that has come to a new state."""
         for name, task in self._deployment.batch.task_bodies().items():
@@ -138,7 +155,7 @@ class Story:
             self._tell("task", name, words[task["state"]])
 
     def _tell(self, kind: str, name: object, words: str) -> None:
-        print(f"{time.monotonic() - self._started:6.2f} s  {kind:4s} {name!s:22s} {words}", flush=True)
+        print(f"{time.monotonic() - self._started:6.2f} s  {kind:5s} {name!s:22s} {words}", flush=True)
 
     def _problems(self) -> Iterator[str]:
         """Say what is not as it should be."""
@@ -155,6 +172,8 @@ class Story:
                 yield f"{label}: its task is on {task['poolId']} with {_image(task)}, not on {pool} with {tag}"
             if (job.status, job.conclusion) != ("completed", "success"):
                 yield f"{label}: the job is {job.status} after {PATIENCE:.0f} s"
+            if not {"GHR_TOKEN", "GHR_JITCONFIG"}.isdisjoint(each["name"] for each in task["environmentSettings"]):
+                yield f"{label}: a credential is in its task"
 
     def _summary(self) -> None:
         tasks = self._deployment.batch.task_bodies()
@@ -192,6 +211,13 @@ class Story:
         options = " ".join(f"-H '{name}: {value}'" for name, value in headers.items())
         command = f"curl -i {options} --data-binary @{file} '{own.webhook_url}'"
         return f"\nDeliver that job yourself (a second time it exists already):\n\n{command}"
+
+
+def _claimant(exchange: Mapping[str, Any]) -> str:
+    """The task that a claim is for."""
+    payload = json.loads(exchange["body"])["claim"].split(".")[1]
+    task: str = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["task"]
+    return task
 
 
 def _image(task: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from sandbox.batch.executor import Executor
 from sandbox.batch.model import Pool
 from sandbox.functions.front import CLIENT_ADDRESS
 from sandbox.functions.process import FunctionsHost
+from sandbox.gateway import GATEWAY_ADDRESS, Gateway
 from sandbox.github import GitHub
 from sandbox.github.hooks import Hook
 from sandbox.github.model import Scope
@@ -48,6 +49,7 @@ class Deployment:
         lag: seconds that GitHub's clock is behind (and Batch's, for as much as it takes): what happens there seems to
             have happened so long ago.
         executor: what runs the tasks; processes without one.
+        api_path: where GitHub's API is below its address; `/api/v3` for an Enterprise Server.
     """
 
     def __init__(
@@ -59,11 +61,15 @@ class Deployment:
         host_port: int = 0,
         lag: float = 0.0,
         executor: Executor | None = None,
+        api_path: str = "",
     ) -> None:
         self.secret = secrets.token_hex(16)
         self.key = secrets.token_hex(16)
+        self.claim_key = secrets.token_hex(32)
+        self.gateway = Gateway()
         self.github = GitHub(clock=lambda: time.time() - lag)
         self.github.add_repository(REPOSITORY)
+        self._api_path = api_path
         self._skipped = 0.0
         self.queue = QueueService(clock=lambda: time.time() + self._skipped)
         self.queue.blobs.add_container(TASK_LOGS)
@@ -83,6 +89,7 @@ class Deployment:
             self.github.url = stack.enter_context(Server(self.github.application)).url
             self.batch_url = stack.enter_context(Server(self.batch.application)).url
             self.queue_url = stack.enter_context(Server(self.queue.application)).url
+            self.gateway_url = stack.enter_context(Server(self.gateway.application)).url
             self.start_host()
             stack.callback(self.stop_host)
             if self._connect_hook:
@@ -108,9 +115,12 @@ class Deployment:
             "WindowsPool": "batchWindows",
             "TaskLogsContainerUrl": self.task_logs_url,
             "TaskLogsIdentity": POOL_IDENTITY,
-            "GithubApiUrl": self.github.url,
+            "GithubApiUrl": f"{self.github.url}{self._api_path}",
             "GithubToken": "ghp_sandbox",
             "GithubWebhookSecret": self.secret,
+            "ClaimKey": self.claim_key,
+            "ClaimUrl": f"{self.gateway_url}/api/ClaimRunner",
+            "ClaimSources": GATEWAY_ADDRESS,
             **self._changes,
         }
         return {name: value for name, value in own.items() if value}
@@ -130,6 +140,7 @@ class Deployment:
             max_polling_interval=0.2,
         ).start()
         self._host_port = urlsplit(self.host.url).port or 0
+        self.gateway.site = self.host.url
 
     def stop_host(self) -> None:
         """Stop the function, as an outage does."""

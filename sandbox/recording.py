@@ -9,7 +9,7 @@ from typing import Any, Literal
 from aiohttp import web
 
 type Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-type Api = Literal["batch", "github", "webhook", "queue"]
+type Api = Literal["batch", "github", "webhook", "queue", "claim"]
 
 
 class Recorder:

@@ -14,7 +14,7 @@ from orchestrator.errors import SettingsError
 from orchestrator.explain.exit_codes import meaning
 from orchestrator.explain.facts import BROKEN_NODE_STATES, DeliveryFacts, Facts, JobFacts, PoolFacts, Unknown
 from orchestrator.jobs.admission import Ignored, Refused
-from orchestrator.reconcile.plan import RUNNER_START_LIMIT
+from orchestrator.reconcile.plan import may_start
 from orchestrator.result import Result
 from orchestrator.runners.task import TaskState
 
@@ -280,7 +280,7 @@ def _of_running(facts: Facts, task: TaskState) -> Conclusion:
     name = task.notes.name or task.task_id
     if isinstance(runner, Unknown):
         return _unknown(runner, f"whether the runner of {task.task_id} is online")
-    is_new = task.started_at is None or facts.now - task.started_at < RUNNER_START_LIMIT
+    is_new = may_start(task, facts.now)
     if runner is None or not runner.online:
         claims = task.notes.registration == "claim"
         how = (

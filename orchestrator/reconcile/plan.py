@@ -37,6 +37,8 @@ from orchestrator.runners.task import CLAIM_USED, TaskState, replacement_of, tas
 
 # A container that started this long ago and whose runner is still not online will not become a runner.
 RUNNER_START_LIMIT = timedelta(minutes=10)
+# The same where it claims its registration: with its image there, it goes on asking for ten minutes (`GHR_CLAIM_WAIT`).
+CLAIM_START_LIMIT = timedelta(minutes=15)
 # If a job has waited this long beside an idle runner that we did not start, that runner may not take it: the job's
 # repository may not be in the runner's group.
 IDLE_RUNNER_TRUSTED_FOR = timedelta(minutes=15)
@@ -175,6 +177,12 @@ def clean_up(tasks: Iterable[TaskState], scopes: Container[str], now: datetime, 
     return overdue + expired + old[:DELETIONS_PER_PASS]
 
 
+def may_start(task: TaskState, now: datetime) -> bool:
+    """Whether a task that runs, and whose runner is not online, may still become one."""
+    limit = CLAIM_START_LIMIT if task.notes.registration == "claim" else RUNNER_START_LIMIT
+    return task.started_at is None or now - task.started_at < limit
+
+
 @dataclass(frozen=True)
 class _Supply:
     """What may take one job.
@@ -263,7 +271,7 @@ class _RunnerIndex:
         runner = self.online(task)
         if runner is not None:
             return not runner.busy
-        return task.started_at is None or self._now - task.started_at < RUNNER_START_LIMIT
+        return may_start(task, self._now)
 
     @property
     def registered(self) -> Collection[str]:

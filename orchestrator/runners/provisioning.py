@@ -121,10 +121,8 @@ class Provisioner:
         if event.action == "completed":
             return cancel(self._tasks, event, profile)
         queued_at = event.workflow_job.created_at
-        # What claims is asked for its job when it starts, so a GitHub that is silent now delays no task.
-        may_ask = profile.registration != "claim"
-        is_old = may_ask and queued_at is not None and self._clock() - queued_at > OLD_DELIVERY_AFTER
-        is_queued = self._is_queued(event) if is_old else None
+        is_old = queued_at is not None and self._clock() - queued_at > OLD_DELIVERY_AFTER
+        is_queued = self._asked(event, profile) if is_old else None
         if is_queued is False:
             return Outcome(Result.GONE, task_id(event.workflow_job), profile)
         return self._within_quota(
@@ -134,6 +132,15 @@ class Provisioner:
                 event, profile, 0, lambda: is_queued if is_old else self._is_queued(event)
             ),
         )
+
+    def _asked(self, event: WorkflowJobEvent, profile: Profile) -> bool | None:
+        """Ask whether a job waits, if GitHub tells: what claims asks again when it starts, and delays no task now."""
+        try:
+            return self._is_queued(event)
+        except UpstreamError:
+            if profile.registration == "claim":
+                return None
+            raise
 
     def start(self, event: WorkflowJobEvent, profile: Profile, replacement: int = 0) -> Outcome:
         """Start a runner for a job that GitHub lists as queued, unless it has one or may have none.

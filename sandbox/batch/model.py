@@ -64,6 +64,7 @@ class Pool:
         slots_per_node: how many one-slot tasks a node runs at once.
         nodes: how many nodes are there, ready, from the beginning; the least that scaling in leaves.
         start_delay_s: seconds from the decision for a node to its first task.
+        told_after_s: seconds for which a task is told as waiting after its container has started.
         max_nodes: the most that scaling out makes.
         idle_s: seconds without a task after which scaling in takes a node away.
         scale: `instant` follows the waiting tasks, `fixed` keeps the number of nodes.
@@ -87,6 +88,7 @@ class Pool:
     slots_per_node: int = 1
     nodes: int = 0
     start_delay_s: float = 0.5
+    told_after_s: float = 0.0
     max_nodes: int = 8
     idle_s: float = 60.0
     scale: Literal["instant", "fixed"] = "instant"

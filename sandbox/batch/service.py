@@ -428,8 +428,13 @@ class Batch:
         return body
 
     def _task_json(self, request: web.Request, task: Task) -> Json:
+        pool_id = self._state.job(task.job_id).pool_id
+        started, state, node_id = task.started_at, task.state, task.node_id
+        pool = self._state.pools.get(pool_id)
+        if state == "running" and pool is not None and self._clock() - (started or 0.0) < pool.told_after_s:
+            started, state, node_id = None, "active", None
         info: Json = {"retryCount": 0, "requeueCount": task.requeues}
-        for name, moment in (("startTime", task.started_at), ("endTime", task.ended_at)):
+        for name, moment in (("startTime", started), ("endTime", task.ended_at)):
             if moment is not None:
                 info[name] = timestamp(moment)
         for name, value in (("exitCode", task.exit_code), ("result", task.result), ("failureInfo", task.failure)):
@@ -437,11 +442,11 @@ class Batch:
                 info[name] = value
         body = {
             **task.body, "url": f"{root(request)}/jobs/{task.job_id}/tasks/{task.id}", "eTag": etag(task),
-            "lastModified": timestamp(task.changed_at), "creationTime": timestamp(task.created_at), "state": task.state,
+            "lastModified": timestamp(task.changed_at), "creationTime": timestamp(task.created_at), "state": state,
             "stateTransitionTime": timestamp(task.changed_at), "executionInfo": info,
         }  # fmt: skip
-        if task.node_id is not None:
-            body["nodeInfo"] = {"nodeId": task.node_id, "poolId": self._state.job(task.job_id).pool_id}
+        if node_id is not None:
+            body["nodeInfo"] = {"nodeId": node_id, "poolId": pool_id}
         return body
 
     def _written(self, request: web.Request, status: int, path: str, what: Job | Task | Pool) -> web.Response:

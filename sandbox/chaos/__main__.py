@@ -1,4 +1,4 @@
-"""`python -m sandbox.chaos --jobs N --seed S [--repositories N] [--boost] [--scenario NAME]`.
+"""`python -m sandbox.chaos --jobs N --seed S [--repositories N] [--boost] [--claim] [--scenario NAME]`.
 
 The exit code is 1 if an invariant breaks.
 """
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1000, help="how many jobs (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default: 0)")
     parser.add_argument("--boost", action="store_true", help="with PoolBoost=resize")
+    parser.add_argument("--claim", action="store_true", help="with RunnerRegistration=claim, whatever the seed says")
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     parser.add_argument("--without", action="append", default=[], choices=NETS, help="switch a net off")
     parser.add_argument("--scenario", action="append", default=[], choices=SCENARIOS, help="what happens as well")
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     greedy = "greedy" in scenarios  # two worlds are compared, and trouble would befall each at another place
     options = Options(
         given.jobs, given.seed, frozenset(given.without), given.boost, trouble=not greedy, scenarios=scenarios,
-        repositories=given.repositories,
+        repositories=given.repositories, claim=given.claim,
     )  # fmt: skip
     began = time.perf_counter()
     world = (simulate_fairness if greedy else simulate)(options)

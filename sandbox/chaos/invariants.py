@@ -7,6 +7,7 @@ from orchestrator.azure.batch_jobs import note_id
 from orchestrator.azure.request_queue import POISON, REQUESTS
 from orchestrator.delivery.answer import Answer
 from orchestrator.reconcile.job_search import CALLS_PER_REPOSITORY
+from orchestrator.runners.claim_refusal import ClaimCode
 from orchestrator.runners.task import task_of_runner
 from sandbox.chaos.answers import documented_answers
 from sandbox.chaos.foreign import Foreign
@@ -31,8 +32,19 @@ CALLS_PER_JOB, CALLS_PER_PASS, CALLS_FOR_A_REPOSITORY, CALLS_PER_FAULT = 4, 24, 
 # The same of a look at a pool that may be boosted: the pool, its Batch jobs and their tasks, the note, autoscale, Batch
 # jobs and tasks again, its size.
 CALLS_PER_LOOK = 8
+# The same of a claim: the task, the note of its first use, whether the job still waits, the registration, and the note
+# of the runner.
+CALLS_PER_CLAIM = 5
 # Statuses and results of the documented answers that no delivery of GitHub's is given while the settings are right.
 _NOT_FOR_GITHUB = frozenset({400, 401, 413, 415, "misconfigured"})
+# Codes of the answers that no container of ours is given while the settings are right.
+_NOT_FOR_CONTAINERS = frozenset(
+    {
+        ClaimCode.OFF, ClaimCode.SOURCE, ClaimCode.TOO_LARGE, ClaimCode.MALFORMED, ClaimCode.TOO_OFTEN,
+        ClaimCode.KEY_UNKNOWN, ClaimCode.FORGED, ClaimCode.EXPIRED, ClaimCode.UPSTREAM_REFUSED,
+        ClaimCode.MISCONFIGURED, ClaimCode.ERROR,
+    }
+)  # fmt: skip
 _POOLS = (LINUX_POOL, WINDOWS_POOL)
 # The Batch jobs that hold a pool's formula while a boost has switched it off.
 _BOOST_NOTES = tuple(note_id(pool) for pool in _POOLS)
@@ -97,6 +109,21 @@ class Invariants:
         """Hold an answer to a delivery of GitHub's against the documentation."""
         if (answer.status, answer.body.get("result")) not in self._answers:
             self.violate("answers are documented", f"{answer.status} {answer.text}")
+
+    def claiming(self) -> None:
+        """Take into account that a claim is about to make calls."""
+        self._enough_calls += CALLS_PER_CLAIM
+
+    def claim_answered(self, answer: Answer, *, may_be_used: bool) -> None:
+        """Check that a container of ours is refused for nothing but what happened to its task or its job.
+
+        Args:
+            answer: to its claim.
+            may_be_used: whether somebody else uses claims.
+        """
+        code = answer.body.get("code")
+        if code in _NOT_FOR_CONTAINERS or (code == ClaimCode.USED and not may_be_used):
+            self.violate("no container is refused without a cause", f"{answer.status} {answer.text}")
 
     def firing(self, timer: TimerTrigger) -> None:
         """Take into account that a timer function is about to make calls."""

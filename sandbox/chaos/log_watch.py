@@ -2,13 +2,18 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 _JOB = re.compile(r'runner-(\d+)-\d+|"job": (\d+)')
 _DELIVERY = re.compile(r'"delivery": "([0-9a-f-]+)"')
 # How secrets look that come to be during a run: registration tokens, GitHub's tokens, JIT configurations and JWTs.
-_SHAPES = re.compile(r"\bA[0-9A-F]{28}\b|\bgh[ps]_\w{4,}|\beyJ[\w+/=.-]{40,}|-----BEGIN")
+_SHAPES = re.compile(r"\bA[0-9A-F]{28}\b|\bgh[ps]_\w{4,}|\bey[IJ][\w+/=.-]{40,}|-----BEGIN")
+
+
+def holds_secret(text: str, secrets: Iterable[str]) -> bool:
+    """Whether a text holds one of these secrets, or something that looks like one."""
+    return _SHAPES.search(text) is not None or any(secret in text for secret in secrets)
 
 
 class LogWatch(logging.Handler):
@@ -34,7 +39,7 @@ class LogWatch(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Take one line."""
         line = self.format(record)
-        if _SHAPES.search(line) or any(secret in line for secret in self._secrets):
+        if holds_secret(line, self._secrets):
             self._violate("no secret in the log", f"a line of {record.name} holds a secret")
         if record.exc_info and record.name.startswith("orchestrator"):
             self._violate("no mistake of ours", line)

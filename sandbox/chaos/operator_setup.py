@@ -6,6 +6,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sandbox.batch import Batch
+from sandbox.chaos.door import CONTAINER_ADDRESS
 from sandbox.chaos.options import Options
 from sandbox.chaos.scenarios import STRANGER
 from sandbox.chaos.workload import GREEDY, ORGANIZATION, OUTSIDE, PUBLIC, repositories
@@ -15,13 +16,15 @@ from sandbox.github.model import Scope
 WEBHOOK = "http://function"
 LINUX_POOL, WINDOWS_POOL = "batchLinux", "batchWindows"
 SECRET_SETTINGS = frozenset(
-    {"AzureWebJobsStorage", "BatchAccountKey", "GithubWebhookSecret", "GithubToken", "GithubAppPrivateKey"}
+    {"AzureWebJobsStorage", "BatchAccountKey", "ClaimKey", "GithubWebhookSecret", "GithubToken", "GithubAppPrivateKey"}
 )
 # What the scenarios make of `AllowedOrganizations`. Without the setting, the account that owns the App is served.
 ALLOWED = {"greedy": f"{ORGANIZATION},{GREEDY}"}
 
 
-def set_up(options: Options, github: GitHub, batch: Batch, *, batch_url: str, storage: str) -> dict[str, str]:
+def set_up(
+    options: Options, github: GitHub, batch: Batch, *, batch_url: str, storage: str, door_url: str
+) -> dict[str, str]:
     """Set GitHub up and return the app settings.
 
     Args:
@@ -30,6 +33,7 @@ def set_up(options: Options, github: GitHub, batch: Batch, *, batch_url: str, st
         batch: the account to use.
         batch_url: where it is.
         storage: the connection string of the queues.
+        door_url: where the function takes claims.
     """
     secret = secrets.token_hex(16)
     settings = {
@@ -42,9 +46,13 @@ def set_up(options: Options, github: GitHub, batch: Batch, *, batch_url: str, st
         "WindowsPool": WINDOWS_POOL,
         "GithubApiUrl": github.url,
         "GithubWebhookSecret": secret,
-        "RunnerRegistration": "jit" if options.jit else "token",
+        "RunnerRegistration": options.registration,
         "RunnerScope": "repository" if options.per_repository else "organization",
     }
+    if options.registration == "claim":
+        settings["ClaimKey"] = secrets.token_hex(32)
+        settings["ClaimUrl"] = f"{door_url}/api/ClaimRunner"
+        settings["ClaimSources"] = CONTAINER_ADDRESS
     if options.boost:
         settings["PoolBoost"] = "resize"
     outside = "outside" in options.scenarios

@@ -75,7 +75,7 @@ class Report:
         return cls(
             seed=options.seed,
             modes=(
-                "jit" if options.jit else "token",
+                options.registration,
                 "repository" if options.per_repository else "organization",
                 "app" if options.app else "personal token",
                 *([f"{options.instances} instances"] if options.instances > 1 else []),

@@ -1,20 +1,23 @@
 """Plays the runner containers: what an image does from its start to its exit code, as events in virtual time."""
 
+import functools
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
 from sandbox.batch.model import TaskRun
+from sandbox.chaos.claiming import Claimed, Claiming
 from sandbox.chaos.virtual_time import VirtualLoop
 from sandbox.github.core import GitHubCore
 from sandbox.github.model import Event, Label, Refusal, Registration, Runner, Scope
 
 JOB_RAN, BROKEN, NO_JOB, NOT_REGISTERED, KILLED = 0, 1, 69, 75, 137
 # Shares of the containers that go wrong of themselves, while trouble is on.
-NEVER_STARTS, DIES_IDLE, DIES_WORKING, LATE = 0.02, 0.01, 0.01, 0.005
+NEVER_STARTS, DIES_CLAIMING, DIES_IDLE, DIES_WORKING, LATE = 0.02, 0.01, 0.01, 0.01, 0.005
 
 
 class Stage(Enum):
@@ -42,6 +45,7 @@ class SimulatedContainers:
     Args:
         loop: virtual time.
         github: where the runners register.
+        claiming: gets the registrations that are claimed.
         seed: of delays and of what goes wrong.
         faults: counts what went wrong.
         tell: takes a line for the story of a task.
@@ -49,6 +53,7 @@ class SimulatedContainers:
     Attributes:
         registry_down: whether no image can be pulled.
         fail: ends a task that could not be started, with a code and a message.
+        watch: is told of each run that starts.
         ended: when each container ended, in epoch seconds, with its pool.
     """
 
@@ -56,12 +61,14 @@ class SimulatedContainers:
         self,
         loop: VirtualLoop,
         github: GitHubCore,
+        claiming: Claiming,
         seed: int,
         faults: "Counter[str]",
         tell: Callable[[str, str], None],
     ) -> None:
         self._loop = loop
         self._github = github
+        self._claiming = claiming
         self._random = random.Random(f"{seed}-containers")  # noqa: S311 - a simulation
         self._faults = faults
         self._tell = tell
@@ -72,6 +79,7 @@ class SimulatedContainers:
         self.troubled = False
         self.registry_down = False
         self.fail: Callable[[str, str, str, str], None] = lambda *_: None
+        self.watch: Callable[[TaskRun], None] = lambda _: None
         self.ended: list[tuple[float, str]] = []
         github.subscribe(self._hear)
 
@@ -83,6 +91,7 @@ class SimulatedContainers:
         self._live[run.job_id, run.task_id, run.attempt] = container
         self._by_task.setdefault((run.job_id, run.task_id), {})[run.attempt] = container
         self._tell(run.task_id, f"container starts on {run.node_id}")
+        self.watch(run)
         if "GHR_URL" not in run.environment:  # not a runner: somebody else's task
             self._later(container, 300.0, self._exit, container, JOB_RAN)
         elif self.registry_down:
@@ -90,7 +99,9 @@ class SimulatedContainers:
         elif self._bad_luck("container never starts", NEVER_STARTS):
             self._later(container, self._random.uniform(5, 60), self._exit, container, BROKEN)
         else:
-            self._later(container, self._random.uniform(5, 45), self._register, container)
+            claims = "GHR_CLAIM" in run.environment
+            begin = self._claim if claims else functools.partial(self._register, given=run.environment)
+            self._later(container, self._random.uniform(5, 45), begin, container)
 
     def stop(self, run: TaskRun) -> None:
         """End a run: by SIGTERM, or with its node, which leaves it no time to say goodbye."""
@@ -136,8 +147,23 @@ class SimulatedContainers:
         run = container.run
         self.fail(run.job_id, run.task_id, "ContainerInvalidImage", "The container image is invalid.")
 
-    def _register(self, container: Container) -> None:
-        given = container.run.environment
+    def _claim(self, container: Container) -> None:
+        def answered(done: "Future[Claimed]") -> None:
+            if container.stage is Stage.STARTING:
+                self._claimed(container, done.result())
+
+        asking = self._claiming.start(container.run, lambda: container.stage is Stage.OVER)
+        asking.add_done_callback(answered)
+
+    def _claimed(self, container: Container, claimed: Claimed) -> None:
+        if not claimed.environment:
+            self._exit(container, claimed.exit_code)
+        elif self._bad_luck("container dies after its claim", DIES_CLAIMING):
+            self._die(container, Stage.STARTING)
+        else:
+            self._register(container, {**container.run.environment, **claimed.environment})
+
+    def _register(self, container: Container, given: Mapping[str, str]) -> None:
         try:
             with self._github.changing() as now:
                 state = self._github.state

@@ -99,6 +99,7 @@ class SimulatedHost:
         firing: Callable[[TimerTrigger], None],
     ) -> None:
         self._threads = threads
+        self._clean = contextvars.copy_context()
         self._settings = settings
         self._random = random.Random(f"{options.seed}-host")  # noqa: S311 - a simulation
         self._answered = answered
@@ -133,7 +134,7 @@ class SimulatedHost:
         victim.kill()
         self._instances.remove(victim)
         self.restarts += 1
-        self._threads.loop.call_later(self._random.uniform(2, 60), self._boot)
+        self._threads.loop.call_later(self._random.uniform(2, 60), self._boot, context=self._clean)
 
     def post(self, _url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> HookResponse:
         """Take a webhook delivery as the front end does; in a worker of GitHub's."""
@@ -149,6 +150,24 @@ class SimulatedHost:
         if not current_worker().wait(call, seconds):
             return HookResponse("timed out", 504)
         return answers[0]
+
+    async def claim(self, headers: Mapping[str, str], body: bytes) -> Answer | None:
+        """Take a claim as the front end does; return None if its instance ended meanwhile."""
+        instance = self._any()
+        if instance is None:
+            return Answer(503, {})
+        task = self._threads.loop.create_task(
+            instance.application.claim(headers, body), context=instance.context.copy()
+        )
+        instance.tasks[task] = None
+        await asyncio.wait([task])
+        instance.tasks.pop(task, None)
+        if task.cancelled() or isinstance(task.exception(), Killed):
+            return None
+        if (error := task.exception()) is not None:
+            self.failures.append(f"claim: {error!r}")
+            return Answer(500, {})
+        return task.result()
 
     def _boot(self) -> None:
         self._instances.append(Instance(self._settings, self._threads.runtime))
@@ -168,7 +187,9 @@ class SimulatedHost:
         take: Callable[[HookResponse], None],
         resume: Callable[[], None],
     ) -> None:
-        task = self._threads.loop.create_task(instance.application.receive(headers, body), context=instance.context)
+        task = self._threads.loop.create_task(
+            instance.application.receive(headers, body), context=instance.context.copy()
+        )
         instance.tasks[task] = None
         if not instance.alive:
             task.cancel()

@@ -8,9 +8,13 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from orchestrator.azure.request_queue import REQUESTS
+from orchestrator.delivery.answer import Answer
 from sandbox.batch.model import Pool
 from sandbox.chaos.accidents import Accidents, Victims
+from sandbox.chaos.batch_watch import BatchWatch
+from sandbox.chaos.claiming import Claiming
 from sandbox.chaos.deliveries import Deliveries
+from sandbox.chaos.door import Door
 from sandbox.chaos.foreign import Foreign
 from sandbox.chaos.invariants import LOOK_EVERY, Invariants
 from sandbox.chaos.ledger import Key, Ledger
@@ -24,6 +28,7 @@ from sandbox.chaos.simulated_batch import SimulatedBatch
 from sandbox.chaos.simulated_containers import SimulatedContainers
 from sandbox.chaos.simulated_host import RECONCILE, TEND_POOLS, SimulatedHost
 from sandbox.chaos.steps import Steps
+from sandbox.chaos.thief import Thief
 from sandbox.chaos.threads import Threads
 from sandbox.chaos.virtual_time import START, VirtualLoop
 from sandbox.chaos.weather import RARE, Weather
@@ -42,6 +47,8 @@ CLEANS_UP_IN = 3600.0
 # Seconds for which trouble goes on when the last job has come.
 TROUBLE_AFTER = 900.0
 STEP = 2.0
+# Seconds for which Batch does not tell that a container has started, where that counts.
+TOLD_AFTER = 20.0
 # What the boost reads of a pool's formula.
 FORMULA = "maxNodes = {};\nspot = 0;\ndedicatedNodes = 1;"
 # How many times larger the pools are where there are many repositories.
@@ -76,7 +83,8 @@ class World:
             clock=loop.now, seed=seed, hook_ranges=HOOK_RANGES, deliver=self.deliveries.deliver,
             send=self.deliveries.send, token=None, budget=budget(options),
         )  # fmt: skip
-        self.containers = SimulatedContainers(loop, self.github, seed, self.faults, self._tell_task)
+        self.claiming = Claiming(self.threads, seed, self._tell_task)
+        self.containers = SimulatedContainers(loop, self.github, self.claiming, seed, self.faults, self._tell_task)
         self.batch = SimulatedBatch(
             pools(options), executor=self.containers, clock=loop.now, changed=self._task_changed, soon=loop.call_soon
         )
@@ -90,6 +98,11 @@ class World:
             self.weathers[name] = service.faults = Weather(name, seed, loop.now, self.faults)
             self.weathers[name].share = 0.0
             service.recorder = NoRecorder(name)
+        door, batch_watch = Door(self._claim), BatchWatch(self._violate)
+        if options.registration == "claim":
+            self.batch.recorder = batch_watch
+            self.weathers["function"] = door.faults = Weather("function", seed, loop.now, self.faults)
+            self.weathers["function"].share = 0.0
         self.github.url = self.network.add("github", self.github.application)
         batch_url = self.network.add("batch", self.batch.application)
         self.storage = self.queue.connection_string(self.network.add("queue", self.queue.application))
@@ -100,7 +113,10 @@ class World:
             self.ledger, loop, github=self.github, batch=self.batch, queue=self.queue, containers=self.containers,
             foreign=self.foreign,
         )  # fmt: skip
-        settings = set_up(options, self.github, self.batch, batch_url=batch_url, storage=self.storage)
+        door_url = self.network.add("function", door.application)
+        settings = set_up(
+            options, self.github, self.batch, batch_url=batch_url, storage=self.storage, door_url=door_url
+        )
         timers = [] if "control loop" in options.without else [RECONCILE]
         timers += [TEND_POOLS] if options.boost else []
         self.host = SimulatedHost(
@@ -115,6 +131,7 @@ class World:
         )  # fmt: skip
         self.accidents = Accidents(loop, victims, seed, self.faults)
         secrets = tuple(value for name, value in settings.items() if name in SECRET_SETTINGS)
+        batch_watch.secrets = secrets
         self.log_watch = LogWatch(secrets, self.deliveries.tell, self.invariants.violate)
         self.github.subscribe(self._hear)
 
@@ -190,6 +207,8 @@ class World:
         if "evictions" in scenarios:
             for number in range(1, int(seconds / EVICTION_EVERY)):
                 self.loop.call_later(number * EVICTION_EVERY, self._evict)
+        if "thief" in scenarios:
+            self.containers.watch = Thief(self.loop, self.claiming, self.options.seed, self.faults).watch
 
     def _evict(self) -> None:
         """Lose the first node that runs something."""
@@ -240,6 +259,16 @@ class World:
     def _post(self, url: str, headers: Mapping[str, str], body: bytes, seconds: float) -> HookResponse:
         return self.host.post(url, headers, body, seconds)
 
+    def _violate(self, invariant: str, what: str) -> None:
+        self.ledger.violate(invariant, what, self.loop.now())
+
+    async def _claim(self, headers: Mapping[str, str], body: bytes) -> Answer | None:
+        self.invariants.claiming()
+        answer = await self.host.claim(headers, body)
+        if answer is not None:
+            self.invariants.claim_answered(answer, may_be_used="thief" in self.options.scenarios)
+        return answer
+
     # Batch -----------------------------------------------------------------------------------------------------------
 
     def _lose_node(self, node: str) -> None:
@@ -279,6 +308,9 @@ def pools(options: Options) -> list[Pool]:
         Pool(LINUX_POOL, "linux", slots_per_node=4, start_delay_s=240, max_nodes=14 * times, idle_s=900),
         Pool(WINDOWS_POOL, "windows", slots_per_node=2, start_delay_s=420, max_nodes=4 * times, idle_s=900),
     ]
+    if options.registration == "claim":
+        for pool in found:
+            pool.told_after_s = TOLD_AFTER
     if options.boost:
         for pool in found:
             pool.formula = FORMULA.format(pool.max_nodes)

@@ -27,11 +27,15 @@ def rows() -> Iterator[Row]:
     private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     app = {"GithubToken": "", "GithubAppId": "4711", "GithubAppPrivateKey": private}
+    claims = {"ClaimKey": "k" * 32, "ClaimUrl": "https://site.example/api/ClaimRunner", "ClaimSources": "198.51.100.20"}
+    claim = claims | {"RunnerRegistration": "claim"}
     ways = {
         "token of somebody's": {"GithubToken": "ghp_sandbox"},
         "token of somebody's, JIT": {"GithubToken": "ghp_sandbox", "RunnerRegistration": "jit"},
+        "token of somebody's, claim": {"GithubToken": "ghp_sandbox"} | claim,
         "GitHub App": app,
         "GitHub App, JIT": app | {"RunnerRegistration": "jit"},
+        "GitHub App, claim": app | claim,
     }
     for way, settings in ways.items():
         first, then = _count(settings, public)

@@ -26,6 +26,7 @@ from orchestrator.reconcile.view import ScopeView
 from orchestrator.runners.boundary import Boundary
 from sandbox.chaos.__main__ import main
 from sandbox.chaos.fairness import simulate_fairness
+from sandbox.chaos.operator_setup import set_up
 from sandbox.chaos.options import Options
 from sandbox.chaos.report import Report, stories
 from sandbox.chaos.scenarios import STRANGER, UNFINISHED
@@ -43,6 +44,7 @@ FAIRNESS = "a modest organization has its turn"
 FOREIGN = "nothing foreign is touched"
 CALLS = "calls stay within the budget"
 SECRETS = "no secret in the log"
+SECRETS_IN_BATCH = "no secret in Batch"
 ANSWERS = "answers are documented"
 MISTAKES = "no mistake of ours"
 AUTOSCALE = "autoscale is on at the end"
@@ -73,9 +75,9 @@ def test_a_thousand_jobs() -> None:
     assert any(kind.startswith("process killed after POST") for kind in report.faults)
 
 
-@pytest.mark.parametrize("seed", [2, 5, 20])
+@pytest.mark.parametrize("seed", [2, 5, 20, 54])
 def test_other_modes(seed: int) -> None:
-    """JIT configurations, runners per repository, an App and two instances of the function fare no worse."""
+    """JIT configurations, claims, runners per repository, an App and two instances of the function fare no worse."""
     holds(simulate(Options(jobs=60, seed=seed)))
 
 
@@ -86,9 +88,10 @@ def test_boost() -> None:
     assert world.batch.resizes > 0
 
 
-def test_without_trouble() -> None:
+@pytest.mark.parametrize("claim", [False, True])
+def test_without_trouble(claim: bool) -> None:
     """Where nothing goes wrong each job costs a task, no pass starts or ends anything, and nothing is left over."""
-    world = simulate(Options(jobs=60, seed=0, trouble=False))
+    world = simulate(Options(jobs=60, seed=0, trouble=False, claim=claim))
     holds(world)
     report = Report.of(world, 0.0)
     # Each asks once for requests that were given up, and once for each queue's length.
@@ -134,6 +137,8 @@ class TestScenarios:
             ("cancels", 0, "cancelled while queued"),
             ("registry", 0, "image cannot be pulled"),
             ("evictions", 1, "node evicted"),
+            ("evictions", 32, "node evicted"),
+            ("thief", 0, "claim stolen"),
             ("clock", 4, None),
         ],
     )
@@ -229,8 +234,9 @@ class TestEachCheckCanFail:
         monkeypatch.setattr(orchestrator.github.session, "PAGE_SIZE", 1)
         assert CALLS in simulate(Options(120, 0, trouble=False)).ledger.broken
 
-    def test_secrets(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A token in a log line is seen, though nobody told the watch which token it is."""
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_secrets(self, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+        """A token or JIT configuration in a log line is seen, though nobody told the watch which one it is."""
         call = GitHubClient.call
 
         def telling(self: GitHubClient, *arguments: Any, **options: Any) -> Any:
@@ -239,7 +245,17 @@ class TestEachCheckCanFail:
             return answer
 
         monkeypatch.setattr(GitHubClient, "call", telling)
-        assert SECRETS in simulate(Options(5, 0, trouble=False)).ledger.broken
+        assert SECRETS in simulate(Options(5, seed, trouble=False)).ledger.broken
+
+    @pytest.mark.parametrize("kind", ["token", "jit"])
+    def test_secrets_in_batch(self, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+        """A registration in a task is seen, where tasks are to hold none."""
+
+        def with_secrets(*arguments: Any, **options: Any) -> dict[str, str]:
+            return set_up(*arguments, **options) | {"RunnerRegistration": kind}
+
+        monkeypatch.setattr(sandbox.chaos.world, "set_up", with_secrets)
+        assert SECRETS_IN_BATCH in simulate(Options(5, 0, trouble=False, claim=True)).ledger.broken
 
     def test_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """An answer that the documentation does not know of is seen."""

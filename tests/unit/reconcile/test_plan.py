@@ -510,6 +510,12 @@ class TestWhatIsLeftOver:
 class TestClaims:
     """Tasks whose containers claim their registration."""
 
+    @pytest.mark.parametrize(("age", "expected"), [(14.9, []), (15, [(1, 0)])])
+    def test_a_container_that_asks(self, age: float, expected: list[tuple[int, int]]) -> None:
+        """A container counts for as long as it may still ask for its registration, and then no longer."""
+        claiming = task("runner-9-1", "running", age=age, registration="claim", expires_at=None)
+        assert starts(decided([job(1)], [claiming])) == expected
+
     def test_nothing_expires(self) -> None:
         """A task that claims waits for as long as its job, and is neither replaced nor ended for its age."""
         waiting = task("runner-1-1", age=60 * 23, registration="claim", expires_at=None)

@@ -1,5 +1,6 @@
 """One queued workflow job -> one runner task."""
 
+import contextlib
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.config.settings import TaskLogs
+from orchestrator.config.settings import Settings, TaskLogs
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import TransientError, UpstreamRefused
 from orchestrator.jobs.admission import Admitted, admit
@@ -461,13 +462,17 @@ CLAIMS = {
 CLAIMING = settings(**CLAIMS, RunnerRegistration="claim")
 
 
-@pytest.mark.parametrize("age", [timedelta(0), timedelta(hours=3)])
+def queued_for(label: str, age: timedelta) -> WorkflowJobEvent:
+    """Return a job that was queued some time ago."""
+    job = queued_job("self-hosted", label)["workflow_job"] | {"created_at": (NOW - age).isoformat()}
+    return workflow_job_event(json.dumps(queued_job(workflow_job=job)).encode())
+
+
 @pytest.mark.parametrize("label", ["ubuntu-latest", "windows-latest"])
-def test_a_claim(label: str, age: timedelta) -> None:
+def test_a_claim(label: str) -> None:
     """A task that claims asks GitHub for nothing, takes no share of the registrations, and never expires."""
     registry, tasks, asked = Registry(), TaskList(), list[WorkflowJobEvent]()
-    job = queued_job("self-hosted", label)["workflow_job"] | {"created_at": (NOW - age).isoformat()}
-    event = workflow_job_event(json.dumps(queued_job(workflow_job=job)).encode())
+    event = queued_for(label, timedelta(0))
     admission = admit(event, CLAIMING)
     assert isinstance(admission, Admitted)
 
@@ -486,6 +491,33 @@ def test_a_claim(label: str, age: timedelta) -> None:
     assert (claim.task_id, claim.pool, claim.labels) == (OWN, task.pool, notes.labels)
     assert claim.access == ScopeAccess(Scope("organization", "acme"), None)
     assert (registry.asked, asked) == ([], [])
+
+
+@pytest.mark.parametrize(("says", "result"), [(True, "created"), (None, "created"), (False, "gone")])
+def test_an_old_delivery_of_a_claim(says: bool | None, result: str) -> None:
+    """A job that was queued long ago gets a task that claims unless GitHub says that it does not wait any more."""
+    event = queued_for("ubuntu-latest", timedelta(hours=3))
+    admission = admit(event, CLAIMING)
+    assert isinstance(admission, Admitted)
+    starter = provisioner(Registry(), TaskList(), CLAIMING, lambda _: says)
+    assert starter.handle(event, admission.profile).result == result
+
+
+def test_a_silent_github_delays_no_claim() -> None:
+    """Where GitHub does not say whether an old job waits, a task that claims is created, and no other one is."""
+
+    def silent(_event: WorkflowJobEvent) -> bool:
+        raise TransientError("GitHub does not answer")
+
+    event = queued_for("ubuntu-latest", timedelta(hours=3))
+    cases: list[tuple[Settings, int]] = [(CLAIMING, 1), (settings(), 0)]
+    for configured, number in cases:
+        admission, tasks = admit(event, configured), TaskList()
+        assert isinstance(admission, Admitted)
+        starter = provisioner(Registry(), tasks, configured, silent)
+        with contextlib.suppress(TransientError):
+            starter.handle(event, admission.profile)
+        assert len(tasks.added) == number
 
 
 def test_a_claim_that_nobody_needs() -> None:
