@@ -285,11 +285,14 @@ def test_called_wrongly(
     assert words in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("value", "words"), [("", "is missing"), ("0.2", "is no JSON object of pools and prices")])
-def test_no_prices(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str, words: str) -> None:
-    """Without prices there is nothing to reckon."""
+@pytest.mark.parametrize(
+    "value", ["", "0.192", "[]", '{"a": true}', '{"a": -1}', '{"a": NaN}', '{"a b": 1}', '{"a": "1"}', "a typo"]
+)
+def test_no_prices(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str) -> None:
+    """Without prices there is nothing to reckon, and what is no price is refused by the setting's name."""
     monkeypatch.setenv("PoolPrices", value)
     assert run(["cost", "--month", "2026-01"]) == 2
+    words = "is no JSON object of pools and prices" if value else "is missing"
     assert f"PoolPrices: {words}" in capsys.readouterr().err
 
 

@@ -11,7 +11,15 @@ from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile import survey
-from orchestrator.reconcile.findings import Findings, Gap, JobState, PoolFinding, ProfileFinding, Sample, WaitingJobFinding
+from orchestrator.reconcile.findings import (
+    Findings,
+    Gap,
+    JobState,
+    PoolFinding,
+    ProfileFinding,
+    Sample,
+    WaitingJobFinding,
+)
 from orchestrator.reconcile.pass_ import Pass
 from orchestrator.result import Result
 from orchestrator.runners.outcome import OutcomeResult
@@ -245,7 +253,7 @@ class TestTasks:
         assert findings.running[0].profile == ""
 
     def test_pools(self) -> None:
-        """Each pool has its tasks, its slots in use, and how long each profile's tasks of the day waited for a start."""
+        """Each pool has its tasks and slots in use; each profile, how long its tasks of the day waited for a start."""
         tasks = [
             replace(
                 task(number, "finished", exit_code=0),
