@@ -211,7 +211,9 @@ class TestWorkspace:
         """Return what asks the workspace for September, with nothing but the prices in the environment."""
         clock.now = NOW
         monkeypatch.setenv("PoolPrices", PRICES)
-        return lambda *options: run(["cost", "--workspace", "w-1", *(options or ("--month", "2026-09"))])
+        return lambda *options: run(
+            ["cost", "--workspace", "00000000-0000-0000-0000-000000000001", *(options or ("--month", "2026-09"))]
+        )
 
     def test_idle_nodes(self, cost: Callable[..., int], az: AzureCli, capsys: pytest.CaptureFixture[str]) -> None:
         """Longer ago than Batch remembers, with what nodes without tasks cost; the rest of a split task is left out."""
