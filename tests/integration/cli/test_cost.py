@@ -26,6 +26,7 @@ from tests.fakes import ManualClock
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 JSON = {"Content-Type": "application/json"}
+WORKSPACE = "00000000-0000-0000-0000-000000000001"
 # Batch tells ids of pools apart without case.
 PRICES = '{"Linux": 0.2, "gone": 1}'
 
@@ -211,9 +212,7 @@ class TestWorkspace:
         """Return what asks the workspace for September, with nothing but the prices in the environment."""
         clock.now = NOW
         monkeypatch.setenv("PoolPrices", PRICES)
-        return lambda *options: run(
-            ["cost", "--workspace", "00000000-0000-0000-0000-000000000001", *(options or ("--month", "2026-09"))]
-        )
+        return lambda *options: run(["cost", "--workspace", WORKSPACE, *(options or ("--month", "2026-09"))])
 
     def test_idle_nodes(self, cost: Callable[..., int], az: AzureCli, capsys: pytest.CaptureFixture[str]) -> None:
         """Longer ago than Batch remembers, with what nodes without tasks cost; the rest of a split task is left out."""
