@@ -31,7 +31,7 @@ MOST_PAGES = 150
 REMEMBERED_PAGES = 10_000
 
 
-class _Page(NamedTuple):
+class Page(NamedTuple):
     """A page of a list.
 
     Attributes:
@@ -81,7 +81,7 @@ class GitHubSession:
         self._remembered_pages = remembered_pages
         self._wait = wait
         self._lock = lock()
-        self._pages: OrderedDict[tuple[object, ...], _Page] = OrderedDict()
+        self._pages: OrderedDict[tuple[object, ...], Page] = OrderedDict()
 
     def call(
         self,
@@ -194,6 +194,32 @@ class GitHubSession:
             query = following
         raise ListTooLong(f"GitHub's answer to GET {path} has no end")
 
+    def first_page[T](
+        self,
+        path: str,
+        access: ScopeAccess,
+        read: Callable[[Any], T],
+        *,
+        key: str,
+        params: Mapping[str, str],
+        empty: str = "",
+    ) -> Page:
+        """Return the first page of a list. It is remembered, so that GitHub need not send it again unchanged.
+
+        Args:
+            path: the REST path.
+            access: see `call`.
+            read: reads one entry.
+            key: the property of the answer that holds the entries.
+            params: the query, without paging.
+            empty: the ETag that another process got with a page of no use; while it holds, the page has no entries.
+
+        Raises:
+            UpstreamError: GitHub does not tell.
+        """
+        query = {**params, "per_page": str(PAGE_SIZE), "page": "1"}
+        return self._page(path, access, read, key, query, remembered=True, empty=empty)
+
     def _page[T](
         self,
         path: str,
@@ -203,11 +229,12 @@ class GitHubSession:
         query: Mapping[str, str],
         *,
         remembered: bool,
-    ) -> _Page:
+        empty: str = "",
+    ) -> Page:
         # The same path can return different data per installation, and each reader keeps other things of it.
         name: tuple[object, ...] = (access, path, *query.values(), read)
         with self._lock:
-            known = self._pages.get(name)
+            known = self._pages.get(name) or (Page(empty, [], None) if empty else None)
         headers = {"If-None-Match": known.etag} if known else None
         response = self.call("GET", path, access, params=query, headers=headers)
         if known and response.status == HTTPStatus.NOT_MODIFIED:
@@ -215,12 +242,12 @@ class GitHubSession:
         else:
             with expecting(f"GitHub's answer to GET {path} holds no {key or path.rpartition('/')[2]}"):
                 entries = [read(entry) for entry in array(response.json if key is None else response.json[key])]
-            page = _Page(response.headers.get("etag", ""), entries, _next_link(response))
+            page = Page(response.headers.get("etag", ""), entries, _next_link(response))
         if remembered:
             self._remember(name, page)
         return page
 
-    def _remember(self, name: tuple[object, ...], page: _Page) -> None:
+    def _remember(self, name: tuple[object, ...], page: Page) -> None:
         with self._lock:
             self._pages.pop(name, None)
             if page.etag:
@@ -229,7 +256,7 @@ class GitHubSession:
                 self._pages.popitem(last=False)
 
 
-def _next_query(query: Mapping[str, str], page: _Page) -> dict[str, str] | None:
+def _next_query(query: Mapping[str, str], page: Page) -> dict[str, str] | None:
     """Return the query of the page that follows; None after the last page.
 
     Source: GitHub docs, "Using pagination in the REST API": a page may be short though others follow.

@@ -5,9 +5,9 @@ Source: GitHub REST API, "Workflow runs" and "Workflow jobs".
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -27,6 +27,8 @@ _WEEK = timedelta(days=7)
 MOST_RUNS_LISTED = 1000
 # Of so many runs that only wait for an approval it is remembered that they have no queued job.
 REMEMBERED_RUNS = 10_000
+# Characters of an ETag that is kept. GitHub's have 68.
+_LONGEST_ETAG = 100
 
 
 class WorkflowJobs:
@@ -61,7 +63,12 @@ class WorkflowJobs:
         self._without_queued: OrderedDict[int, str] = OrderedDict()
 
     def queued(
-        self, repository: str, installation: int | None, *, look_back: timedelta | None = None
+        self,
+        repository: str,
+        installation: int | None,
+        *,
+        look_back: timedelta | None = None,
+        etags: MutableMapping[str, str] | None = None,
     ) -> Iterator[Sequence[WorkflowJobEvent]]:
         """Yield the queued jobs of a repository's unfinished runs, each as the event that its webhook delivers.
 
@@ -73,6 +80,8 @@ class WorkflowJobs:
             installation: the App's installation, where it is known.
             look_back: a run that was created longer ago may be overlooked. Then one call lists the unfinished runs
                 instead of three, if a page holds all runs of this time; None to overlook nothing.
+            etags: of that call's answer while no run is unfinished, by what it asked for; it is brought up to date.
+                Whoever keeps it spares the next process a call that GitHub counts.
 
         Raises:
             UpstreamError: GitHub does not list them, or not all of them.
@@ -83,15 +92,7 @@ class WorkflowJobs:
         is_cut_off = False
         is_listed = look_back is not None and (repository, look_back) not in self._with_many
         if look_back is not None and is_listed:
-            since = self._session.clock() - look_back
-            if look_back >= _WEEK:
-                since -= timedelta(days=since.weekday())
-            page = next(
-                self._session.pages(
-                    path, access, _run_if_unfinished, key="workflow_runs",
-                    params={"created": f">={since:%Y-%m-%d}"}, remembered=True,
-                )
-            )  # fmt: skip
+            page = self._created_since(self._session.clock() - look_back, path, access, {} if etags is None else etags)
             runs = dict(run for run in page if run is not None)
             is_listed = len(page) < PAGE_SIZE
             if not is_listed:
@@ -118,6 +119,26 @@ class WorkflowJobs:
         self._reached.pop(repository, None)
         if is_cut_off:
             raise TransientError(f"{repository} has more unfinished runs than GitHub lists")
+
+    def _created_since(
+        self, moment: datetime, path: str, access: ScopeAccess, etags: MutableMapping[str, str]
+    ) -> Sequence[tuple[int, "_Run"] | None]:
+        """Return the newest runs, None for each that has ended; a page of them."""
+        if self._session.clock() - moment >= _WEEK:
+            moment -= timedelta(days=moment.weekday())
+        created = f">={moment:%Y-%m-%d}"
+        page = self._session.first_page(
+            path,
+            access,
+            _run_if_unfinished,
+            key="workflow_runs",
+            params={"created": created},
+            empty=etags.get(created, ""),
+        )
+        etags.clear()
+        if not any(page.entries) and len(page.entries) < PAGE_SIZE and 0 < len(page.etag) <= _LONGEST_ETAG:
+            etags[created] = page.etag
+        return page.entries
 
     def _in_turn(self, repository: str, runs: "Mapping[int, _Run]") -> Iterable[int]:
         """Return the runs to look into, the oldest first, but begin after the one that the last look had come to."""

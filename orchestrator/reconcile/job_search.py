@@ -8,7 +8,7 @@ tasks stay. The log says so.
 
 import logging
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -60,7 +60,7 @@ class QueuedJobs(Protocol):
     """Asks GitHub for the queued jobs of a repository: `github.workflow_jobs.WorkflowJobs.queued`."""
 
     def __call__(
-        self, repository: str, installation: int | None, *, look_back: timedelta | None
+        self, repository: str, installation: int | None, *, look_back: timedelta | None, etags: MutableMapping[str, str]
     ) -> Iterator[Sequence[WorkflowJobEvent]]:
         """Yield them, call by call; those of runs that are older than the look goes back may be missing."""
 
@@ -104,6 +104,7 @@ class _Look:
         installation: the App's installation, where it is known.
         known_event: a job of it, if one is known.
         look_back: a run that was created longer ago may be overlooked; None to overlook none.
+        etags: what an earlier look has kept.
         calls: how many were made.
         found: its queued jobs that may have a runner.
         refused: its jobs that may have no runner, by the reason.
@@ -115,6 +116,7 @@ class _Look:
     installation: int | None
     known_event: WorkflowJobEvent | None
     look_back: timedelta | None
+    etags: MutableMapping[str, str]
     calls: int = 0
     found: list[WorkflowJobEvent] = field(default_factory=list)
     refused: dict[str, list[WorkflowJobEvent]] = field(default_factory=dict)
@@ -284,7 +286,7 @@ class JobSearch:
             )
             may_be_quick = len(in_view) > WHOLE_LOOKS and name not in live
             look_back = _look_back(progress.of(name), current.now) if may_be_quick else None
-            looks.append(_Look(named[name], installation, event, look_back))
+            looks.append(_Look(named[name], installation, event, look_back, progress.of(name).etags))
         return looks
 
     def _forget(self, progress: Progress, now: datetime) -> None:
@@ -300,7 +302,7 @@ class JobSearch:
 
     def _look_into(self, look: _Look) -> None:
         """Look into a repository, if there is time; several are looked into at once."""
-        events = self._queued_jobs(look.repository, look.installation, look_back=look.look_back)
+        events = self._queued_jobs(look.repository, look.installation, look_back=look.look_back, etags=look.etags)
         try:
             while not self._time_left.is_over:
                 found = next(events, None)

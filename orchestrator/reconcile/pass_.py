@@ -90,6 +90,7 @@ class Pass:
 
     def __init__(self, settings: Settings, tasks: Sequence[TaskState], now: datetime, rule: AccountRule) -> None:
         self._settings = settings
+        self._web_url = settings.github_web_url
         self.tasks = tasks
         self.now = now
         self.rule = rule
@@ -204,7 +205,7 @@ class Pass:
         return [self.scopes[url] for url in urls if url in self.scopes]
 
     def _url(self, scope: Scope) -> str:
-        return scope.url(self._settings.github_web_url)
+        return scope.url(self._web_url)
 
 
 def _waiting_job(event: WorkflowJobEvent, settings: Settings) -> WaitingJob | None:

@@ -23,11 +23,13 @@ class RepositoryProgress:
         active_at: when something last happened there: a push, a task, a queued job.
         looked_at: when GitHub was last asked for its queued jobs.
         searched_at: when all of its unfinished runs were last asked for, however old they are.
+        etags: see `github.workflow_jobs.WorkflowJobs.queued`.
     """
 
     active_at: datetime | None = None
     looked_at: datetime | None = None
     searched_at: datetime | None = None
+    etags: dict[str, str] = field(default_factory=dict)
 
     def is_active(self, now: datetime) -> bool:
         """Whether something happened within the last day."""
@@ -74,7 +76,7 @@ class Progress:
         """Return it as JSON's own types."""
         return {
             "repositories": {
-                name: [_seconds(known.active_at), _seconds(known.looked_at), _seconds(known.searched_at)]
+                name: [*map(_seconds, (known.active_at, known.looked_at, known.searched_at)), known.etags]
                 for name, known in self.repositories.items()
             },
             "listed": {account: _seconds(at) for account, at in self.listed.items()},
@@ -89,10 +91,7 @@ class Progress:
         """Read what `to_json` returned; anything else counts as nothing known."""
         try:
             return cls(
-                {
-                    str(name): RepositoryProgress(*map(_moment, known))
-                    for name, known in written["repositories"].items()
-                },
+                {str(name): _repository(*known) for name, known in written["repositories"].items()},
                 {str(account): _known(at) for account, at in written["listed"].items()},
                 {
                     str(hook): HookProgress(_known(known["read_until"]), [_read(one) for one in known["failed"]])
@@ -117,6 +116,13 @@ def _seconds(at: datetime | None) -> float | None:
 
 def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else _known(seconds)
+
+
+def _repository(
+    active_at: float | None, looked_at: float | None, searched_at: float | None, etags: Mapping[str, str] | None = None
+) -> RepositoryProgress:
+    kept = {str(question): str(etag) for question, etag in (etags or {}).items()}
+    return RepositoryProgress(_moment(active_at), _moment(looked_at), _moment(searched_at), kept)
 
 
 def _known(seconds: float) -> datetime:

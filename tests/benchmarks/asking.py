@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from tests.benchmarks.canned import World
 from tests.benchmarks.table import Row
 
-# Jobs that are lost in each kind of repository, over the second hour.
+# Jobs that are lost in each kind of repository, over one hour.
 LOST = 40
+HOUR = 12  # passes
 
 
 def rows() -> Iterator[Row]:
@@ -21,12 +22,18 @@ def rows() -> Iterator[Row]:
 def long_rows() -> Iterator[Row]:
     """Yield the rows that take minutes; a time is virtual."""
     yield from found(500, 5_000)
+    yield from found(5_000, renewed=True)
     yield from many_runners()
     yield from many_lost_jobs()
 
 
-def found(*counts: int) -> Iterator[Row]:
-    """How soon a lost job has a runner; one repository in ten has runs in the last day."""
+def found(*counts: int, renewed: bool = False) -> Iterator[Row]:
+    """How soon a lost job has a runner; one repository in ten has runs in the last day.
+
+    Jobs are lost in the second hour of the first process that there ever was; or in the first hour of one that goes on
+    after three hours.
+    """
+    begin, whose = (3 * HOUR, ", new process") if renewed else (HOUR, "")
     for way in ("App", "token"):
         for count in counts:
             names = _names(count)
@@ -34,16 +41,19 @@ def found(*counts: int) -> Iterator[Row]:
             world = World(names, frozenset(active), app=way == "App", limit=15_000 if way == "App" else 5_000)
             draw = random.Random(7)  # noqa: S311 - a drawing
             places = [(draw.choice(active), draw.choice(quiet)) for _ in range(LOST)]
-            world.live(60, functools.partial(_lose, world, places), least=24)
+            lose = functools.partial(_lose, world, places, begin)
+            world.live(begin + 4 * HOUR, lose, least=begin + HOUR, new_process_at=begin if renewed else None)
             for kind, what in enumerate(("runs today", "quiet")):
                 own = [job for job in world.lost if job % 2 == kind]
-                yield Row(f"{count} repositories, {way}, {what}: found, p95", world.found_after(own, 0.95), "min")
+                yield Row(
+                    f"{count} repositories, {way}{whose}, {what}: found, p95", world.found_after(own, 0.95), "min"
+                )
 
 
-def _lose(world: World, places: Sequence[tuple[str, str]], number: int) -> None:
-    """Lose an equal number of jobs before each pass of the second hour."""
+def _lose(world: World, places: Sequence[tuple[str, str]], begin: int, number: int) -> None:
+    """Lose an equal number of jobs before each pass of an hour."""
     for job, place in enumerate(places):
-        if LOST * (number - 12) // 12 <= job < LOST * (number - 11) // 12:
+        if LOST * (number - begin) // HOUR <= job < LOST * (number - begin + 1) // HOUR:
             for kind, name in enumerate(place):
                 world.lose(1_000_000 + 2 * job + kind, name)
 

@@ -110,7 +110,12 @@ class World:
     # The passes ------------------------------------------------------------------------------------------------------
 
     def live(
-        self, passes: int, before: Callable[[int], object] = lambda _number: None, *, least: int | None = None
+        self,
+        passes: int,
+        before: Callable[[int], object] = lambda _number: None,
+        *,
+        least: int | None = None,
+        new_process_at: int | None = None,
     ) -> "World":
         """Make passes, each five minutes after the one before or when that has ended.
 
@@ -118,13 +123,14 @@ class World:
             passes: how many at most.
             before: is called before each, with its number.
             least: after so many it ends when every lost job has its runner.
+            new_process_at: from this pass on another process makes them, which has read the record of the one before.
         """
         with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
-            runner.run(self._live(passes, before, passes if least is None else least))
+            runner.run(self._live(passes, before, passes if least is None else least, new_process_at))
         return self
 
-    async def _live(self, passes: int, before: Callable[[int], object], least: int) -> None:
-        adapter = _Adapter(self)
+    async def _live(self, passes: int, before: Callable[[int], object], least: int, new_process_at: int | None) -> None:
+        adapter, store = _Adapter(self), MemoryStore()
 
         def session(*_arguments: object) -> requests.Session:
             made = requests.Session()
@@ -144,11 +150,13 @@ class World:
             mock.patch.object(client, "bounded_session", session),
             mock.patch.object(upstream, "RunnerTasks", return_value=Batch(self)),
             mock.patch.object(upstream, "PoolStatus", return_value=Batch(self)),
-            mock.patch.object(upstream, "MemoryBlob", return_value=MemoryStore()),
+            mock.patch.object(upstream, "MemoryBlob", return_value=store),
             self._listening(),
         ):
-            connected = upstream.connect(settings, self.threads.runtime, queue=NoQueues)
             for number in range(passes):
+                if number in (0, new_process_at):
+                    store.fresh = number > 0
+                    connected = upstream.connect(settings, self.threads.runtime, queue=NoQueues)
                 if number >= least and len(self.started) >= len(self.lost):
                     return
                 before(number)

@@ -296,14 +296,40 @@ class TestLookBack:
             assert len(found) == 1
         assert github.recorder.statuses == [200, 200, 304, 304, 200, 304]
 
+    def test_another_process(self, github: GitHub, github_url: str, session: GitHubSession) -> None:
+        """With the ETag that one process was given, the next one's call costs nothing while no run is unfinished."""
+        github.cancel_job(github.queue_job(REPOSITORY, LABELS).id)
+        etags: dict[str, str] = {}
+        list(WorkflowJobs(session).queued(REPOSITORY, None, look_back=DAY, etags=etags))
+        (kept,) = etags.values()
+        other = WorkflowJobs(GitHubSession(GitHubClient(github_url), PersonalToken("ghp_sandbox")))
+        for _ in range(2):
+            assert list(other.queued(REPOSITORY, None, look_back=DAY, etags=etags)) == [()]
+            assert list(etags.values()) == [kept]
+        assert github.recorder.statuses == [200, 304, 304]
+        job = github.queue_job(REPOSITORY, LABELS)
+        events = [event for page in other.queued(REPOSITORY, None, look_back=DAY, etags=etags) for event in page]
+        assert [event.workflow_job.id for event in events] == [job.id]
+        assert not etags, "what it lists is needed"
+
+    def test_kept_for_another_day(self, github: GitHub, jobs: WorkflowJobs) -> None:
+        """An ETag counts for the question that it answered, and for no other."""
+        etags = {">=2026-01-01": 'W/"other"'}
+        list(jobs.queued(REPOSITORY, None, look_back=DAY, etags=etags))
+        assert github.recorder.statuses == [200]
+        assert len(etags) == 1
+        assert ">=2026-01-01" not in etags
+
     def test_too_many_runs(self, github: GitHub, jobs: WorkflowJobs) -> None:
         """Where more runs are new than a page holds, the unfinished ones are asked for instead."""
         oldest = github.queue_job(REPOSITORY, LABELS)
         for _ in range(100):
             github.cancel_job(github.queue_job(REPOSITORY, LABELS).id)
-        events = [event for page in jobs.queued(REPOSITORY, None, look_back=DAY) for event in page]
+        etags: dict[str, str] = {}
+        events = [event for page in jobs.queued(REPOSITORY, None, look_back=DAY, etags=etags) for event in page]
         assert [event.workflow_job.id for event in events] == [oldest.id]
         assert len(github.recorder.calls) == 1 + 3 + 1
+        assert not etags
         list(jobs.queued(REPOSITORY, None, look_back=DAY))
         assert len(github.recorder.calls) == 5 + 3 + 1, "the list that was too long is not read again"
 

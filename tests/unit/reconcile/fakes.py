@@ -1,6 +1,6 @@
 """GitHub and Batch, as a pass sees them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta
 
 from orchestrator.config.profiles import Profile
@@ -26,6 +26,7 @@ class FakeUpstream:
     Attributes:
         jobs: the queued jobs of each repository, which its first call tells.
         look_backs: how far each look went back that might overlook old runs, by the repository.
+        etags: what each look was given of the one before, by the repository.
         further_calls: how many more calls a look into a repository takes; none if it is not named.
         order: the repository of each call.
         runners: those of every scope.
@@ -61,6 +62,7 @@ class FakeUpstream:
         self.pushed: dict[str, list[ListedRepository]] = {}
         self.whole_lists: list[str] = []
         self.look_backs: dict[str, timedelta] = {}
+        self.etags: dict[str, dict[str, str]] = {}
         self.users: set[str] = set()
         self.named_runners: list[str] = []
         self.takes = timedelta()
@@ -77,12 +79,14 @@ class FakeUpstream:
         self.starting: set[str] = set()
 
     def queued(
-        self, repository: str, installation: int | None, *, look_back: timedelta | None
+        self, repository: str, installation: int | None, *, look_back: timedelta | None, etags: MutableMapping[str, str]
     ) -> Iterator[Sequence[WorkflowJobEvent]]:
         """Yield the queued jobs of a repository."""
         self.asked.append((repository, installation))
         if look_back is not None:
             self.look_backs[repository] = look_back
+        self.etags[repository] = dict(etags)
+        etags["asked"] = repository
         self._clock.advance(timedelta(milliseconds=250))
         self._fail(repository)
         self.order.append(repository)

@@ -310,6 +310,12 @@ class TestOrder:
             assert passes.upstream.look_backs == dict.fromkeys(names[2:], LONGEST_RUN)
         assert active == [SINCE_YESTERDAY, None, SINCE_YESTERDAY]
 
+    def test_what_looks_have_kept(self, passes: FakePasses, upstream: FakeUpstream) -> None:
+        """The next look into a repository is given what the one before has kept."""
+        for _ in range(2):
+            passes.run(task(1), task(2, repository="acme/lib"))
+        assert upstream.etags == {name: {"asked": name} for name in ("acme/app", "acme/lib")}
+
 
 class TestTrouble:
     """If something could not be asked."""

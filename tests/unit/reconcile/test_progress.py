@@ -11,7 +11,7 @@ from orchestrator.reconcile.progress import ACTIVE_FOR, HookProgress, Progress, 
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 WHOLE = Progress(
-    {"acme/app": RepositoryProgress(NOW, NOW, None), "acme/new": RepositoryProgress()},
+    {"acme/app": RepositoryProgress(NOW, NOW, None, {">=2026-11-23": 'W/"1"'}), "acme/new": RepositoryProgress()},
     {"acme": NOW},
     {"/app/hook": HookProgress(NOW, [HookDelivery(1, "g", NOW, "workflow_job", "queued", succeeded=False)])},
 )
@@ -44,6 +44,12 @@ def test_unreadable(changes: dict[str, Any]) -> None:
 def test_no_progress_at_all(written: Any) -> None:
     """So does what is not of this kind."""
     assert Progress.from_json(written) == Progress()
+
+
+def test_written_by_an_earlier_release() -> None:
+    """A repository of which nothing but times is kept is read as well."""
+    progress = Progress.from_json({**WHOLE.to_json(), "repositories": {"acme/app": [NOW.timestamp(), None, None]}})
+    assert progress.repositories == {"acme/app": RepositoryProgress(NOW)}
 
 
 def test_activity() -> None:
