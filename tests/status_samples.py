@@ -13,6 +13,7 @@ from orchestrator.reconcile.findings import (
     JobState,
     OutcomeFinding,
     PoolFinding,
+    ProfileFinding,
     Recorded,
     RunningFinding,
     Sample,
@@ -115,16 +116,20 @@ def findings() -> Findings:
     pools = (
         PoolFinding(
             pool=LINUX,
-            profiles=("ubuntu-latest", "ubuntu-22.04"),
+            profiles=(
+                ProfileFinding(profile="ubuntu-latest", started=412, p50=41, p95=190),
+                ProfileFinding(profile="ubuntu-22.04"),
+            ),
             waiting=2,
             running=11,
             slots=11,
-            started=412,
-            p50=41,
-            p95=190,
         ),
         PoolFinding(
-            pool=WINDOWS, profiles=("windows-latest",), waiting=1, running=1, slots=1, started=37, p50=205, p95=410
+            pool=WINDOWS,
+            profiles=(ProfileFinding(profile="windows-latest", started=37, p50=205, p95=410),),
+            waiting=1,
+            running=1,
+            slots=1,
         ),
     )
     return Findings(
@@ -199,6 +204,7 @@ def hostile_status() -> Status:
     outcomes = [ended(n, None, repository=text, ending=text, task=text) for n, text in enumerate(HOSTILE)]
     gaps = [Gap(what=text, skipped=True, reason=text) for text in HOSTILE]
     names = dict(enumerate(HOSTILE))
+    profiles = tuple(ProfileFinding(profile=text) for text in HOSTILE)
     error = ServiceError(names[0], names[1])
     pool = PoolFacts(names[1], 1, 1, 2, steady=True, resize_errors=(error,), formula_error=error)
     found = findings().model_copy(
@@ -208,7 +214,7 @@ def hostile_status() -> Status:
             "outcomes": tuple(outcomes),
             "gaps": tuple(gaps),
             "problem": names[0],
-            "pools": (PoolFinding(pool=names[1], profiles=HOSTILE, waiting=0, running=0, slots=0),),
+            "pools": (PoolFinding(pool=names[1], profiles=profiles, waiting=0, running=0, slots=0),),
             "samples": (Sample(int(LOOKED_AT.timestamp()), 1, {names[1]: (1, 2)}),),
         }
     )

@@ -6,17 +6,20 @@ Source: Azure CLI, `az monitor log-analytics query`; Azure Monitor, table `AppTr
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from orchestrator.errors import TransientError, UpstreamRefused
+from orchestrator.errors import SettingsError, TransientError, UpstreamRefused
 
 # Seconds that the Azure CLI may take.
 PATIENCE = 120
 # Lines that are read: those of one job are few.
 MOST_LINES = 500
+
+_GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 # Runs a program with its arguments and returns what it prints.
 type Run = Callable[[Sequence[str]], str]
@@ -46,6 +49,7 @@ def history(job_id: int, workspace: str, days: int, run: "Run | None" = None) ->
         run: runs the Azure CLI.
 
     Raises:
+        SettingsError: The workspace's id is none.
         UpstreamError: The Azure CLI is missing, or does not do it.
     """
     return _rows(query(job_id), workspace, f"P{days}D", run, _line)
@@ -61,12 +65,15 @@ def read(text: str, workspace: str, timespan: str, run: "Run | None" = None) -> 
         run: runs the Azure CLI.
 
     Raises:
+        SettingsError: The workspace's id is none.
         UpstreamError: The Azure CLI is missing, or does not do it.
     """
     return _rows(text, workspace, timespan, run, lambda row: dict(json.loads(row["Message"])))
 
 
 def _rows[T](text: str, workspace: str, timespan: str, run: "Run | None", of: Callable[[Any], T]) -> list[T]:
+    if _GUID.fullmatch(workspace) is None:
+        raise SettingsError.of("--workspace", "is not the id (a GUID) of a Log Analytics workspace")
     command = [
         "az", "monitor", "log-analytics", "query", "--only-show-errors", "--output", "json",
         "--workspace", workspace, "--timespan", timespan, "--analytics-query", text,

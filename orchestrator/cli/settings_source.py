@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, Json, TypeAdapter, ValidationError
 
-from orchestrator.config.settings import STORAGE, PoolPrices, Settings
+from orchestrator.config.profiles import PoolId
+from orchestrator.config.settings import STORAGE, Settings
 from orchestrator.errors import SettingsError
 
 # What stands in the place of every credential, so that a file without secrets will do, and one whose secrets are
@@ -23,8 +24,10 @@ _PLACEHOLDERS: Mapping[str, str] = {
     STORAGE: "UseDevelopmentStorage=true",
 }
 
-
-_PRICES = TypeAdapter[Mapping[str, float]](PoolPrices)
+# No field of the function's settings, so that a wrong price stops no delivery.
+_PRICES = TypeAdapter[Mapping[str, float]](
+    Json[Mapping[PoolId, Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]]]
+)
 
 
 def settings_without_secrets(file: Path | None, environment: Mapping[str, str]) -> Settings:

@@ -55,9 +55,6 @@ _REPLACED = {
     "TrustedProxyCount": "is replaced by TrustedProxies: name the addresses of your proxies there, and remove this one"
 }
 
-# What a node of each pool costs in an hour. Only the command line reckons with it.
-type PoolPrices = Json[Mapping[PoolId, Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]]]
-
 # What is missing where a profile's containers claim their registration.
 _CLAIMS_NEED = {
     "ClaimKey": "is missing: containers claim their registration, and this key signs the claims",
@@ -260,7 +257,6 @@ class Settings(BaseModel):
     windows_pool: PoolId | None = None
     windows_launch: Annotated[Launch, _LOWER] = "batch"
     pool_boost: Annotated[Literal["off", "resize"], _LOWER] = "off"
-    pool_prices: PoolPrices | None = None
     task_logs_container_url: Annotated[str, AfterValidator(_container_url)] | None = None
     task_logs_identity: Annotated[str, AfterValidator(_identity_id)] | None = None
 

@@ -144,12 +144,12 @@ def _row(task: TaskState) -> list[object]:
     times = (task.created_at, task.started_at, task.ended_at)
     return [
         task.pool, task.batch_job, task.task_id, *(moment and round(moment.timestamp(), 3) for moment in times),
-        task.exit_code, int(task.ended_by_request), task.failure, task.repository,
+        task.exit_code, int(task.ended_by_request), task.failure, task.repository, task.profile,
     ]  # fmt: skip
 
 
 def _task(row: list[Any], notes: Mapping[str, TaskNotes]) -> TaskState:
-    pool, batch_job, task_id, created, started, ended, exit_code, ended_by_request, failure, repository = row
+    pool, batch_job, task_id, created, started, ended, exit_code, ended_by_request, failure, repository, profile = row
     return TaskState.quickly(
         task_id=task_id,
         pool=pool,
@@ -163,4 +163,5 @@ def _task(row: list[Any], notes: Mapping[str, TaskNotes]) -> TaskState:
         notes=notes.get(repository, _SAYS_NOTHING),
         batch_job=batch_job,
         repository=repository,
+        profile=profile,
     )

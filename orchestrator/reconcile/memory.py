@@ -24,7 +24,7 @@ from orchestrator.result import Result
 log = Log(__name__)
 
 # Of the record. One of another version is not read.
-VERSION = 2
+VERSION = 3
 # Bytes of a record that is written, and of what it holds when it is unpacked. 50,000 tasks take about a fiftieth.
 MOST_BYTES = 16 * 1024 * 1024
 _MOST_UNPACKED = 256 * 1024 * 1024

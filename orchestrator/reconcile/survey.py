@@ -18,6 +18,7 @@ from orchestrator.reconcile.findings import (
     JobState,
     OutcomeFinding,
     PoolFinding,
+    ProfileFinding,
     Prospect,
     RunningFinding,
     Sample,
@@ -155,14 +156,11 @@ def _outcome(task: TaskState, ended_at: datetime) -> OutcomeFinding:
 
 
 def _pools(current: Pass, settings: Settings) -> list[PoolFinding]:
-    """Return the pools of all profiles. A finished task does not say which profile it was for; its pool is known."""
-    profiles: dict[str, list[str]] = {}
-    for profile in settings.profiles:
-        profiles.setdefault(profile.pool, []).append(profile.name)
+    """Return the pools of all profiles."""
     waiting: Counter[str] = Counter()
     running: Counter[str] = Counter()
     slots: Counter[str] = Counter()
-    times: dict[str, list[float]] = {}
+    times: dict[tuple[str, str], list[float]] = {}
     since = current.now - _STARTED_WITHIN
     for task in current.tasks:
         if task.state == "waiting":
@@ -171,24 +169,31 @@ def _pools(current: Pass, settings: Settings) -> list[PoolFinding]:
             running[task.pool] += 1
             slots[task.pool] += task.slots
         if task.started_at is not None and task.started_at >= since:
-            times.setdefault(task.pool, []).append((task.started_at - task.created_at).total_seconds())
+            times.setdefault((task.pool, task.profile), []).append((task.started_at - task.created_at).total_seconds())
+    profiles: dict[str, list[ProfileFinding]] = {}
+    for profile in settings.profiles:
+        seconds = sorted(times.get((profile.pool, profile.name), ()))
+        found = ProfileFinding(
+            profile=profile.name,
+            started=len(seconds),
+            p50=_percentile(seconds, 50),
+            p95=_percentile(seconds, 95),
+        )
+        profiles.setdefault(profile.pool, []).append(found)
     return [
         PoolFinding(
             pool=pool,
-            profiles=tuple(names),
+            profiles=tuple(found),
             waiting=waiting[pool],
             running=running[pool],
             slots=slots[pool],
-            started=len(times.get(pool, ())),
-            p50=_percentile(times.get(pool, ()), 50),
-            p95=_percentile(times.get(pool, ()), 95),
         )
-        for pool, names in profiles.items()
+        for pool, found in profiles.items()
     ]
 
 
 def _percentile(seconds: Sequence[float], percent: int) -> int | None:
-    """Return the nearest-rank percentile, in whole seconds; None where there is no value."""
+    """Return the nearest-rank percentile of sorted values, in whole seconds; None where there is no value."""
     if not seconds:
         return None
-    return max(0, round(sorted(seconds)[ceil(len(seconds) * percent / 100) - 1]))
+    return max(0, round(seconds[ceil(len(seconds) * percent / 100) - 1]))

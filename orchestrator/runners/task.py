@@ -95,8 +95,9 @@ class TaskState:
         batch_job: the id of the Batch job that holds it. Two Batch jobs of a pool may hold tasks of one id.
         repository: the full name of the repository of its job, where its display name tells. A finished task may have
             the notes of another task of this repository.
-        profile: the name of the profile that it was started for, where its display name tells. What passes keep of a
-            finished task has neither this nor `slots` and `runs_before`.
+        profile: the name of the profile that it was started for, where its display name tells.
+
+    What passes keep of a finished task has neither `slots` nor `runs_before`.
     """
 
     task_id: str

@@ -15,6 +15,7 @@ from orchestrator.reconcile.findings import (
     JobState,
     OutcomeFinding,
     PoolFinding,
+    ProfileFinding,
     RunningFinding,
     WaitingJobFinding,
 )
@@ -182,8 +183,8 @@ def _figures(status: Status) -> Markup:
 
 def _pool(status: Status, name: str) -> Markup:
     tasks = next((pool for pool in status.findings.pools if pool.pool == name), None)
-    entries = [*_size(status.pools[name], tasks), *(_tasks(tasks) if tasks is not None else ())]
-    listed = element("dl", *(joined(element("dt", what), element("dd", says)) for what, says in entries))
+    entries = [joined(element("dt", what), element("dd", says)) for what, says in _size(status.pools[name], tasks)]
+    listed = element("dl", *entries, *(_tasks(tasks) if tasks is not None else ()))
     return element("article", element("h3", name), listed, _day(status, name), class_="card")
 
 
@@ -203,17 +204,19 @@ def _size(pool: PoolFacts | Unknown | None, tasks: PoolFinding | None) -> Iterat
             yield "Formula error", str(pool.formula_error)
 
 
-def _tasks(tasks: PoolFinding) -> Iterator[tuple[str, str]]:
-    yield "Runners", f"{tasks.running} running, {tasks.waiting} waiting"
-    yield "Time to runner", _times(tasks)
-    yield "Profiles", ", ".join(tasks.profiles)
+def _tasks(tasks: PoolFinding) -> Iterator[Markup]:
+    yield element("dt", "Runners")
+    yield element("dd", f"{tasks.running} running, {tasks.waiting} waiting")
+    yield element("dt", "Time to runner")
+    for profile in tasks.profiles:
+        yield element("dd", f"{profile.profile}: {_times(profile)}")
 
 
-def _times(tasks: PoolFinding) -> str:
-    if tasks.p50 is None or tasks.p95 is None:
-        return "none was started within a day"
-    p50, p95 = (span(timedelta(seconds=seconds)) for seconds in (tasks.p50, tasks.p95))
-    return f"p50 {p50}, p95 {p95} ({counted(tasks.started, 'runner')} in 24 h)"
+def _times(profile: ProfileFinding) -> str:
+    if profile.p50 is None or profile.p95 is None:
+        return "none in 24 h"
+    p50, p95 = (span(timedelta(seconds=seconds)) for seconds in (profile.p50, profile.p95))
+    return f"p50 {p50}, p95 {p95} ({counted(profile.started, 'runner')} in 24 h)"
 
 
 def _day(status: Status, name: str) -> Markup:

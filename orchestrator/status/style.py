@@ -43,7 +43,7 @@ a:hover{text-decoration-thickness:2px}
 .pools{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr));gap:.75rem}
 .card dl{display:grid;grid-template-columns:auto 1fr;gap:.125rem 1rem;margin:.625rem 0;font-size:.9375rem}
 .card dt{color:var(--quiet)}
-.card dd{margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
+.card dd{grid-column:2;margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 figure{margin:.75rem 0 0}
 svg{display:block;width:100%;height:4rem}
 .axis{stroke:var(--line)}.area{fill:var(--runs-back)}

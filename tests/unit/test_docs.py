@@ -23,7 +23,8 @@ from orchestrator.runners.claim_refusal import STATUS
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-SETTINGS = sorted(field.alias or "" for field in Settings.model_fields.values())
+# The prices are for the command line alone.
+SETTINGS = sorted(["PoolPrices", *(field.alias or "" for field in Settings.model_fields.values())])
 OPTIONS = sorted(field.alias or "" for field in ProfileSetting.model_fields.values())
 FOLDERS = ("", "docs/", ".github/", "runner-images/")
 PAGES = [page for folder in FOLDERS for page in ROOT.glob(f"{folder}*.md")]

@@ -8,6 +8,8 @@ import typer
 
 from orchestrator.cli.output import ExitCode, say, say_json
 from orchestrator.cli.settings_source import settings_without_secrets
+from orchestrator.cli.workflow_lint.sources import is_repository
+from orchestrator.errors import SettingsError
 from orchestrator.jobs.admission import Ignored, profile_of
 from orchestrator.jobs.profile_match import Candidate, candidates
 
@@ -28,6 +30,8 @@ def match(
 
     Ends with 1 if no profile takes the job. The settings may be without secrets.
     """
+    if repository and not is_repository(repository):
+        raise SettingsError.of("--repository", "is not OWNER/NAME")
     found = settings_without_secrets(settings, os.environ)
     # As they are copied from a workflow: [self-hosted, gpu].
     wanted = tuple(label for text in labels for label in text.strip("[]").replace(",", " ").split())

@@ -26,6 +26,7 @@ from tests.fakes import ManualClock
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 JSON = {"Content-Type": "application/json"}
+WORKSPACE = "00000000-0000-0000-0000-000000000001"
 # Batch tells ids of pools apart without case.
 PRICES = '{"Linux": 0.2, "gone": 1}'
 
@@ -211,7 +212,7 @@ class TestWorkspace:
         """Return what asks the workspace for September, with nothing but the prices in the environment."""
         clock.now = NOW
         monkeypatch.setenv("PoolPrices", PRICES)
-        return lambda *options: run(["cost", "--workspace", "w-1", *(options or ("--month", "2026-09"))])
+        return lambda *options: run(["cost", "--workspace", WORKSPACE, *(options or ("--month", "2026-09"))])
 
     def test_idle_nodes(self, cost: Callable[..., int], az: AzureCli, capsys: pytest.CaptureFixture[str]) -> None:
         """Longer ago than Batch remembers, with what nodes without tasks cost; the rest of a split task is left out."""
@@ -285,11 +286,14 @@ def test_called_wrongly(
     assert words in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("value", "words"), [("", "is missing"), ("0.2", "is no JSON object of pools and prices")])
-def test_no_prices(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str, words: str) -> None:
-    """Without prices there is nothing to reckon."""
+@pytest.mark.parametrize(
+    "value", ["", "0.192", "[]", '{"a": true}', '{"a": -1}', '{"a": NaN}', '{"a b": 1}', '{"a": "1"}', "a typo"]
+)
+def test_no_prices(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str) -> None:
+    """Without prices there is nothing to reckon, and what is no price is refused by the setting's name."""
     monkeypatch.setenv("PoolPrices", value)
     assert run(["cost", "--month", "2026-01"]) == 2
+    words = "is no JSON object of pools and prices" if value else "is missing"
     assert f"PoolPrices: {words}" in capsys.readouterr().err
 
 

@@ -128,6 +128,12 @@ def test_a_file_of_another_form(content: str, tmp_path: Path, capsys: pytest.Cap
     assert "settings.json: has not the form of local.settings.json" in capsys.readouterr().err
 
 
+def test_no_repository(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no repository's full name is refused."""
+    assert run(["match", "gpu", "--repository", "acme", "--settings", str(EXAMPLE)]) == 2
+    assert capsys.readouterr().err == "Error: --repository: is not OWNER/NAME\n"
+
+
 def test_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A missing file is named."""
     assert run(["match", "gpu", "--settings", str(tmp_path / "none.json")]) == 2

@@ -17,7 +17,13 @@ PASS = timedelta(minutes=5)
 
 def finished(number: int, ago: timedelta = timedelta(), **values: Any) -> TaskState:
     """Return a task that finished some time ago."""
-    given = {"batch_job": JOB, "repository": "acme/app", "ended_at": NOW - ago, "exit_code": 0} | values
+    given = {
+        "batch_job": JOB,
+        "repository": "acme/app",
+        "profile": "big",
+        "ended_at": NOW - ago,
+        "exit_code": 0,
+    } | values
     return task_state(f"runner-{number}-1", "linux", "finished", NOW - ago - PASS, **given)
 
 

@@ -11,7 +11,15 @@ from orchestrator.errors import GitHubRefused, TransientError
 from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.reconcile import survey
-from orchestrator.reconcile.findings import Findings, Gap, JobState, PoolFinding, Sample, WaitingJobFinding
+from orchestrator.reconcile.findings import (
+    Findings,
+    Gap,
+    JobState,
+    PoolFinding,
+    ProfileFinding,
+    Sample,
+    WaitingJobFinding,
+)
 from orchestrator.reconcile.pass_ import Pass
 from orchestrator.result import Result
 from orchestrator.runners.outcome import OutcomeResult
@@ -245,25 +253,32 @@ class TestTasks:
         assert findings.running[0].profile == ""
 
     def test_pools(self) -> None:
-        """Each pool has its tasks, its slots in use, and how long its tasks of the day waited for their start."""
+        """Each pool has its tasks and slots in use; each profile, how long its tasks of the day waited for a start."""
         tasks = [
-            replace(task(number, "finished", exit_code=0), started_at=NOW - minutes(10) + timedelta(seconds=number))
-            for number in range(1, 21)
+            replace(
+                task(number, "finished", exit_code=0),
+                started_at=NOW - minutes(10) + timedelta(seconds=number),
+                profile="ubuntu-22.04" if number == 1 else "ubuntu-latest",
+            )
+            for number in range(1, 22)
         ]
+        tasks.append(replace(tasks[0], task_id="runner-22-1", profile=""))
         yesterday = replace(tasks[0], started_at=NOW - timedelta(hours=25), created_at=NOW - timedelta(hours=30))
         findings = found([], *tasks, yesterday, task(30), replace(task(31, "running"), slots=3))
         linux, windows = findings.pools
         assert linux == PoolFinding(
             pool="batchLinux",
-            profiles=("ubuntu-latest", "ubuntu-22.04", "ubuntu-20.04", "ubuntu-18.04"),
+            profiles=(
+                ProfileFinding(profile="ubuntu-latest", started=20, p50=11, p95=20),
+                ProfileFinding(profile="ubuntu-22.04", started=1, p50=1, p95=1),
+                ProfileFinding(profile="ubuntu-20.04"),
+                ProfileFinding(profile="ubuntu-18.04"),
+            ),
             waiting=1,
             running=1,
             slots=3,
-            started=20,
-            p50=10,
-            p95=19,
         )
-        assert (windows.pool, windows.started, windows.p50) == ("batchWindows", 0, None)
+        assert (windows.pool, windows.profiles[0].started) == ("batchWindows", 0)
         assert findings.samples == (Sample(int(NOW.timestamp()), 0, {"batchLinux": (1, 1), "batchWindows": (0, 0)}),)
 
     def test_what_github_has_left(self) -> None:

@@ -199,7 +199,7 @@ class TestWhatItSays:
         text = outline(status()).text
         for words in (
             "Runners on acmerunners", "12:02:03 UTC", ", 1 min ago", "12:05 UTC", "3 of 4, at most 4; being resized",
-            "11 of 15 in use", "p50 41 s, p95 3 min (412 runners in 24 h)", "ubuntu-latest, ubuntu-22.04", "4,186",
+            "11 of 15 in use", "ubuntu-latest: p50 41 s, p95 3 min (412 runners in 24 h)", "4,186",
             "running, at most 15", "exit code 75 (it could not register, or got no session)", "never started",
             "repository acme/archive", "The set-up was looked at 12 min ago.", "azure-batch-actions-runners 1.0.0",
         ):  # fmt: skip
@@ -231,12 +231,9 @@ class TestWhatItSays:
         assert "not known: silence" in text
         assert "Formula error" in outline(hostile_status()).text
 
-    def test_a_pool_that_never_ran(self) -> None:
+    def test_a_profile_that_never_ran(self) -> None:
         """Without a start there is no time to a runner."""
-        found = status().findings
-        idle = tuple(pool.model_copy(update={"p50": None, "p95": None, "started": 0}) for pool in found.pools)
-        recorded = Recorded(NOW, found.model_copy(update={"pools": idle}))
-        assert "none was started within a day" in outline(replace(status(), recorded=recorded)).text
+        assert "ubuntu-22.04: none in 24 h" in outline(status()).text
 
     def test_when_the_next_runner_is_due(self) -> None:
         """A job whose next runner has a time is told it; a pause says it in its own words."""
