@@ -416,8 +416,7 @@ def _removals(view: ScopeView, now: datetime) -> list[Action]:
         for task in view.tasks
         if task.state == "running"
         and task.notes.registration == "claim"
-        and task.started_at is not None
-        and now - task.started_at >= RUNNER_START_LIMIT
+        and not may_start(task, now)
     }
     doubled = claiming & {task_of_runner(runner.name) for runner in view.runners if runner.online}
     stolen = {task.task_id for task in view.tasks if task.state == "finished" and task.exit_code == CLAIM_USED}

@@ -51,8 +51,8 @@ STEP = 2.0
 TOLD_AFTER = 20.0
 # What the boost reads of a pool's formula.
 FORMULA = "maxNodes = {};\nspot = 0;\ndedicatedNodes = 1;"
-# How many times larger the pools are where there are many repositories.
-LARGER = 6
+# How many times larger the pools are where there are many repositories: two thirds of their slots are used then.
+LARGER_LINUX, LARGER_WINDOWS = 6, 9
 # GitHub's limits for each credential, where there are many repositories: requests an hour of an App and of a token, and
 # points a minute.
 APP_REQUESTS, TOKEN_REQUESTS, POINTS = 15_000, 5_000, 900
@@ -303,10 +303,10 @@ def budget(options: Options) -> Budget:
 
 def pools(options: Options) -> list[Pool]:
     """Return the Batch pools; with the boost their formulas are evaluated as seldom as Azure does it."""
-    times = LARGER if options.repositories else 1
+    linux, windows = (LARGER_LINUX, LARGER_WINDOWS) if options.repositories else (1, 1)
     found = [
-        Pool(LINUX_POOL, "linux", slots_per_node=4, start_delay_s=240, max_nodes=14 * times, idle_s=900),
-        Pool(WINDOWS_POOL, "windows", slots_per_node=2, start_delay_s=420, max_nodes=4 * times, idle_s=900),
+        Pool(LINUX_POOL, "linux", slots_per_node=4, start_delay_s=240, max_nodes=14 * linux, idle_s=900),
+        Pool(WINDOWS_POOL, "windows", slots_per_node=2, start_delay_s=420, max_nodes=4 * windows, idle_s=900),
     ]
     if options.registration == "claim":
         for pool in found:

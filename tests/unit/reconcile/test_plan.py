@@ -480,7 +480,7 @@ class TestWhatIsLeftOver:
     @pytest.mark.parametrize(("registration", "removed"), [("claim", True), ("jit", False)])
     def test_a_doubled_runner(self, registration: Literal["claim", "jit"], *, removed: bool) -> None:
         """Of two runners of a task that claims, the one that never came online is removed while the other runs."""
-        tasks = [task("runner-1-1", "running", registration=registration, expires_at=None)]
+        tasks = [task("runner-1-1", "running", age=20, registration=registration, expires_at=None)]
         lost, online = runner("runner-1-1", online=False), runner("runner-1-1-00ff", busy=True)
         found = decided([], tasks, [lost, online])
         assert found == ([RemoveRunner(ACME, lost, "its task has another runner")] if removed else [])
@@ -488,7 +488,7 @@ class TestWhatIsLeftOver:
 
     def test_a_runner_that_comes_online(self) -> None:
         """GitHub may still show the runner of a lost node as online while the task's new one has yet to connect."""
-        tasks = [task("runner-1-1", "running", age=60, registration="claim", started_at=NOW - minutes(9))]
+        tasks = [task("runner-1-1", "running", age=60, registration="claim", started_at=NOW - minutes(14))]
         assert decided([], tasks, [runner("runner-1-1"), runner("runner-1-1-00ff", online=False)]) == []
 
     @pytest.mark.parametrize(("exit_code", "removed"), [(77, True), (75, False)])
