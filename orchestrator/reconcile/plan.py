@@ -414,9 +414,7 @@ def _removals(view: ScopeView, now: datetime) -> list[Action]:
     claiming = {
         task.task_id
         for task in view.tasks
-        if task.state == "running"
-        and task.notes.registration == "claim"
-        and not may_start(task, now)
+        if task.state == "running" and task.notes.registration == "claim" and not may_start(task, now)
     }
     doubled = claiming & {task_of_runner(runner.name) for runner in view.runners if runner.online}
     stolen = {task.task_id for task in view.tasks if task.state == "finished" and task.exit_code == CLAIM_USED}
