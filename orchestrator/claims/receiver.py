@@ -38,8 +38,8 @@ log = Log(__name__)
 
 # Bytes of a request. A claim has some hundred.
 MOST_BYTES = 64 * 1024
-# Seconds until an answer; the container waits for 60. What takes longer goes on alone, and the container asks again. Its
-# next try removes the runner of this one, so a slow GitHub must have the time for three calls.
+# Seconds until an answer; the container waits for 60. What takes longer goes on alone, and the container asks again.
+# Its next try removes the runner of this one, so a slow GitHub must have the time for three calls.
 CLAIM_DEADLINE = 50.0
 # Seconds until somebody may have mended the settings.
 MISCONFIGURED_WAIT = 60.0
