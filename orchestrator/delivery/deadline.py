@@ -8,7 +8,7 @@ import asyncio
 import contextvars
 import functools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -89,11 +89,18 @@ class Workers:
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[T] = loop.create_future()
         context = contextvars.copy_context()
+        moments: list[float] = []  # when the action began and ended
+
+        def timed() -> T:
+            moments.append(loop.time())
+            try:
+                return action()
+            finally:
+                moments.append(loop.time())
 
         def begin() -> None:
             self._busy += 1
-            done = functools.partial(self._done, waiting, loop.time())
-            self._threads.submit(_run, context, action, loop, done)
+            self._threads.submit(_run, context, timed, loop, functools.partial(self._done, waiting, moments))
 
         if self._busy < self._most:
             begin()
@@ -104,10 +111,15 @@ class Workers:
             self._line.append((waiting, begin))
         return await in_time(seconds, waiting)
 
-    def _done[T](self, waiting: asyncio.Future[T], begun: float, result: T, error: BaseException | None) -> None:
-        """Take the result of an action; called by the loop."""
+    def _done[T](
+        self, waiting: asyncio.Future[T], moments: Sequence[float], result: T, error: BaseException | None
+    ) -> None:
+        """Take the result of an action; called by the loop.
+
+        What the loop itself is late does not count: it says nothing of how long the next action takes.
+        """
         self._busy -= 1
-        took = waiting.get_loop().time() - begun
+        took = moments[-1] - moments[0]
         self._usual += (took - self._usual) * (WEIGHT if self._usual else 1)
         settle(waiting, result, error)
         while self._line and self._busy < self._most:

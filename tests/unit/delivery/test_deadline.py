@@ -153,13 +153,18 @@ class TestWorkers:
         async def main() -> None:
             threads = Threads()
             workers, loop = Workers(threads, 2), asyncio.get_running_loop()
+            assert isinstance(loop, VirtualLoop)
 
-            def begin() -> asyncio.Task[None]:
-                return asyncio.create_task(workers.within(7, lambda: None))
+            def take_three_seconds() -> None:
+                loop._now += 3
 
-            first = begin()
-            await asyncio.sleep(3)
+            def begin(action: Callable[[], None] = lambda: None) -> asyncio.Task[None]:
+                return asyncio.create_task(workers.within(7, action))
+
+            first = begin(take_three_seconds)
+            await asyncio.sleep(2)  # neither how late an action begins counts, nor how late its end is seen
             threads.run()
+            loop._now += 1
             await first
             # Actions take 3 s, and there are two threads: two each are done after 3 s and after 6 s.
             begun = [begin() for _ in range(4)]
