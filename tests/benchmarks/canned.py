@@ -357,6 +357,8 @@ class Batch:
     def look(self, _pool: str) -> None:
         """Return nothing: no operator asks."""
 
+    facts = look
+
 
 @dataclass(frozen=True)
 class _Answer:
