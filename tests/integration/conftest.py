@@ -1,4 +1,4 @@
-"""A stand-in of Batch on a loopback port, shared by the integration tests."""
+"""Stand-ins of Batch and storage on loopback ports, shared by the integration tests."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,9 @@ from azure.core.credentials import AzureNamedKeyCredential
 from orchestrator.azure.tasks import RunnerTasks
 from sandbox.batch import Batch
 from sandbox.batch.model import Pool
+from sandbox.github import GitHub
 from sandbox.server import Server
+from sandbox.storage_queue import QueueService
 from tests.batch_tasks import NoExecutor
 
 
@@ -41,3 +43,26 @@ def batch_key(batch: Batch) -> AzureNamedKeyCredential:
 def tasks(batch_url: str, batch_key: AzureNamedKeyCredential) -> RunnerTasks:
     """Return the runner tasks as the account's key reaches them."""
     return RunnerTasks(batch_url, batch_key)
+
+
+@pytest.fixture
+def queue() -> QueueService:
+    """Return a storage account of its own."""
+    return QueueService()
+
+
+@pytest.fixture
+def stand_ins(
+    github: GitHub, github_url: str, batch: Batch, batch_url: str, queue: QueueService
+) -> Iterator[dict[str, str]]:
+    """Serve the storage too; return the app settings of an application between the stand-ins, for jobs of acme/app."""
+    github.add_repository("acme/app")
+    with Server(queue.application) as server:
+        yield {
+            "AzureWebJobsStorage": queue.connection_string(server.url),
+            "BatchAccountUrl": batch_url,
+            "BatchAccountName": batch.account,
+            "BatchAccountKey": batch.key,
+            "GithubApiUrl": github_url,
+            "GithubToken": "ghp_sandbox",
+        }

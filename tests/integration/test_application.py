@@ -5,7 +5,7 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,7 +28,6 @@ from sandbox.batch import Batch
 from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.github.model import Scope as StandInScope
-from sandbox.server import Server
 from sandbox.storage_queue import QueueService
 from tests.builders import SECRET, delivery, environment, queued_job
 from tests.logs import lines
@@ -44,32 +43,18 @@ TASK_JOB = job_id("still", "acme", "normal")
 
 
 @pytest.fixture
-def queue() -> QueueService:
-    """Return a queue service of its own."""
-    return QueueService()
-
-
-@pytest.fixture
-def make(github: GitHub, github_url: str, batch: Batch, batch_url: str, queue: QueueService) -> Iterator[Make]:
+def make(stand_ins: dict[str, str]) -> Make:
     """Return what makes an application between the stand-ins, with some settings changed."""
-    github.add_repository("acme/app")
-    with Server(queue.application) as server:
+    settings = stand_ins | {
+        "UbuntuPool": "still",
+        "WindowsPool": "",
+        "AllowedSources": "140.82.112.0/20",
+    }
 
-        def make(runtime: Runtime | None = None, **changes: str) -> Application:
-            settings = {
-                "AzureWebJobsStorage": queue.connection_string(server.url),
-                "BatchAccountUrl": batch_url,
-                "BatchAccountName": batch.account,
-                "BatchAccountKey": batch.key,
-                "UbuntuPool": "still",
-                "WindowsPool": "",
-                "GithubApiUrl": github_url,
-                "GithubToken": "ghp_sandbox",
-                "AllowedSources": "140.82.112.0/20",
-            }
-            return Application(environment(**settings | changes), runtime)
+    def make(runtime: Runtime | None = None, **changes: str) -> Application:
+        return Application(environment(**settings | changes), runtime)
 
-        yield make
+    return make
 
 
 def receive(application: Application, **headers: Any) -> Answer:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,6 @@ from sandbox.batch import Batch
 from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.github.model import JobPlan
-from sandbox.server import Server
 from sandbox.storage_queue import QueueService
 from tests.batch_tasks import NoExecutor
 from tests.builders import SECRET, delivery, environment, queued_job
@@ -34,36 +33,22 @@ REGISTER = "POST /orgs/acme/actions/runners/generate-jitconfig"
 
 
 @pytest.fixture
-def queue() -> QueueService:
-    """Return a storage account of its own."""
-    return QueueService()
-
-
-@pytest.fixture
-def make(github: GitHub, github_url: str, batch: Batch, batch_url: str, queue: QueueService) -> Iterator[Make]:
+def make(stand_ins: dict[str, str]) -> Make:
     """Return what makes an application between the stand-ins, with some settings changed."""
-    github.add_repository("acme/app")
-    with Server(queue.application) as server:
+    settings = stand_ins | {
+        "UbuntuPool": "linux",
+        "WindowsPool": "",
+        "AllowedSources": "140.82.112.0/20",
+        "RunnerRegistration": "claim",
+        "ClaimKey": KEY,
+        "ClaimUrl": "https://runners.example/api/ClaimRunner",
+        "ClaimSources": "10.1.0.0/16",
+    }
 
-        def make(runtime: Runtime | None = None, **changes: str) -> Application:
-            settings = {
-                "AzureWebJobsStorage": queue.connection_string(server.url),
-                "BatchAccountUrl": batch_url,
-                "BatchAccountName": batch.account,
-                "BatchAccountKey": batch.key,
-                "UbuntuPool": "linux",
-                "WindowsPool": "",
-                "GithubApiUrl": github_url,
-                "GithubToken": "ghp_sandbox",
-                "AllowedSources": "140.82.112.0/20",
-                "RunnerRegistration": "claim",
-                "ClaimKey": KEY,
-                "ClaimUrl": "https://runners.example/api/ClaimRunner",
-                "ClaimSources": "10.1.0.0/16",
-            }
-            return Application(environment(**settings | changes), runtime)
+    def make(runtime: Runtime | None = None, **changes: str) -> Application:
+        return Application(environment(**settings | changes), runtime)
 
-        yield make
+    return make
 
 
 def deliver(application: Application, github: GitHub, *, age: timedelta = timedelta()) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,6 @@ from sandbox.batch.model import Pool
 from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.github.model import Scope
-from sandbox.server import Server
 from sandbox.storage_queue import QueueService
 from tests.batch_tasks import NoExecutor
 from tests.builders import delivery, environment, queued_job
@@ -38,33 +37,19 @@ def batch() -> Batch:
 
 
 @pytest.fixture
-def queue() -> QueueService:
-    """Return a queue service of its own."""
-    return QueueService()
-
-
-@pytest.fixture
-def make(github: GitHub, github_url: str, batch: Batch, batch_url: str, queue: QueueService) -> Iterator[Make]:
+def make(stand_ins: dict[str, str]) -> Make:
     """Return what makes an application between the stand-ins, with some settings changed."""
-    github.add_repository("acme/app")
-    with Server(queue.application) as server:
+    settings = stand_ins | {
+        "UbuntuPool": "linux",
+        "WindowsPool": "windows",
+        "AllowedOrganizations": "acme",
+        "SiteHookRanges": RANGES,
+    }
 
-        def make(**changes: str) -> Application:
-            settings = {
-                "AzureWebJobsStorage": queue.connection_string(server.url),
-                "BatchAccountUrl": batch_url,
-                "BatchAccountName": batch.account,
-                "BatchAccountKey": batch.key,
-                "UbuntuPool": "linux",
-                "WindowsPool": "windows",
-                "GithubApiUrl": github_url,
-                "GithubToken": "ghp_sandbox",
-                "AllowedOrganizations": "acme",
-                "SiteHookRanges": RANGES,
-            }
-            return Application(environment(**settings | changes))
+    def make(**changes: str) -> Application:
+        return Application(environment(**settings | changes))
 
-        yield make
+    return make
 
 
 def report(application: Application, *, full: bool = True, **headers: str) -> tuple[int, dict[str, Any]]:

@@ -20,7 +20,6 @@ from sandbox.batch import Batch
 from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.server import Server
-from sandbox.storage_queue import QueueService
 from tests.builders import delivery, environment, queued_job
 from tests.chromium import Tab, chromium, look
 from tests.status_samples import hostile_status, quiet_status, status
@@ -29,27 +28,18 @@ type Make = Callable[..., Application]
 
 
 @pytest.fixture
-def make(github: GitHub, github_url: str, batch: Batch, batch_url: str) -> Iterator[Make]:
+def make(stand_ins: dict[str, str]) -> Make:
     """Return what makes an application between the stand-ins, with some settings changed."""
-    github.add_repository("acme/app")
-    queue = QueueService()
-    with Server(queue.application) as server:
+    settings = stand_ins | {
+        "UbuntuPool": "still",
+        "WindowsPool": "windows",
+        "AllowedOrganizations": "acme",
+    }
 
-        def make(runtime: Runtime | None = None, **changes: str) -> Application:
-            settings = {
-                "AzureWebJobsStorage": queue.connection_string(server.url),
-                "BatchAccountUrl": batch_url,
-                "BatchAccountName": batch.account,
-                "BatchAccountKey": batch.key,
-                "UbuntuPool": "still",
-                "WindowsPool": "windows",
-                "GithubApiUrl": github_url,
-                "GithubToken": "ghp_sandbox",
-                "AllowedOrganizations": "acme",
-            }
-            return Application(environment(**settings | changes), runtime)
+    def make(runtime: Runtime | None = None, **changes: str) -> Application:
+        return Application(environment(**settings | changes), runtime)
 
-        yield make
+    return make
 
 
 def shown(application: Application, **query: str) -> str:
