@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from orchestrator.azure.request_queue import RequestQueue
-from orchestrator.cli.operator_client import KEY, OperatorClient
+from orchestrator.cli.operator_client import OperatorClient
+from orchestrator.cli.options import FunctionUrl, SettingsFile
 from orchestrator.cli.output import ExitCode, say, say_json
 from orchestrator.cli.settings_source import complete_settings
 from orchestrator.errors import SettingsError
@@ -20,16 +21,8 @@ from orchestrator.upstream import connect
 
 def check(
     *,
-    url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help=f"Ask the function at this address, with the key in {KEY}."),
-    ] = None,
-    settings: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Without --url: as local.settings.json, secrets included. Or the environment."
-        ),
-    ] = None,
+    url: FunctionUrl = None,
+    settings: SettingsFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Prove the set-up by using it: settings, GitHub, Batch, the queue and the way out. Nothing is changed.

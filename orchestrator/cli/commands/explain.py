@@ -11,7 +11,8 @@ import typer
 
 from orchestrator.azure.request_queue import RequestQueue
 from orchestrator.cli import log_workspace
-from orchestrator.cli.operator_client import KEY, OperatorClient
+from orchestrator.cli.operator_client import OperatorClient
+from orchestrator.cli.options import FunctionUrl, SettingsFile
 from orchestrator.cli.output import ExitCode, note, say, say_json
 from orchestrator.cli.settings_source import settings_with_secrets
 from orchestrator.config.settings import Settings
@@ -33,16 +34,8 @@ def explain(
         str, typer.Argument(metavar="JOB", help="The job's address at GitHub; or its id, if it has a task.")
     ],
     *,
-    url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help=f"Ask the function at this address, with the key in {KEY}."),
-    ] = None,
-    settings: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Without --url: as local.settings.json, secrets included. Or the environment."
-        ),
-    ] = None,
+    url: FunctionUrl = None,
+    settings: SettingsFile = None,
     workspace: Annotated[
         str | None,
         typer.Option(
