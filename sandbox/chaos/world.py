@@ -123,7 +123,7 @@ class World:
             self.threads, settings, options=options, answered=self.invariants.answered,
             pending=lambda: self.queue.due(REQUESTS), timers=timers, firing=self.invariants.firing,
         )  # fmt: skip
-        self.steps = Steps(self.host, seed, self.faults)
+        self.steps = Steps(self.host, seed, self.faults, loop, by_the_hour=options.repositories > 0)
         self.network.watcher = self.steps
         victims = Victims(
             self.network, self.weathers, self.host, self.batch, (LINUX_POOL, WINDOWS_POOL), self._lose_node,

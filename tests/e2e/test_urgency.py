@@ -9,8 +9,6 @@ from orchestrator.github.client import GitHubClient
 from sandbox.chaos.options import Options
 from sandbox.chaos.world import simulate
 
-pytestmark = pytest.mark.no_cover
-
 NEEDED_BY_A_JOB = re.compile(
     r"POST .*/(generate-jitconfig|registration-token|access_tokens)"
     r"|GET .*/(app|meta|installation|runner-groups|jobs/\d+|runs/\d+)"
