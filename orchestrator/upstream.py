@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
-
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.batch_jobs import job_id
 from orchestrator.azure.claim_uses import ClaimUses
 from orchestrator.azure.claiming_tasks import ClaimingTasks
-from orchestrator.azure.identity import batch_credential, storage_credential
+from orchestrator.azure.identity import storage_credential
 from orchestrator.azure.job_tasks import JobTasks
 from orchestrator.azure.pass_memory import MemoryBlob
 from orchestrator.azure.pool_status import PoolStatus
@@ -23,7 +22,6 @@ from orchestrator.claims.door import Door
 from orchestrator.claims.receiver import Admit
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.hook_ranges import PublishedRanges
-from orchestrator.egress import Egress
 from orchestrator.explain.explainer import Explainer
 from orchestrator.explain.facts import LogTail, NextPass
 from orchestrator.explain.gather import Gatherer
@@ -134,16 +132,9 @@ def connect(
     """
     pools = sorted({profile.pool for profile in settings.profiles})
     egress = settings.egress
-    account = batch_credential(
-        settings.batch_account_name, settings.batch_account_key, settings.azure_web_jobs_storage.client_id, egress
-    )
-    tasks = RunnerTasks(settings.batch_account_url, account, runtime.clock, lock=runtime.lock, egress=egress)
-    boost = PoolBoost(
-        PoolClient(settings.batch_account_url, account, egress=egress),
-        runtime.clock,
-        lock=runtime.lock,
-        start_timer=runtime.start_timer,
-    )
+    account = BatchAccount.of(settings)
+    tasks = RunnerTasks(account, runtime.clock, lock=runtime.lock)
+    boost = PoolBoost(PoolClient(account), runtime.clock, lock=runtime.lock, start_timer=runtime.start_timer)
 
     client = GitHubClient(settings.github_api_url, runtime.clock, lock=runtime.lock, egress=egress)
     credential = github_credential(settings, client, runtime)
@@ -184,7 +175,7 @@ def connect(
     # A reader of its own: the blob's client tells what is new since it read last.
     last_pass = LastPass(MemoryBlob(settings.azure_web_jobs_storage, egress), lock=runtime.lock)
     door = Door(
-        task=ClaimingTasks(settings.batch_account_url, account, egress=egress).look,
+        task=ClaimingTasks(account).look,
         uses=ClaimUses(settings.azure_web_jobs_storage, egress),
         registrar=jit,
         remove=runners.remove,
@@ -232,7 +223,7 @@ def connect(
         retention=RETENTION,
         clock=runtime.clock,
     )
-    pool_status = PoolStatus(settings.batch_account_url, account, egress=egress)
+    pool_status = PoolStatus(account)
     control_loop = ControlLoop(
         tasks.listed,
         pools,
@@ -249,7 +240,7 @@ def connect(
         clock=runtime.clock,
     )
     explained = GitHubSession(client, credential, lock=runtime.lock)
-    job_tasks = JobTasks(settings.batch_account_url, account, egress=egress)
+    job_tasks = JobTasks(account)
     gatherer = Gatherer(
         settings,
         github=JobStatus(explained),
@@ -259,7 +250,7 @@ def connect(
         rules=boundary,
         slots=lambda: occupancy.known(SLOTS_KNOWN_FOR),
         next_pass=lambda: NextPass.of(last_pass.look(), timedelta(minutes=settings.reconcile_minutes)),
-        output=_output(settings, account, egress),
+        output=_output(settings, account),
         clock=runtime.clock,
         threads=runtime.question_threads,
     )
@@ -319,19 +310,15 @@ def _jobs_of(tasks: Iterable[TaskState]) -> Sequence[WorkflowJobEvent]:
     return [task.notes.origin.event for task in tasks if task.notes.origin is not None]
 
 
-def _output(
-    settings: Settings, account: AzureNamedKeyCredential | TokenCredential, egress: Egress
-) -> Callable[[TaskState], LogTail | None]:
+def _output(settings: Settings, account: BatchAccount) -> Callable[[TaskState], LogTail | None]:
     """Return what reads the end of a task's output, where a container keeps it; a node is not asked."""
     logs = settings.task_logs
     if logs is None:
         return lambda _task: None
     reader = TaskLog(
-        settings.batch_account_url,
         account,
         container_url=logs.container_url,
-        container_credential=storage_credential(settings.azure_web_jobs_storage, logs.container_url, egress),
-        egress=egress,
+        container_credential=storage_credential(settings.azure_web_jobs_storage, logs.container_url, account.egress),
     )
     return functools.partial(reader.tail, on_node=False)
 

@@ -7,7 +7,7 @@ from azure.core.exceptions import HttpResponseError
 
 from orchestrator.azure.errors import error_code
 from orchestrator.azure.identity import identity
-from orchestrator.azure.transport import bounded
+from orchestrator.azure.transport import TimeOuts, bounded
 from orchestrator.config.settings import STORAGE, QueueStorage
 from orchestrator.egress import Egress
 from orchestrator.errors import SettingsError
@@ -15,10 +15,8 @@ from orchestrator.errors import SettingsError
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
 
-# Seconds to connect, between bytes of the answer, and for one answer in all.
-CONNECT_TIMEOUT = 3
-READ_TIMEOUT = 10
-TOTAL_TIMEOUT = 30
+# Of a call that nobody waits for. A blob may be large.
+TIME_OUTS = TimeOuts(connect=3, read=10, total=30)
 # Bytes of a blob. It is read in one call.
 MOST_BYTES = 16 * 1024 * 1024
 
@@ -30,14 +28,14 @@ class BlobContainer:
         storage: where it is, and who may use it.
         name: its name.
         egress: the way out.
-        total_timeout: seconds for one answer in all.
+        time_outs: of each call.
     """
 
-    def __init__(self, storage: QueueStorage, name: str, egress: Egress, total_timeout: float = TOTAL_TIMEOUT) -> None:
+    def __init__(self, storage: QueueStorage, name: str, egress: Egress, time_outs: TimeOuts = TIME_OUTS) -> None:
         self._storage = storage
         self._name = name
         self._egress = egress
-        self._total_timeout = total_timeout
+        self._time_outs = time_outs
 
     def create(self) -> None:
         """Create the container, unless another process has done so.
@@ -62,7 +60,7 @@ class BlobContainer:
         from azure.storage.blob import ContainerClient  # noqa: PLC0415
 
         storage = self._storage
-        limits = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, self._total_timeout, self._egress)
+        limits = bounded(self._time_outs, self._egress)
         options = {"max_single_get_size": MOST_BYTES, **limits}
         if storage.connection_string is not None:
             connection = storage.connection_string.get_secret_value()

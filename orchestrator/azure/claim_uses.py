@@ -8,14 +8,15 @@ from azure.core.exceptions import HttpResponseError
 
 from orchestrator.azure.blob_container import BlobContainer
 from orchestrator.azure.errors import blob_error, error_code, translating
+from orchestrator.azure.transport import TimeOuts
 from orchestrator.config.settings import QueueStorage
 from orchestrator.egress import DIRECT, Egress
 
 CONTAINER = "runner-claims"
 # Bytes that are read of a blob. Ours have about a hundred.
 MOST_BYTES = 1024
-# Seconds for one answer in all. A container waits for it.
-TOTAL_TIMEOUT = 8
+# A container waits for it.
+TIME_OUTS = TimeOuts(connect=3, read=8, total=8)
 
 
 class ClaimUses:
@@ -27,7 +28,7 @@ class ClaimUses:
     """
 
     def __init__(self, storage: QueueStorage, egress: Egress = DIRECT) -> None:
-        self._container = BlobContainer(storage, CONTAINER, egress, TOTAL_TIMEOUT)
+        self._container = BlobContainer(storage, CONTAINER, egress, TIME_OUTS)
 
     def create(self, name: str, content: bytes) -> bytes | None:
         """Create a blob; return what it holds if there is one of this name already, and None otherwise.

@@ -3,22 +3,17 @@
 Source: Azure Batch service REST API 2025-06-01, Tasks - Get Task.
 """
 
-from azure.batch import BatchClient
-from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
-
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.errors import ErrorCode, expecting, translating
 from orchestrator.azure.paging import answer
 from orchestrator.azure.task_model import SELECT, environment_of, task_state
 from orchestrator.azure.tasks import GONE
-from orchestrator.azure.transport import bounded
+from orchestrator.azure.transport import TimeOuts
 from orchestrator.claims.door import ClaimingTask
-from orchestrator.egress import DIRECT, Egress
 from orchestrator.runners.notes import CLAIM
 
-# Seconds to connect, between bytes of the answer, and for one answer in all. A container waits for it.
-CONNECT_TIMEOUT = 3
-READ_TIMEOUT = 5
-TOTAL_TIMEOUT = 8
+# A container waits for it.
+TIME_OUTS = TimeOuts(connect=3, read=5, total=8)
 
 # A task of this state has a node, but its container was not started yet.
 _PREPARING = "preparing"
@@ -28,16 +23,11 @@ class ClaimingTasks:
     """Asks Batch for single tasks.
 
     Args:
-        endpoint: `BatchAccountUrl`.
-        credential: the account's key, or an Entra ID credential.
-        egress: the way out.
+        account: the Batch account.
     """
 
-    def __init__(
-        self, endpoint: str, credential: AzureNamedKeyCredential | TokenCredential, *, egress: Egress = DIRECT
-    ) -> None:
-        options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, egress)
-        self._client = BatchClient(endpoint, credential, **options)
+    def __init__(self, account: BatchAccount) -> None:
+        self._client = account.client(TIME_OUTS)
 
     def look(self, batch_job: str, task_id: str) -> ClaimingTask | None:
         """Return what Batch says of a task; None if there is none.

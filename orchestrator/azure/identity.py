@@ -1,16 +1,13 @@
 """As whom the function signs in to Azure: with an account's key, or with a managed identity."""
 
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
-from pydantic import SecretStr
 
-from orchestrator.azure.transport import bounded
+from orchestrator.azure.transport import TimeOuts, bounded
 from orchestrator.config.settings import QueueStorage
 from orchestrator.egress import DIRECT, Egress
 
-# Seconds to connect to what gives tokens, between bytes of its answer, and for one answer in all.
-CONNECT_TIMEOUT = 2
-READ_TIMEOUT = 5
-TOTAL_TIMEOUT = 5
+# Of a call to what gives tokens.
+TIME_OUTS = TimeOuts(connect=2, read=5, total=5)
 
 
 def identity(client_id: str | None, egress: Egress = DIRECT) -> TokenCredential:
@@ -23,26 +20,10 @@ def identity(client_id: str | None, egress: Egress = DIRECT) -> TokenCredential:
     # Imported here, as it takes long to load and is not needed where keys are used.
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415
 
-    options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, egress)
+    options = bounded(TIME_OUTS, egress)
     if client_id:
         options["managed_identity_client_id"] = client_id
     return DefaultAzureCredential(**options)
-
-
-def batch_credential(
-    account: str | None, key: SecretStr | None, client_id: str | None, egress: Egress = DIRECT
-) -> AzureNamedKeyCredential | TokenCredential:
-    """Return the Batch account's key where it is set, else the credential of the function's identity.
-
-    Args:
-        account: `BatchAccountName`.
-        key: `BatchAccountKey`.
-        client_id: see `identity`.
-        egress: the way out.
-    """
-    if account is not None and key is not None:
-        return AzureNamedKeyCredential(account, key.get_secret_value())
-    return identity(client_id, egress)
 
 
 def storage_credential(

@@ -6,17 +6,12 @@ Source: Azure Batch service REST API 2025-06-01, Tasks - List Tasks.
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-from azure.batch import BatchClient
-from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
-
 from orchestrator.azure import batch_jobs
+from orchestrator.azure.batch_account import SOMEBODY_WAITS, BatchAccount
 from orchestrator.azure.errors import ErrorCode, expecting, translating
 from orchestrator.azure.paging import pages
-from orchestrator.azure.pool_status import CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT
 from orchestrator.azure.task_model import SELECT, task_state
-from orchestrator.azure.transport import bounded
 from orchestrator.config.profiles import Profile
-from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import TransientError
 from orchestrator.runners.task import TaskState, is_task_id
 
@@ -32,16 +27,11 @@ class JobTasks:
     """Looks for the tasks of single jobs.
 
     Args:
-        endpoint: `BatchAccountUrl`.
-        credential: the account's key, or an Entra ID credential.
-        egress: the way out.
+        account: the Batch account.
     """
 
-    def __init__(
-        self, endpoint: str, credential: AzureNamedKeyCredential | TokenCredential, *, egress: Egress = DIRECT
-    ) -> None:
-        options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, egress)
-        self._client = BatchClient(endpoint, credential, **options)
+    def __init__(self, account: BatchAccount) -> None:
+        self._client = account.client(SOMEBODY_WAITS)
 
     def of_job(self, profile: Profile, account: str, job_id: int) -> Sequence[TaskState]:
         """Return the tasks of a job, of all its attempts.

@@ -8,23 +8,15 @@ from dataclasses import replace
 from datetime import UTC
 from itertools import islice
 
-from azure.batch import BatchClient
 from azure.batch.models import AllocationState, BatchNode, BatchNodeState, BatchPool
-from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
+from orchestrator.azure.batch_account import SOMEBODY_WAITS, BatchAccount
 from orchestrator.azure.errors import ErrorCode, expecting, translating
 from orchestrator.azure.paging import entries
-from orchestrator.azure.transport import bounded
-from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import UpstreamError
 from orchestrator.explain.facts import BROKEN_NODE_STATES, PoolFacts, ServiceError
 from orchestrator.pool_boost import Limits
 from orchestrator.reconcile.measurements import PoolSize
-
-# Seconds to connect, between bytes of the answer, and for one answer in all. An operator waits for it.
-CONNECT_TIMEOUT = 3
-READ_TIMEOUT = 4
-TOTAL_TIMEOUT = 5
 
 _POOL = [
     "id", "allocationState", "currentDedicatedNodes", "currentLowPriorityNodes", "targetDedicatedNodes",
@@ -40,16 +32,11 @@ class PoolStatus:
     """Looks at pools.
 
     Args:
-        endpoint: `BatchAccountUrl`.
-        credential: the account's key, or an Entra ID credential.
-        egress: the way out.
+        account: the Batch account.
     """
 
-    def __init__(
-        self, endpoint: str, credential: AzureNamedKeyCredential | TokenCredential, *, egress: Egress = DIRECT
-    ) -> None:
-        options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, egress)
-        self._client = BatchClient(endpoint, credential, **options)
+    def __init__(self, account: BatchAccount) -> None:
+        self._client = account.client(SOMEBODY_WAITS)
 
     def facts(self, pool: str) -> PoolFacts | None:
         """Return what Batch says of a pool, in one call and so without its nodes; None if there is none of this id.

@@ -8,7 +8,6 @@ Source: Azure Batch service REST API 2025-06-01.
 
 from datetime import timedelta
 
-from azure.batch import BatchClient
 from azure.batch.models import (
     AllocationState,
     BatchJobCreateOptions,
@@ -18,18 +17,15 @@ from azure.batch.models import (
     EnvironmentSetting,
 )
 from azure.core import MatchConditions
-from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.batch_jobs import list_jobs, note_id
 from orchestrator.azure.errors import ErrorCode, expecting, pool_error, translating
-from orchestrator.azure.transport import bounded
-from orchestrator.egress import DIRECT, Egress
+from orchestrator.azure.transport import TimeOuts
 from orchestrator.pool_boost import Autoscale, PoolState, SavedAutoscale
 
-# Seconds to connect, between bytes of the answer, and for one answer in all. No delivery waits for a boost.
-CONNECT_TIMEOUT = 3
-READ_TIMEOUT = 20
-TOTAL_TIMEOUT = 30
+# No delivery waits for a boost, and its next step repeats what failed.
+TIME_OUTS = TimeOuts(connect=3, read=20, total=30)
 # Seconds between the SDK's own polls of a resize, in a thread of its own. Nobody reads the outcome.
 POLLING_INTERVAL = 60
 
@@ -44,17 +40,11 @@ class PoolClient:
     action `Microsoft.Batch/batchAccounts/pools/write`.
 
     Args:
-        endpoint: `BatchAccountUrl`.
-        credential: the account's key, or an Entra ID credential.
-        egress: the way out.
+        account: the Batch account.
     """
 
-    def __init__(
-        self, endpoint: str, credential: AzureNamedKeyCredential | TokenCredential, *, egress: Egress = DIRECT
-    ) -> None:
-        # The next step repeats what failed.
-        options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, egress)
-        self._client = BatchClient(endpoint, credential, **options)
+    def __init__(self, account: BatchAccount) -> None:
+        self._client = account.client(TIME_OUTS)
 
     def get(self, pool: str) -> PoolState:
         """Return the pool's state."""

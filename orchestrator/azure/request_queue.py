@@ -12,7 +12,7 @@ from azure.storage.queue import QueueClient, QueueMessage, TextBase64EncodePolic
 
 from orchestrator.azure.errors import ErrorCode, expecting, look_error, queue_error, translating
 from orchestrator.azure.identity import identity
-from orchestrator.azure.transport import bounded
+from orchestrator.azure.transport import TimeOuts, bounded
 from orchestrator.config.settings import STORAGE, QueueStorage
 from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import RequestMalformed, SettingsError
@@ -22,10 +22,8 @@ from orchestrator.jobs.request import EMPTY, Retry, RunnerRequest, dead_letter, 
 REQUESTS = "runner-requests"
 # The queue of dead letters. It has the name that the Functions host gives to the queue for messages it cannot get done.
 POISON = f"{REQUESTS}-poison"
-# Seconds to connect and between bytes of the answer: what is left of GitHub's ten after a delivery's deadline.
-TIMEOUT = 2
-# Seconds for one answer in all, which may hold 32 messages.
-TOTAL_TIMEOUT = 5
+# What is left of GitHub's ten seconds after a delivery's deadline; an answer may hold 32 messages.
+TIME_OUTS = TimeOuts(connect=2, read=2, total=5)
 # The time to live, in seconds, of a message that never expires.
 NEVER_EXPIRES = -1
 # How many messages one call returns at most.
@@ -171,7 +169,7 @@ def _body(message: QueueMessage) -> bytes:
 def _client(storage: QueueStorage, credential: TokenCredential | None, queue: str, egress: Egress) -> QueueClient:
     options: dict[str, Any] = {
         "message_encode_policy": TextBase64EncodePolicy(),  # what the host decodes, see host.json
-        **bounded(TIMEOUT, TIMEOUT, TOTAL_TIMEOUT, egress),
+        **bounded(TIME_OUTS, egress),
     }
     if storage.connection_string is None:
         return QueueClient(storage.queue_service_uri or "", queue, credential=credential, **options)

@@ -9,14 +9,13 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from azure.batch import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.errors import ErrorCode, blob_error, expecting, translating
 from orchestrator.azure.paging import file_part, pages
 from orchestrator.azure.task_model import output_path
-from orchestrator.azure.transport import bounded
-from orchestrator.egress import DIRECT, Egress
+from orchestrator.azure.transport import TimeOuts, bounded
 from orchestrator.explain.facts import ON_NODE, LogTail
 from orchestrator.runners.task import TaskState
 
@@ -27,10 +26,8 @@ if TYPE_CHECKING:
 MOST_LINES = 50
 WIDTH = 500
 MOST_BYTES = 32 * 1024
-# Seconds to connect, between bytes of the answer, and for one answer in all: somebody waits for it.
-CONNECT_TIMEOUT = 2
-READ_TIMEOUT = 4
-TOTAL_TIMEOUT = 5
+# Somebody waits for it, after all else is known.
+TIME_OUTS = TimeOuts(connect=2, read=4, total=5)
 # The codes of "there is no such blob", and of "the node does not have these files", or is not there itself.
 MISSING = ("BlobNotFound", "ContainerNotFound")
 GONE = (
@@ -54,24 +51,20 @@ class TaskLog:
     """What tasks have written.
 
     Args:
-        endpoint: `BatchAccountUrl`.
-        credential: of the Batch account.
+        account: the Batch account.
         container_url: `TaskLogsContainerUrl`; without it only the nodes are asked.
         container_credential: of whoever may read the container.
-        egress: the way out.
     """
 
     def __init__(
         self,
-        endpoint: str,
-        credential: AzureNamedKeyCredential | TokenCredential,
+        account: BatchAccount,
         *,
         container_url: str | None = None,
         container_credential: AzureNamedKeyCredential | TokenCredential | None = None,
-        egress: Egress = DIRECT,
     ) -> None:
-        self._options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, egress)
-        self._client = BatchClient(endpoint, credential, **self._options)
+        self._client = account.client(TIME_OUTS)
+        self._egress = account.egress
         self._container_url = container_url
         self._container_credential = container_credential
 
@@ -119,7 +112,7 @@ class TaskLog:
         from azure.storage.blob import ContainerClient  # noqa: PLC0415
 
         return ContainerClient.from_container_url(
-            self._container_url or "", credential=self._container_credential, **self._options
+            self._container_url or "", credential=self._container_credential, **bounded(TIME_OUTS, self._egress)
         )
 
 

@@ -6,22 +6,17 @@ Source: Azure Batch service REST API 2025-06-01, Tasks - List Tasks.
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from azure.batch import BatchClient
-from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
-
 from orchestrator.azure import batch_jobs
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.errors import ErrorCode, expecting, translating
 from orchestrator.azure.paging import pages
 from orchestrator.azure.task_model import SELECT_FINISHED, task_state
-from orchestrator.azure.transport import bounded
-from orchestrator.egress import DIRECT, Egress
+from orchestrator.azure.transport import TimeOuts
 from orchestrator.runners.notes import TaskNotes
 from orchestrator.runners.task import TaskState, is_task_id
 
-# Seconds to connect, between bytes of the answer, and for one answer in all. A page may hold a thousand tasks.
-CONNECT_TIMEOUT = 3
-READ_TIMEOUT = 15
-TOTAL_TIMEOUT = 60
+# A page may hold a thousand tasks.
+TIME_OUTS = TimeOuts(connect=3, read=15, total=60)
 
 _NOT_READ = TaskNotes()
 
@@ -30,16 +25,11 @@ class TaskRuns:
     """Lists the tasks of one Batch account that run or have run.
 
     Args:
-        endpoint: `BatchAccountUrl`.
-        credential: the account's key, or an Entra ID credential.
-        egress: the way out.
+        account: the Batch account.
     """
 
-    def __init__(
-        self, endpoint: str, credential: AzureNamedKeyCredential | TokenCredential, *, egress: Egress = DIRECT
-    ) -> None:
-        options = bounded(CONNECT_TIMEOUT, READ_TIMEOUT, TOTAL_TIMEOUT, egress)
-        self._client = BatchClient(endpoint, credential, **options)
+    def __init__(self, account: BatchAccount) -> None:
+        self._client = account.client(TIME_OUTS)
 
     def since(self, moment: datetime) -> list[TaskState]:
         """Return the runner tasks that run, and those that ended since a moment, each once.

@@ -25,7 +25,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import Any, cast
 
-from azure.batch import BatchClient
 from azure.batch.models import (
     BatchAllTasksCompleteMode,
     BatchJobConstraints,
@@ -34,9 +33,9 @@ from azure.batch.models import (
     BatchTaskCreateOptions,
     BatchTaskState,
 )
-from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 from azure.core.exceptions import AzureError, ServiceResponseError, ServiceResponseTimeoutError
 
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.batch_jobs import PRIORITIES, KnownJobs, job_id, list_jobs, possible_job_ids
 from orchestrator.azure.errors import ErrorCode, expecting, task_error, translating
 from orchestrator.azure.paging import answer, pages
@@ -50,9 +49,8 @@ from orchestrator.azure.task_model import (
     task_options,
     task_state,
 )
-from orchestrator.azure.transport import bounded
+from orchestrator.azure.transport import TimeOuts
 from orchestrator.clock import Clock, utc_now
-from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import TransientError
 from orchestrator.lines import Line
 from orchestrator.log import Log
@@ -62,10 +60,8 @@ from orchestrator.runners.task import RunnerTask, TaskState, is_task_id
 
 log = Log(__name__)
 
-# Seconds to connect, between bytes of the answer, and for one answer in all. A delivery has 7 s in all.
-CONNECT_TIMEOUT = 3
-READ_TIMEOUT = 6
-TOTAL_TIMEOUT = 15
+# A delivery has 7 s in all.
+TIME_OUTS = TimeOuts(connect=3, read=6, total=15)
 # How old a process's list of the Batch jobs may be where the task was not found in those that are known, and where it
 # is created. A Batch job that another process has made since then is missing.
 LISTED_WITHIN = timedelta(minutes=1)
@@ -92,28 +88,21 @@ class RunnerTasks:
     """The runner tasks of one Batch account.
 
     Args:
-        endpoint: `BatchAccountUrl`.
-        credential: the account's key, or an Entra ID credential.
+        account: the Batch account.
         clock: the time.
         lock: makes a lock.
-        read_timeout: seconds between bytes of an answer.
-        total_timeout: seconds for one answer in all.
-        egress: the way out.
+        time_outs: of each call.
     """
 
     def __init__(
         self,
-        endpoint: str,
-        credential: AzureNamedKeyCredential | TokenCredential,
+        account: BatchAccount,
         clock: Clock = utc_now,
         *,
         lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
-        read_timeout: float = READ_TIMEOUT,
-        total_timeout: float = TOTAL_TIMEOUT,
-        egress: Egress = DIRECT,
+        time_outs: TimeOuts = TIME_OUTS,
     ) -> None:
-        options = bounded(CONNECT_TIMEOUT, read_timeout, total_timeout, egress)
-        self._client = BatchClient(endpoint, credential, **options)
+        self._client = account.client(time_outs)
         self._settled_at = clock() + SETTLED_AFTER
         self._jobs = KnownJobs(lambda: list_jobs(self._client), clock, lock=lock)
         self._places = _Places(lock())

@@ -51,8 +51,8 @@ STEP = 2.0
 TOLD_AFTER = 20.0
 # What the boost reads of a pool's formula.
 FORMULA = "maxNodes = {};\nspot = 0;\ndedicatedNodes = 1;"
-# How many times larger the pools are where there are many repositories: two thirds of their slots are used then.
-LARGER_LINUX, LARGER_WINDOWS = 6, 9
+# How many times larger the pools are where there are many repositories; their jobs come more than four times as fast.
+LARGER = 6
 # GitHub's limits for each credential, where there are many repositories: requests an hour of an App and of a token, and
 # points a minute.
 APP_REQUESTS, TOKEN_REQUESTS, POINTS = 15_000, 5_000, 900
@@ -303,10 +303,10 @@ def budget(options: Options) -> Budget:
 
 def pools(options: Options) -> list[Pool]:
     """Return the Batch pools; with the boost their formulas are evaluated as seldom as Azure does it."""
-    linux, windows = (LARGER_LINUX, LARGER_WINDOWS) if options.repositories else (1, 1)
+    larger = LARGER if options.repositories else 1
     found = [
-        Pool(LINUX_POOL, "linux", slots_per_node=4, start_delay_s=240, max_nodes=14 * linux, idle_s=900),
-        Pool(WINDOWS_POOL, "windows", slots_per_node=2, start_delay_s=420, max_nodes=4 * windows, idle_s=900),
+        Pool(LINUX_POOL, "linux", slots_per_node=4, start_delay_s=240, max_nodes=14 * larger, idle_s=900),
+        Pool(WINDOWS_POOL, "windows", slots_per_node=2, start_delay_s=420, max_nodes=6 * larger, idle_s=900),
     ]
     if options.registration == "claim":
         for pool in found:

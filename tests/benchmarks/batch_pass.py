@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from azure.core.credentials import AzureNamedKeyCredential
 
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.config.settings import Settings
 from orchestrator.delivery.webhook import workflow_job_event
@@ -70,7 +71,7 @@ def rows() -> Iterator[Row]:
 def _creation() -> Iterator[Row]:
     """A task created by the SDK, against the same request by http.client."""
     with canned_batch(100, 10) as batch:
-        tasks = RunnerTasks(batch.url, AzureNamedKeyCredential("acct", KEY))
+        tasks = RunnerTasks(BatchAccount(batch.url, AzureNamedKeyCredential("acct", KEY)))
         connection = http.client.HTTPConnection(urlsplit(batch.url).netloc)
         body = json.dumps({"id": "runner-1-1", "environmentSettings": ["x" * 20] * 40}).encode()
 
@@ -112,7 +113,7 @@ _known = FinishedTasks()
 def look(url: str) -> int:
     """Look at Batch as a pass does; return how many tasks there are."""
     if not _tasks:
-        _tasks.append(RunnerTasks(url, AzureNamedKeyCredential("acct", KEY)))
+        _tasks.append(RunnerTasks(BatchAccount(url, AzureNamedKeyCredential("acct", KEY))))
     return len(_tasks[0].listed(["linux"], datetime.now(UTC), _known))
 
 

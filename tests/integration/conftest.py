@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from azure.core.credentials import AzureNamedKeyCredential
 
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.tasks import RunnerTasks
 from sandbox.batch import Batch
 from sandbox.batch.model import Pool
@@ -34,15 +35,15 @@ def batch_url(batch: Batch) -> Iterator[str]:
 
 
 @pytest.fixture
-def batch_key(batch: Batch) -> AzureNamedKeyCredential:
-    """Return the account's key."""
-    return AzureNamedKeyCredential(batch.account, batch.key)
+def batch_account(batch: Batch, batch_url: str) -> BatchAccount:
+    """Return it as its key opens it."""
+    return BatchAccount(batch_url, AzureNamedKeyCredential(batch.account, batch.key))
 
 
 @pytest.fixture
-def tasks(batch_url: str, batch_key: AzureNamedKeyCredential) -> RunnerTasks:
+def tasks(batch_account: BatchAccount) -> RunnerTasks:
     """Return the runner tasks as the account's key reaches them."""
-    return RunnerTasks(batch_url, batch_key)
+    return RunnerTasks(batch_account)
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from azure.core.credentials import AzureNamedKeyCredential
 
 from orchestrator.application import Application
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.batch_jobs import job_id
 from orchestrator.azure.request_queue import POISON, REQUESTS
 from orchestrator.azure.tasks import RunnerTasks
@@ -148,14 +148,11 @@ def test_a_boost(make: Make, batch: Batch) -> None:
     assert any("/pools/linux" in call for call in batch.recorder.calls[before:])
 
 
-def finished_job(make: Make, batch: Batch, **settings: str) -> Application:
+def finished_job(make: Make, **settings: str) -> Application:
     """Return an application that has started a runner, whose task is over, and has made a pass."""
     application = make(**settings)
     assert receive(application).status == 201
-    client = RunnerTasks(
-        application._settings.batch_account_url, AzureNamedKeyCredential(batch.account, batch.key)
-    )  # fmt: skip
-    client.end("still", TASK)
+    RunnerTasks(BatchAccount.of(application._settings)).end("still", TASK)
     application.reconcile()
     return application
 
@@ -172,7 +169,7 @@ def test_a_new_process_goes_on(
     make: Make, batch: Batch, queue: QueueService, registration: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What one process has learned of finished tasks the next one need not ask for; no secret is kept."""
-    application = finished_job(make, batch, RunnerRegistration=registration)
+    application = finished_job(make, RunnerRegistration=registration)
     assert len(environments_read(batch)) == 1
     application.reconcile()
     assert environments_read(batch) == []
@@ -196,7 +193,7 @@ def test_a_memory_that_is_gone(
     make: Make, batch: Batch, queue: QueueService, content: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """If the blob is deleted or garbage, the next process asks for everything once more and writes it anew."""
-    finished_job(make, batch)
+    finished_job(make)
     environments_read(batch)
     (name,) = queue.blobs.contents
     if content is None:
@@ -213,7 +210,7 @@ def test_a_memory_that_is_gone(
 
 def test_two_passes_at_once(make: Make, batch: Batch, queue: QueueService) -> None:
     """Two processes that make passes by turns each go on from what the other has written."""
-    one, other = finished_job(make, batch), make()
+    one, other = finished_job(make), make()
     for application in (other, one, other, one):
         application.reconcile()
     assert len(environments_read(batch)) == 1

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.identity import identity
 from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.request_queue import RequestQueue
@@ -201,12 +202,12 @@ def ask_github(egress: Egress) -> None:
 
 def ask_for_tasks(egress: Egress) -> None:
     """Look for a task on Batch."""
-    RunnerTasks("https://acct.batch.example", KEY, egress=egress).live("linux")
+    RunnerTasks(BatchAccount("https://acct.batch.example", KEY, egress)).live("linux")
 
 
 def ask_for_a_pool(egress: Egress) -> None:
     """Look at a pool on Batch."""
-    PoolClient("https://acct.batch.example", KEY, egress=egress).get("linux")
+    PoolClient(BatchAccount("https://acct.batch.example", KEY, egress)).get("linux")
 
 
 def ask_the_queue(egress: Egress) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.azure.identity import batch_credential
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.pool_status import PoolStatus
 from orchestrator.azure.task_model import RETENTION
 from orchestrator.azure.task_runs import TaskRuns
@@ -76,11 +76,10 @@ def _of_batch(month: Month, file: Path | None, prices: Prices) -> Known:
         reason = "is longer ago than the seven days for which Batch keeps tasks: --workspace asks the log"
         raise SettingsError.of("--month", reason)
     found = settings_for_batch(file, os.environ)
-    storage = found.azure_web_jobs_storage
-    credential = batch_credential(found.batch_account_name, found.batch_account_key, storage.client_id, found.egress)
-    tasks = TaskRuns(found.batch_account_url, credential, egress=found.egress).since(max(month.start, oldest))
+    account = BatchAccount.of(found)
+    tasks = TaskRuns(account).since(max(month.start, oldest))
     uses = _priced([use for use in map(Use.of, tasks) if use.is_in(month)], prices)
-    status = PoolStatus(found.batch_account_url, credential, egress=found.egress)
+    status = PoolStatus(account)
     pools = {}
     for pool in {use.pool for use in uses}:
         size = status.size(pool)

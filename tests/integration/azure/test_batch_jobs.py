@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 from azure.batch.models import BatchJobCreateOptions, BatchPoolInfo, BatchTaskContainerSettings, BatchTaskCreateOptions
-from azure.core.credentials import AzureNamedKeyCredential
 
 from orchestrator.azure import tasks as tasks_module
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.batch_jobs import former_job_id, job_id
 from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.tasks import LISTED_WITHIN_FOR_ADD, LISTED_WITHIN_FOR_LIVE, SETTLED_AFTER, RunnerTasks
@@ -31,15 +31,15 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def tasks(batch_url: str, batch_key: AzureNamedKeyCredential, clock: ManualClock) -> RunnerTasks:
+def tasks(batch_account: BatchAccount, clock: ManualClock) -> RunnerTasks:
     """Return the tasks as a process sees them that has just begun."""
-    return RunnerTasks(batch_url, batch_key, clock)
+    return RunnerTasks(batch_account, clock)
 
 
 @pytest.fixture
-def another(batch_url: str, batch_key: AzureNamedKeyCredential) -> RunnerTasks:
+def another(batch_account: BatchAccount) -> RunnerTasks:
     """Return the tasks as another process sees them."""
-    return RunnerTasks(batch_url, batch_key)
+    return RunnerTasks(batch_account)
 
 
 def still(task_id: str = "runner-1-1", **changes: Any) -> Any:
@@ -95,15 +95,13 @@ class TestJobs:
         }
         assert {name: body["jobId"] for name, body in batch.task_bodies().items()}["runner-1-1"] == JOB
 
-    def test_slots_wanted(
-        self, tasks: RunnerTasks, batch: Batch, batch_url: str, batch_key: AzureNamedKeyCredential
-    ) -> None:
+    def test_slots_wanted(self, tasks: RunnerTasks, batch: Batch, batch_account: BatchAccount) -> None:
         """A boost counts the slots of all Batch jobs of a pool, those of earlier versions too, and no other pool's."""
         add_former(tasks, batch, "runner-9-1")
         tasks.add(still(slots=2))
         tasks.add(still("runner-2-1", account="other", slots=4))
         tasks.add(task(task_id="runner-3-1", slots=8))
-        pools = PoolClient(batch_url, batch_key)
+        pools = PoolClient(batch_account)
         assert pools.slots_wanted("still") == 7
         batch.faults.add(Fault("status", "GET */taskcounts", status=404, body='{"code": "JobNotFound"}', headers=JSON))
         assert pools.slots_wanted("still") == 6

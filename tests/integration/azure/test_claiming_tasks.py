@@ -1,8 +1,8 @@
 """The task of a container that claims, against a Batch that answers over a socket."""
 
 import pytest
-from azure.core.credentials import AzureNamedKeyCredential
 
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.batch_jobs import job_id
 from orchestrator.azure.claiming_tasks import ClaimingTasks
 from orchestrator.azure.tasks import RunnerTasks
@@ -17,9 +17,9 @@ CLAIM = {"GHR_CLAIM": "v1.payload.mac", "GHR_URL": "https://github.com/acme"}
 
 
 @pytest.fixture
-def claiming(batch_url: str, batch_key: AzureNamedKeyCredential) -> ClaimingTasks:
+def claiming(batch_account: BatchAccount) -> ClaimingTasks:
     """Return the client."""
-    return ClaimingTasks(batch_url, batch_key)
+    return ClaimingTasks(batch_account)
 
 
 def test_from_start_to_end(batch: Batch, tasks: RunnerTasks, claiming: ClaimingTasks) -> None:

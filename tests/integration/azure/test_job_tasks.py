@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from azure.core.credentials import AzureNamedKeyCredential
 
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.batch_jobs import job_id
 from orchestrator.azure.job_tasks import JobTasks
 from orchestrator.azure.tasks import RunnerTasks
@@ -25,9 +25,9 @@ def profile() -> Profile:
 
 
 @pytest.fixture
-def job_tasks(batch_url: str, batch_key: AzureNamedKeyCredential) -> JobTasks:
+def job_tasks(batch_account: BatchAccount) -> JobTasks:
     """Return the client."""
-    return JobTasks(batch_url, batch_key)
+    return JobTasks(batch_account)
 
 
 def ids(found: Any) -> list[str]:

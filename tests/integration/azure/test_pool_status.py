@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from azure.core.credentials import AzureNamedKeyCredential
 
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.pool_status import PoolStatus
 from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.errors import TransientError, UpstreamRefused
@@ -41,9 +41,9 @@ def batch(pool: Pool, clock: ManualClock) -> Batch:
 
 
 @pytest.fixture
-def status(batch_url: str, batch_key: AzureNamedKeyCredential) -> PoolStatus:
+def status(batch_account: BatchAccount) -> PoolStatus:
     """Return the client."""
-    return PoolStatus(batch_url, batch_key)
+    return PoolStatus(batch_account)
 
 
 def test_a_pool_that_works(batch: Batch, tasks: RunnerTasks, status: PoolStatus, clock: ManualClock) -> None:

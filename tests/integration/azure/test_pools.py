@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from azure.core.credentials import AzureNamedKeyCredential
 
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.batch_jobs import job_id
 from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.tasks import RunnerTasks
@@ -41,9 +42,9 @@ def batch(clock: ManualClock) -> Batch:
 
 
 @pytest.fixture
-def pools(batch_url: str, batch_key: AzureNamedKeyCredential) -> PoolClient:
+def pools(batch_account: BatchAccount) -> PoolClient:
     """Return the client."""
-    return PoolClient(batch_url, batch_key)
+    return PoolClient(batch_account)
 
 
 @pytest.fixture
@@ -209,7 +210,7 @@ def test_keys_are_never_told(batch_url: str) -> None:
     """A wrong key is refused without being repeated."""
     key = base64.b64encode(b"wrong").decode()
     with pytest.raises(TransientError, match="403") as caught:
-        PoolClient(batch_url, AzureNamedKeyCredential("a", key)).get("linux")
+        PoolClient(BatchAccount(batch_url, AzureNamedKeyCredential("a", key))).get("linux")
     assert key not in str(caught.value)
 
 

@@ -17,7 +17,7 @@ from azure.core.exceptions import (
 from azure.identity import CredentialUnavailableError
 from azure.storage.queue import QueueClient
 
-from orchestrator.azure.request_queue import POISON, REQUESTS, RequestQueue
+from orchestrator.azure.request_queue import POISON, REQUESTS, TIME_OUTS, RequestQueue
 from orchestrator.config.settings import QueueStorage
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import SettingsError, TransientError, UpstreamRefused
@@ -222,7 +222,7 @@ class TestRequestQueue:
         self, connection: str, service: QueueService, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """An answer that comes byte by byte is given up in time."""
-        monkeypatch.setattr("orchestrator.azure.request_queue.TOTAL_TIMEOUT", 0.2)
+        monkeypatch.setattr("orchestrator.azure.request_queue.TIME_OUTS", TIME_OUTS._replace(total=0.2))
         service.faults.add(Fault("trickle", seconds=0.02))
         with pytest.raises(TransientError, match="does not do its part"):
             queue_of(connection).retry_later([Retry(request())])

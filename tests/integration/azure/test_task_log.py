@@ -9,6 +9,7 @@ from azure.batch import BatchClient
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import HttpResponseError
 
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.task_log import MOST_BYTES, MOST_LINES, WIDTH, TaskLog
 from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.config.settings import TaskLogs
@@ -48,7 +49,12 @@ class Account:
     @property
     def tasks(self) -> RunnerTasks:
         """The account's tasks."""
-        return RunnerTasks(self.batch_url, AzureNamedKeyCredential(self.batch.account, self.batch.key))
+        return RunnerTasks(self.account)
+
+    @property
+    def account(self) -> BatchAccount:
+        """The account as its key opens it."""
+        return BatchAccount(self.batch_url, AzureNamedKeyCredential(self.batch.account, self.batch.key))
 
     @property
     def log(self) -> TaskLog:
@@ -58,8 +64,7 @@ class Account:
     def reader(self, container_url: str | None) -> TaskLog:
         """Return what reads their output, with this container or none."""
         return TaskLog(
-            self.batch_url,
-            AzureNamedKeyCredential(self.batch.account, self.batch.key),
+            self.account,
             container_url=container_url,
             container_credential=AzureNamedKeyCredential(self.storage.account, self.storage.key),
         )

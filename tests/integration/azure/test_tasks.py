@@ -11,9 +11,10 @@ import pytest
 from azure.core.credentials import AccessToken, AzureNamedKeyCredential
 from azure.core.exceptions import ClientAuthenticationError
 
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.batch_jobs import job_id
 from orchestrator.azure.paging import MOST_PAGES
-from orchestrator.azure.tasks import RunnerTasks
+from orchestrator.azure.tasks import TIME_OUTS, RunnerTasks
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import TransientError, UpstreamRefused
 from orchestrator.reconcile.finished_tasks import FinishedTasks
@@ -156,18 +157,18 @@ class TestAdd:
         assert caught.value.retry_after == wait
         assert batch.faults.hits == (2 if fault.kind == "drop" else 1)
 
-    def test_no_answer(self, batch: Batch, batch_url: str, batch_key: AzureNamedKeyCredential) -> None:
+    def test_no_answer(self, batch: Batch, batch_account: BatchAccount) -> None:
         """An answer that does not come in time is transient trouble, and not tried again at once."""
         batch.faults.add(Fault("latency", seconds=1))
-        tasks = RunnerTasks(batch_url, batch_key, read_timeout=0.2)
+        tasks = RunnerTasks(batch_account, time_outs=TIME_OUTS._replace(read=0.2))
         with pytest.raises(TransientError, match="does not answer"):
             tasks.add(task())
         assert batch.faults.hits == 1
 
-    def test_an_answer_without_end(self, batch: Batch, batch_url: str, batch_key: AzureNamedKeyCredential) -> None:
+    def test_an_answer_without_end(self, batch: Batch, batch_account: BatchAccount) -> None:
         """An answer that comes byte by byte is given up in time, and not tried again at once."""
         batch.faults.add(Fault("trickle", seconds=0.02))
-        tasks = RunnerTasks(batch_url, batch_key, total_timeout=0.2)
+        tasks = RunnerTasks(batch_account, time_outs=TIME_OUTS._replace(total=0.2))
         with pytest.raises(TransientError, match="does not answer"):
             tasks.add(task())
         assert batch.faults.hits == 1
@@ -177,7 +178,7 @@ class TestAdd:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             address = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        tasks = RunnerTasks(address, AzureNamedKeyCredential("a", base64.b64encode(b"k").decode()))
+        tasks = RunnerTasks(BatchAccount(address, AzureNamedKeyCredential("a", base64.b64encode(b"k").decode())))
         with pytest.raises(TransientError, match="does not answer"):
             tasks.add(task())
 
@@ -185,7 +186,7 @@ class TestAdd:
         """A wrong key is permanent trouble that says where to look, and does not repeat the key."""
         key = base64.b64encode(b"wrong").decode()
         with pytest.raises(UpstreamRefused, match="BatchAccountKey") as caught:
-            RunnerTasks(batch_url, AzureNamedKeyCredential(batch.account, key)).add(task())
+            RunnerTasks(BatchAccount(batch_url, AzureNamedKeyCredential(batch.account, key))).add(task())
         assert key not in str(caught.value)
 
     @pytest.mark.parametrize("changes", [{"pool": "plain"}, {"pool": "windows", "os": "linux"}])
@@ -439,4 +440,4 @@ class NoToken:
 def test_no_entra_id_token() -> None:
     """While the identity gives no token the trouble is transient: a new function's identity takes a while."""
     with pytest.raises(TransientError, match="no Entra ID token"):
-        RunnerTasks("https://127.0.0.1:9", NoToken()).add(task())
+        RunnerTasks(BatchAccount("https://127.0.0.1:9", NoToken())).add(task())

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.core.credentials import AzureNamedKeyCredential
 
+from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.task_runs import TaskRuns
 from orchestrator.azure.tasks import RunnerTasks
 from orchestrator.cli.commands import cost as command
@@ -173,11 +173,10 @@ class TestBatch:
         batch.faults.add(Fault("status", status=503))
         assert cost() == 3
 
-    def test_a_job_that_goes_away(self, batch: Batch, tasks: RunnerTasks, batch_key: AzureNamedKeyCredential,
-                                  batch_url: str) -> None:  # fmt: skip
+    def test_a_job_that_goes_away(self, batch: Batch, tasks: RunnerTasks, batch_account: BatchAccount) -> None:
         """A Batch job that is deleted while it is read has no tasks; a list that breaks off is an error."""
         tasks.add(task())
-        runs = TaskRuns(batch_url, batch_key)
+        runs = TaskRuns(batch_account)
         body = '{"code": "JobNotFound"}'
         for _ in range(2):
             batch.faults.add(Fault("status", status=404, body=body, headers=JSON, match="GET /jobs/*/tasks"))

@@ -6,27 +6,13 @@ import pytest
 from aiohttp import web
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import AzureError
-from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
-from pydantic import SecretStr
+from azure.identity import ManagedIdentityCredential
 
-from orchestrator.azure.identity import batch_credential, identity, storage_credential
-from orchestrator.azure.transport import bounded
+from orchestrator.azure.identity import identity, storage_credential
+from orchestrator.azure.transport import TimeOuts, bounded
 from orchestrator.config.settings import QueueStorage
 from orchestrator.egress import DIRECT
 from sandbox.server import Server
-
-
-def test_a_key_wins() -> None:
-    """With the account's key no identity is needed."""
-    credential = batch_credential("acct", SecretStr("a2V5"), None)
-    assert isinstance(credential, AzureNamedKeyCredential)
-    assert credential.named_key == ("acct", "a2V5")
-
-
-def test_without_a_key() -> None:
-    """Without the key, or without the account's name, the credential is the identity's."""
-    assert isinstance(batch_credential("acct", None, None), DefaultAzureCredential)
-    assert isinstance(batch_credential(None, SecretStr("a2V5"), None), DefaultAzureCredential)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +69,7 @@ def test_an_identity_endpoint_without_end(monkeypatch: pytest.MonkeyPatch) -> No
     with Server(application) as server:
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{server.url}/token")
         monkeypatch.setenv("IDENTITY_HEADER", "secret")
-        credential = ManagedIdentityCredential(**bounded(1, 1, 0.2, DIRECT))
+        credential = ManagedIdentityCredential(**bounded(TimeOuts(1, 1, 0.2), DIRECT))
         with pytest.raises(AzureError):
             credential.get_token("https://batch.core.windows.net/.default")
     assert asked == ["/token"]
