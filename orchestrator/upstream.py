@@ -75,8 +75,9 @@ from orchestrator.status.board import StatusBoard
 
 # How old the count of a quota's runners may be that an explanation rests on.
 SLOTS_KNOWN_FOR = timedelta(minutes=5)
-# How old a pass's findings may be that a runner whose own job is over starts for.
-FINDINGS_COUNT_FOR = timedelta(minutes=10)
+# How old a pass's findings may be that a runner whose own job is over starts for, in periods of passes. A pass takes up
+# to one period, and its findings are there when the next one has ended.
+FINDINGS_COUNT_FOR = 2
 
 
 @dataclass(frozen=True)
@@ -174,13 +175,14 @@ def connect(
     )
     # A reader of its own: the blob's client tells what is new since it read last.
     last_pass = LastPass(MemoryBlob(settings.azure_web_jobs_storage, egress), lock=runtime.lock)
+    count_for = FINDINGS_COUNT_FOR * timedelta(minutes=settings.reconcile_minutes)
     door = Door(
         task=ClaimingTasks(account).look,
         uses=ClaimUses(settings.azure_web_jobs_storage, egress),
         registrar=jit,
         remove=runners.remove,
         job=workflow_jobs.current,
-        is_needed=lambda profile, task: counts_on(last_pass.look(), profile, task, runtime.clock(), FINDINGS_COUNT_FOR),
+        is_needed=lambda profile, task: counts_on(last_pass.look(), profile, task, runtime.clock(), count_for),
         web_url=settings.github_web_url,
         clock=runtime.clock,
         lock=runtime.lock,

@@ -166,6 +166,19 @@ def test_another_job_counts_on_it(ready: tuple[Application, str, int, str], gith
     assert (answer.status, runners(github)) == (200, [task])
 
 
+@pytest.mark.parametrize(("minutes", "status"), [("5", 410), ("10", 200)])
+def test_how_long_a_pass_counts(make: Make, github: GitHub, batch: Batch, minutes: str, status: int) -> None:
+    """What a pass left to a task counts for two periods of passes, whatever these are."""
+    application = make(ReconcileMinutes=minutes)
+    job, task = deliver(application, github, age=timedelta(hours=1))
+    running(batch, task)
+    github.cancel_job(job)
+    github.queue_job("acme/app", ["self-hosted", "ubuntu-latest"])
+    application.reconcile()
+    later = make(Runtime(clock=lambda: datetime.now(UTC) + timedelta(minutes=15)), ReconcileMinutes=minutes)
+    assert claim(later, variables(batch, task)["GHR_CLAIM"]).status == status
+
+
 def test_the_task_has_ended(ready: tuple[Application, str, int, str], batch: Batch, github: GitHub) -> None:
     """A claim is worth nothing when its task is over, and nothing before it runs."""
     application, text, _, _ = ready
