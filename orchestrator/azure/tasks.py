@@ -57,6 +57,7 @@ from orchestrator.log import Log
 from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.runners.notes import TaskNotes
 from orchestrator.runners.task import RunnerTask, TaskState, is_task_id
+from orchestrator.runtime import MakeLock
 
 log = Log(__name__)
 
@@ -99,7 +100,7 @@ class RunnerTasks:
         account: BatchAccount,
         clock: Clock = utc_now,
         *,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        lock: MakeLock = threading.Lock,
         time_outs: TimeOuts = TIME_OUTS,
     ) -> None:
         self._client = account.client(time_outs)

@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator.clock import Clock
 from orchestrator.github.client import expecting
+from orchestrator.runtime import MakeLock
 
 # A token with no more time left than this is not handed out.
 SHORTEST_TIME_LEFT = timedelta(minutes=5)
@@ -63,13 +64,7 @@ class TokenCache[K: Hashable]:
         lock: makes a lock.
     """
 
-    def __init__(
-        self,
-        fetch: Callable[[K], ExpiringToken],
-        clock: Clock,
-        *,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
-    ) -> None:
+    def __init__(self, fetch: Callable[[K], ExpiringToken], clock: Clock, *, lock: MakeLock = threading.Lock) -> None:
         self._fetch = fetch
         self._clock = clock
         self._lock = lock()

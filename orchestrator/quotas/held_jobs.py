@@ -8,7 +8,6 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ from orchestrator.quotas.turns import by_turns
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.task import task_id, task_of_runner
+from orchestrator.runtime import MakeLock
 
 log = Log(__name__)
 
@@ -68,7 +68,7 @@ class HeldPlaces:
         lock: makes a lock.
     """
 
-    def __init__(self, *, lock: Callable[[], AbstractContextManager[object]] = threading.Lock) -> None:
+    def __init__(self, *, lock: MakeLock = threading.Lock) -> None:
         self._lock = lock()
         self._places: dict[tuple[str, str], Held] = {}
 
@@ -118,7 +118,7 @@ class HeldJobs:
         start: Callable[[WorkflowJobEvent, Profile], Outcome],
         queued_jobs: QueuedJobs,
         start_timer: Callable[[float, Callable[[], None]], None],
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        lock: MakeLock = threading.Lock,
     ) -> None:
         self._settings = settings
         self._quotas = quotas
