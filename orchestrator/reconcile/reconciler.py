@@ -36,6 +36,7 @@ from orchestrator.reconcile.pass_ import Pass, ScopeFacts, Settled
 from orchestrator.reconcile.plan import clean_up, decide
 from orchestrator.reconcile.progress import Progress
 from orchestrator.reconcile.selection import select
+from orchestrator.reconcile.skipped import skipped
 from orchestrator.reconcile.survey import survey
 from orchestrator.reconcile.time_left import TimeLeft
 from orchestrator.reconcile.view import WaitingJob
@@ -186,13 +187,7 @@ class Reconciler:
         try:
             return self._accounts.account_rule(task.notes.origin.event for task in tasks if task.notes.origin)
         except UpstreamError as error:
-            log(
-                logging.WARNING,
-                Line.SKIPPED,
-                result=Result.SKIPPED,
-                what="whose jobs may have runners",
-                reason=str(error),
-            )
+            skipped(log, error, what="whose jobs may have runners")
             return AccountRule(frozenset())
 
     def _list_runners(self, facts: ScopeFacts, current: Pass) -> None:
@@ -214,7 +209,7 @@ class Reconciler:
         except UpstreamError:
             return
         reason = f"{facts.problem}; {len(names)} were asked for by name"
-        log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, what=f"the runners of {facts.scope}", reason=reason)
+        skipped(log, reason, what=f"the runners of {facts.scope}")
         facts.all_runners, facts.problem = False, None
 
     def _decide(self, current: Pass, facts: ScopeFacts) -> Sequence[Action]:
@@ -222,7 +217,7 @@ class Reconciler:
         if facts.runners is None and facts.problem is None:
             self._list_runners(facts, current)  # the scope came into view by its jobs: it has no tasks
         if facts.runners is None or facts.problem is not None:
-            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, scope=str(facts.scope), reason=facts.problem)
+            skipped(log, facts.problem, scope=str(facts.scope))
             current.counts["skipped"] += 1
             current.gaps.append(Gap(what=str(facts.scope), skipped=True, reason=facts.problem or ""))
             return ()

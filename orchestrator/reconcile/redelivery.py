@@ -17,6 +17,7 @@ from orchestrator.lines import Line
 from orchestrator.log import Log, about
 from orchestrator.reconcile.hook_delivery import APP_HOOK, HookDelivery
 from orchestrator.reconcile.progress import HookProgress, Progress
+from orchestrator.reconcile.skipped import skipped
 from orchestrator.result import Result
 from orchestrator.runners.task import TaskState
 
@@ -113,9 +114,9 @@ class Redelivery:
                 except GitHubRefused as error:
                     if error.status == HTTPStatus.NOT_FOUND:
                         self._gone[hook] = now
-                    log(logging.INFO, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
+                    skipped(log, error, level=logging.INFO)
                 except UpstreamError as error:
-                    log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
+                    skipped(log, error)
 
     def _read(self, hook: str, now: datetime, progress: Progress) -> Sequence[HookDelivery]:
         """Return the attempts of all events that failed, and bring up to date what is kept of them."""

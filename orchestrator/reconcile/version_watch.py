@@ -11,6 +11,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.errors import GitHubRefused, UpstreamError
 from orchestrator.lines import Line
 from orchestrator.log import Log, about
+from orchestrator.reconcile.skipped import skipped
 from orchestrator.result import Result
 from orchestrator.runners.installed import Installed
 from orchestrator.runners.known_scopes import known_scopes
@@ -63,7 +64,7 @@ class VersionWatch:
                     self._look(version, scopes, now)
                     self._asked_at[version] = now
             except UpstreamError as error:
-                log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
+                skipped(log, error)
 
     def _versions(self) -> Iterable[str]:
         return dict.fromkeys(profile.runner_version for profile in self._settings.profiles)
@@ -91,4 +92,4 @@ class VersionWatch:
                 reason = f"{dates.sentence(now)}: build newer images, import them, and record their RunnerVersion"
                 log(level, Line.RUNNER_VERSION, result=Result.EXPIRES, version=version, reason=reason)
             return
-        log(logging.INFO, Line.SKIPPED, result=Result.SKIPPED, version=version, reason=refusal)
+        skipped(log, refusal, level=logging.INFO, version=version)
