@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from orchestrator.clock import Clock
+from orchestrator.clock import Clock, moment_of
 from orchestrator.github.client import expecting
 from orchestrator.runtime import MakeLock
 
@@ -39,8 +39,7 @@ class ExpiringToken:
             TransientError: The JSON holds no token.
         """
         with expecting("GitHub's answer holds no token"):
-            expires_at = datetime.fromisoformat(answer["expires_at"])
-            return cls(secret(answer["token"]), expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))
+            return cls(secret(answer["token"]), moment_of(answer["expires_at"]))
 
 
 def secret(value: Any) -> str:

@@ -11,9 +11,10 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
+from orchestrator.clock import moment_of
 from orchestrator.errors import OrchestratorError
 from orchestrator.log import Log
 from orchestrator.reconcile.findings import Findings, Recorded
@@ -100,8 +101,7 @@ def _head(head: Any) -> Recorded:
     """Return what the first line of a record tells."""
     if head["version"] != VERSION:
         raise ValueError(f"it is of version {head['version']!r}")
-    written_at = datetime.fromisoformat(head["writtenAt"]).astimezone(UTC)
-    return Recorded(written_at, Findings.model_validate(head["findings"]))
+    return Recorded(moment_of(head["writtenAt"]), Findings.model_validate(head["findings"]))
 
 
 def _lines(content: bytes) -> Iterator[Any]:

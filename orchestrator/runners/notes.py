@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from orchestrator.clock import moment_of
 from orchestrator.config.profiles import RegistrationKind
 from orchestrator.jobs.event import WorkflowJobEvent
 
@@ -112,10 +113,9 @@ def _origin(text: str) -> Origin | None:
 
 def _moment(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text)
+        return moment_of(text)
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _number(text: str) -> float | None:
