@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 # Returns the time, with its zone.
 type Clock = Callable[[], datetime]
 
+# Earlier than everything: for what does not say when it was.
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
 
 def utc_now() -> datetime:
     """Return the time of this machine."""

@@ -13,6 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from orchestrator.clock import moment_of
 
 EVENT = "workflow_job"
+# Its actions that ask for a runner, or tell that one may be ended.
+ACTIONS = ("queued", "completed")
 # Characters of a label that are read; a profile's labels have no more than a hundred.
 LABEL_LENGTH = 256
 

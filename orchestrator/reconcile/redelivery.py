@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from orchestrator.errors import GitHubRefused, UpstreamError
-from orchestrator.jobs.event import EVENT
+from orchestrator.jobs.event import ACTIONS, EVENT
 from orchestrator.lines import Line
 from orchestrator.log import Log, about
 from orchestrator.reconcile.hook_delivery import APP_HOOK, HookDelivery
@@ -33,8 +33,6 @@ READ_AGAIN = timedelta(minutes=5)
 REDELIVERIES_PER_PASS = 50
 # A webhook that is gone is not asked for again within this time; tasks name it for a day.
 GONE_FOR = timedelta(hours=1)
-# The actions of `workflow_job` that the orchestrator acts on.
-EVENT_ACTIONS = ("queued", "completed")
 
 
 class Deliveries(Protocol):
@@ -74,7 +72,7 @@ def _unsuccessful(deliveries: Iterable[HookDelivery]) -> list[list[HookDelivery]
     """Return the attempts of each event that is for us and was not delivered."""
     attempts_of: dict[str, list[HookDelivery]] = {}
     for delivery in deliveries:
-        if delivery.event == EVENT and delivery.action in EVENT_ACTIONS:
+        if delivery.event == EVENT and delivery.action in ACTIONS:
             attempts_of.setdefault(delivery.guid, []).append(delivery)
     return [attempts for attempts in attempts_of.values() if not any(attempt.succeeded for attempt in attempts)]
 

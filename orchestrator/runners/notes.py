@@ -99,6 +99,10 @@ class TaskNotes:
         )
 
 
+# The notes of a task whose environment was not read, or says nothing.
+SAYS_NOTHING = TaskNotes()
+
+
 def _written(origin: Origin) -> str:
     # Without the job's name: whoever writes the workflow chooses it, and it may hold anything.
     return origin.model_dump_json(exclude_none=True, exclude={"event": {"workflow_job": {"name"}}})

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from orchestrator.config.profiles import Launch, Priority, System
 from orchestrator.config.settings import TaskLogs
 from orchestrator.jobs.event import WorkflowJob
-from orchestrator.runners.notes import TaskNotes
+from orchestrator.runners.notes import SAYS_NOTHING, TaskNotes
 
 _TASK_ID = re.compile(r"(runner-(\d+)-(\d+))(?:-r(\d+))?")
 _RUNNER_NAME = re.compile(r"(runner-\d+-\d+(?:-r\d+)?)(?:-[0-9a-f]{4})?")
@@ -33,8 +33,6 @@ _LASTS_BESIDE_IDLING = timedelta(minutes=20)
 
 # What stands before the profile's name in a task's display name.
 PROFILE = " profile "
-
-_SAYS_NOTHING = TaskNotes()
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ class TaskState:
     max_hours: float | None = None
     slots: int = 1
     runs_before: int = 0
-    notes: TaskNotes = _SAYS_NOTHING
+    notes: TaskNotes = SAYS_NOTHING
     batch_job: str = ""
     repository: str = ""
     profile: str = ""
@@ -160,6 +158,11 @@ class TaskState:
             return False
         idle = timedelta(minutes=_IDLE_MINUTES if self.notes.idle_minutes is None else self.notes.idle_minutes)
         return self.ended_at - self.started_at > idle + _LASTS_BESIDE_IDLING
+
+    @property
+    def end(self) -> datetime:
+        """When it finished; when it was created if nothing tells that."""
+        return self.ended_at or self.created_at
 
     @property
     def failed(self) -> bool:
