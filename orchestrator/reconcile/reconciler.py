@@ -42,7 +42,7 @@ from orchestrator.reconcile.time_left import TimeLeft
 from orchestrator.reconcile.view import WaitingJob
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
-from orchestrator.runners.provisioning import WithinQuota, without_quota
+from orchestrator.runners.provisioning import WithinQuota
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import ScopeAccess
 from orchestrator.runners.task import TaskState
@@ -98,15 +98,6 @@ class Accounts(Protocol):
         """Return which accounts' jobs may have runners; the events may tell to which enterprise accounts belong."""
 
 
-def _forget(_event: WorkflowJobEvent, _profile: Profile) -> None:
-    """Without quotas nothing follows from a held job."""
-
-
-def _not_told() -> int | None:
-    """Nothing is known of GitHub's limits."""
-    return None
-
-
 class Reconciler:
     """Compares demand with supply, and starts, ends and removes what the comparison asks for.
 
@@ -139,9 +130,9 @@ class Reconciler:
         clock: Clock,
         time_left: TimeLeft,
         at_once: AtOnce,
-        within_quota: WithinQuota = without_quota,
-        held: Callable[[WorkflowJobEvent, Profile], None] = _forget,
-        requests_left: Callable[[], int | None] = _not_told,
+        within_quota: WithinQuota,
+        held: Callable[[WorkflowJobEvent, Profile], None],
+        requests_left: Callable[[], int | None],
     ) -> None:
         self._settings = settings
         self._tasks = tasks
