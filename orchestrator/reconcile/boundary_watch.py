@@ -22,7 +22,7 @@ from orchestrator.result import Result
 from orchestrator.runners.installed import Installed
 from orchestrator.runners.runner_group import RunnerGroup, described, group_named
 from orchestrator.runners.scope import Scope, ScopeAccess, runner_scope
-from orchestrator.runners.task import TaskState
+from orchestrator.runners.task import TaskState, events_of
 
 log = Log(__name__)
 
@@ -74,7 +74,7 @@ class BoundaryWatch:
             now: the time.
         """
         with about(**{"pass": "boundary"}):
-            events = [task.notes.origin.event for task in tasks if task.notes.origin is not None]
+            events = list(events_of(tasks))
             try:
                 rule = self._rules.account_rule(events)
             except UpstreamError as error:

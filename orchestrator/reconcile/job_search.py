@@ -180,8 +180,8 @@ class JobSearch:
         for account in accounts.values():
             self._list(account, current, progress)
         for task in current.tasks:
-            if task.notes.origin is not None:
-                progress.of(task.notes.origin.event.repository.full_name).seen(task.created_at)
+            if task.event is not None:
+                progress.of(task.event.repository.full_name).seen(task.created_at)
         self._forget(progress, current.now)
         looks = self._looks(current, progress, accounts)
         self._refusals = {look.repository: self._refusals.get(look.repository, 0) for look in looks}
@@ -255,9 +255,9 @@ class JobSearch:
         named |= {name.lower(): name for name in self._settings.reconcile_repositories}
         named |= {name.lower(): name for name, _ in latest}
         live = {
-            task.notes.origin.event.repository.full_name.lower()
+            task.event.repository.full_name.lower()
             for task in current.tasks
-            if task.notes.origin is not None
+            if task.event is not None
             and (
                 task.state != "finished"
                 or (task.failed and task.ended_at is not None and current.now - task.ended_at < FAILED_LATELY)

@@ -45,7 +45,7 @@ from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.provisioning import WithinQuota
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import ScopeAccess
-from orchestrator.runners.task import TaskState
+from orchestrator.runners.task import TaskState, events_of
 
 log = Log(__name__)
 
@@ -176,7 +176,7 @@ class Reconciler:
     def _account_rule(self, tasks: Sequence[TaskState]) -> AccountRule:
         """Return which accounts are looked after; none while GitHub does not say who owns the App."""
         try:
-            return self._accounts.account_rule(task.notes.origin.event for task in tasks if task.notes.origin)
+            return self._accounts.account_rule(events_of(tasks))
         except UpstreamError as error:
             skipped(log, error, what="whose jobs may have runners")
             return AccountRule(frozenset())

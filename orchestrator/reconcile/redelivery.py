@@ -19,7 +19,7 @@ from orchestrator.reconcile.hook_delivery import APP_HOOK, HookDelivery
 from orchestrator.reconcile.progress import HookProgress, Progress
 from orchestrator.reconcile.skipped import skipped
 from orchestrator.result import Result
-from orchestrator.runners.task import TaskState
+from orchestrator.runners.task import TaskState, events_of
 
 log = Log(__name__)
 
@@ -135,7 +135,7 @@ class Redelivery:
 
     def _hooks(self, tasks: Iterable[TaskState]) -> Iterable[str]:
         """Return the App's webhook and each webhook that a task names, once."""
-        named = [task.notes.origin.event.webhook for task in tasks if task.notes.origin]
+        named = [event.webhook for event in events_of(tasks)]
         return dict.fromkeys(hook for hook in [APP_HOOK if self._app else None, *named] if hook)
 
     def _redeliver(self, hook: str, delivery: HookDelivery) -> None:

@@ -16,7 +16,7 @@ from orchestrator.result import Result
 from orchestrator.runners.installed import Installed
 from orchestrator.runners.known_scopes import known_scopes
 from orchestrator.runners.scope import ScopeAccess
-from orchestrator.runners.task import TaskState
+from orchestrator.runners.task import TaskState, events_of
 from orchestrator.runners.version_dates import VersionDates
 
 log = Log(__name__)
@@ -74,8 +74,7 @@ class VersionWatch:
         return asked_at is not None and now - asked_at < ASKED_EVERY
 
     def _scopes(self, tasks: Iterable[TaskState]) -> Sequence[ScopeAccess]:
-        events = [task.notes.origin.event for task in tasks if task.notes.origin is not None]
-        known = known_scopes(self._settings, events, ())
+        known = known_scopes(self._settings, events_of(tasks), ())
         return known or known_scopes(self._settings, (), self._installations())
 
     def _look(self, version: str, scopes: Sequence[ScopeAccess], now: datetime) -> None:

@@ -5,7 +5,7 @@ Batch answers that the task exists already. `orchestrator.runners.notes` has wha
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 from orchestrator.config.profiles import Launch, Priority, System
 from orchestrator.config.settings import TaskLogs
-from orchestrator.jobs.event import WorkflowJob
+from orchestrator.jobs.event import WorkflowJob, WorkflowJobEvent
 from orchestrator.runners.notes import SAYS_NOTHING, TaskNotes
 
 _TASK_ID = re.compile(r"(runner-(\d+)-(\d+))(?:-r(\d+))?")
@@ -131,6 +131,11 @@ class TaskState:
         """Tells it from all other tasks of the account."""
         return self.pool, self.batch_job, self.task_id
 
+    @property
+    def event(self) -> WorkflowJobEvent | None:
+        """The job that it was started for, as GitHub told of it; None if its notes do not say."""
+        return self.notes.origin.event if self.notes.origin is not None else None
+
     @cached_property
     def labels(self) -> frozenset[str]:
         """The labels that its runner registers with, in lower case."""
@@ -207,6 +212,11 @@ def replacement_of(text: str) -> int:
     """Return the number of a replacement, 0 for a job's first task."""
     found = _TASK_ID.fullmatch(text)
     return int(found[4] or 0) if found else 0
+
+
+def events_of(tasks: Iterable[TaskState]) -> Iterator[WorkflowJobEvent]:
+    """Yield the jobs that tasks were started for, of those that say so."""
+    return (event for task in tasks if (event := task.event) is not None)
 
 
 def task_of_runner(name: str) -> str | None:
