@@ -55,8 +55,9 @@ from orchestrator.errors import TransientError
 from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.reconcile.finished_tasks import FinishedTasks
-from orchestrator.runners.notes import TaskNotes
+from orchestrator.runners.notes import SAYS_NOTHING, TaskNotes
 from orchestrator.runners.task import RunnerTask, TaskState, is_task_id
+from orchestrator.runtime import MakeLock
 
 log = Log(__name__)
 
@@ -81,8 +82,6 @@ RUNNING = "state eq 'running'"
 # So many ids are asked for in one call: they stand in its address.
 _IDS_AT_ONCE = 20
 
-_SAYS_NOTHING = TaskNotes()
-
 
 class RunnerTasks:
     """The runner tasks of one Batch account.
@@ -99,7 +98,7 @@ class RunnerTasks:
         account: BatchAccount,
         clock: Clock = utc_now,
         *,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        lock: MakeLock = threading.Lock,
         time_outs: TimeOuts = TIME_OUTS,
     ) -> None:
         self._client = account.client(time_outs)
@@ -219,7 +218,7 @@ class RunnerTasks:
                 named = [(repository_of(task), task) for task in page]
                 self._learn_repositories(job, named, known.notes)
                 for repository, task in named:
-                    yield finished_task(pool, job, task, known.notes.get(repository, _SAYS_NOTHING), repository)
+                    yield finished_task(pool, job, task, known.notes.get(repository, SAYS_NOTHING), repository)
 
     def _learn_repositories(
         self, job: str, finished: Iterable[tuple[str, Mapping[str, Any]]], notes: MutableMapping[str, TaskNotes]

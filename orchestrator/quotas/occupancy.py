@@ -9,7 +9,6 @@ using the same free slots.
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -17,6 +16,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import TransientError, UpstreamError
 from orchestrator.quotas.rule import Quota, Slot, slots_of
 from orchestrator.runners.task import TaskState
+from orchestrator.runtime import MakeLock
 
 # How long the list may be used, from when it is complete: Batch may take longer than this to give it.
 LIST_LIFE = timedelta(seconds=5)
@@ -55,12 +55,7 @@ class Occupancy:
     """
 
     def __init__(
-        self,
-        list_live: ListLive,
-        pools: Iterable[str],
-        clock: Clock,
-        *,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        self, list_live: ListLive, pools: Iterable[str], clock: Clock, *, lock: MakeLock = threading.Lock
     ) -> None:
         self._list_live = list_live
         self._pools = sorted(pools)

@@ -12,15 +12,15 @@ import logging
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
+from orchestrator.clock import moment_of
 from orchestrator.errors import OrchestratorError
-from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.reconcile.findings import Findings, Recorded
 from orchestrator.reconcile.finished_tasks import FinishedTasks
-from orchestrator.result import Result
+from orchestrator.reconcile.skipped import skipped
 
 log = Log(__name__)
 
@@ -104,8 +104,7 @@ def _head(head: Any) -> Recorded:
     """Return what the first line of a record tells."""
     if head["version"] != VERSION:
         raise ValueError(f"it is of version {head['version']!r}")
-    written_at = datetime.fromisoformat(head["writtenAt"]).astimezone(UTC)
-    return Recorded(written_at, Findings.model_validate(head["findings"]))
+    return Recorded(moment_of(head["writtenAt"]), Findings.model_validate(head["findings"]))
 
 
 def _lines(content: bytes) -> Iterator[Any]:
@@ -140,13 +139,7 @@ class PassMemory:
                 return
             record = decode(content)
         except (OrchestratorError, ValueError) as error:
-            log(
-                logging.WARNING,
-                Line.SKIPPED,
-                result=Result.SKIPPED,
-                what="the memory of earlier passes",
-                reason=str(error),
-            )
+            skipped(log, error, what="the memory of earlier passes")
             return
         self.finished, self.progress, self.findings = record.finished, record.progress, record.findings
 
@@ -155,13 +148,13 @@ class PassMemory:
         content = encode(Record(now, self.progress, self.finished, self.findings))
         if len(content) > MOST_BYTES:
             reason = f"{len(content):,} bytes are too many: finished tasks are left out"
-            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, what="the memory of this pass", reason=reason)
+            skipped(log, reason, what="the memory of this pass")
             content = encode(Record(now, self.progress, FinishedTasks(), self.findings))
         try:
             written = self._store.write(content)
         except OrchestratorError as error:
-            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, what="the memory of this pass", reason=str(error))
+            skipped(log, error, what="the memory of this pass")
             return
         if not written:
             reason = "another process wrote its own meanwhile"
-            log(logging.INFO, Line.SKIPPED, result=Result.SKIPPED, what="the memory of this pass", reason=reason)
+            skipped(log, reason, level=logging.INFO, what="the memory of this pass")

@@ -31,15 +31,8 @@ OLD_DELIVERY_AFTER = timedelta(minutes=2)
 
 # Does what an admitted job needs: `Provisioner.handle`.
 type HandleJob = Callable[[WorkflowJobEvent, Profile], Outcome]
-
-
 # Starts a job's runner by its last argument if the quotas have room for it: `quotas.control.QuotaControl.within`.
 type WithinQuota = Callable[[WorkflowJobEvent, Profile, Callable[[], Outcome]], Outcome]
-
-
-def without_quota(_event: WorkflowJobEvent, _profile: Profile, start: Callable[[], Outcome]) -> Outcome:
-    """Start the runner."""
-    return start()
 
 
 class Tasks(TasksById, Protocol):
@@ -57,10 +50,6 @@ class JobBoundary(Protocol):
 
     def refusal(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
         """Return why a job may have no runner of a profile; None if it may."""
-
-
-def _take_any(_event: WorkflowJobEvent) -> None:
-    """Let every job have its registration at once."""
 
 
 class Provisioner:
@@ -90,8 +79,8 @@ class Provisioner:
         is_queued: Callable[[WorkflowJobEvent], bool | None],
         created: Callable[[str], None],
         clock: Clock,
-        within_quota: WithinQuota = without_quota,
-        take_share: Callable[[WorkflowJobEvent], None] = _take_any,
+        within_quota: WithinQuota,
+        take_share: Callable[[WorkflowJobEvent], None],
         claims: ClaimRegistrar | None = None,
     ) -> None:
         self._settings = settings

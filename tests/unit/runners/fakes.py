@@ -134,6 +134,7 @@ def provisioner(
         is_queued=asked,
         created=tasks.created.append,
         clock=clock,
+        within_quota=lambda _event, _profile, start: start(),
         take_share=take_share,
         claims=ClaimRegistrar(keys[0], job_id, clock) if keys else None,
     )

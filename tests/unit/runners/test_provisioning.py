@@ -19,12 +19,10 @@ from orchestrator.runners.claim import read
 from orchestrator.runners.earlier_tasks import MOST_TASKS
 from orchestrator.runners.notes import TaskNotes
 from orchestrator.runners.outcome import Outcome
-from orchestrator.runners.provisioning import Provisioner
 from orchestrator.runners.registration import Registration, another_name
 from orchestrator.runners.scope import Scope, ScopeAccess
 from orchestrator.runners.task import TaskState
 from tests.builders import queued_job, settings, task_state
-from tests.fakes import ManualClock
 from tests.unit.runners.fakes import NOW, OWN, OpenBoundary, Registry, TaskList, provision, provisioner
 
 
@@ -215,10 +213,7 @@ def test_a_repository_that_has_to_let_others_go_first(registration: str) -> None
 
     registry, tasks, configured = Registry(), TaskList(), settings(RunnerRegistration=registration)
     event = workflow_job_event(json.dumps(queued_job()).encode())
-    use_case = Provisioner(
-        configured, {"token": registry, "jit": registry}, tasks, boundary=OpenBoundary(),
-        is_queued=lambda _event: True, created=tasks.created.append, clock=ManualClock(NOW), take_share=not_now,
-    )  # fmt: skip
+    use_case = provisioner(registry, tasks, configured, take_share=not_now)
     if registration == "token":
         assert use_case.start(event, configured.profiles[0]).result == Result.CREATED
         return
