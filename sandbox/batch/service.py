@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from aiohttp import web
 
@@ -109,8 +109,6 @@ class Batch:
                 web.get(task, self._answering(self._get_task)),
                 web.post(f"{task}/terminate", self._answering(self._terminate_task)),
                 web.delete(task, self._answering(self._delete_task)),
-                web.get(f"{task}/files", self._answering(self._list_files)),
-                web.get(f"{task}/files/{{file}}", self._answering(self._get_file)),
                 web.get(f"{job}/taskcounts", self._answering(self._count_tasks)),
                 web.get(pool, self._answering(self._get_pool)),
                 web.post(f"{pool}/enableautoscale", self._answering(self._enable_autoscale)),
@@ -315,40 +313,6 @@ class Batch:
         commands = self._state.delete_task(request.match_info["job"], request.match_info["task"], self._clock())
         self._carry_out_soon(commands)
         return web.Response(status=200)
-
-    def _list_files(self, request: web.Request, _body: Json) -> web.Response:
-        where = f"{root(request)}{request.path}"
-        rows = [
-            {
-                "name": name, "url": f"{where}/{name}", "isDirectory": False,
-                "properties": {
-                    "lastModified": timestamp(self._clock()), "contentLength": str(len(content)),
-                    "contentType": "application/octet-stream",
-                },
-            }
-            for name, content in sorted(self._files(request).items())
-        ]  # fmt: skip
-        return page(request, "files", [*rows, {"name": "wd", "url": f"{where}/wd", "isDirectory": True}])
-
-    def _get_file(self, request: web.Request, _body: Json) -> web.Response:
-        content = self._files(request).get(request.match_info["file"])
-        if content is None:
-            raise BatchRefusal("FileNotFound")
-        headers = {"Content-Type": "application/octet-stream", "ocp-batch-file-isdirectory": "False"}
-        wanted = request.headers.get("ocp-range", "").removeprefix("bytes=")
-        if not wanted:
-            return web.Response(status=200, body=content, headers=headers)
-        first, _, last = wanted.partition("-")
-        if int(first) >= len(content):
-            raise BatchRefusal("InvalidRange")
-        return web.Response(status=200, body=content[int(first) : int(last) + 1], headers=headers)
-
-    def _files(self, request: web.Request) -> Mapping[str, bytes]:
-        """Return the files of a task, as long as its node is there."""
-        task = self._state.task(request.match_info["job"], request.match_info["task"])
-        if task.node_id not in self._state.nodes:
-            raise BatchRefusal("TaskFilesUnavailable")
-        return self.executor.files(task.id)
 
     def _count_tasks(self, request: web.Request, _body: Json) -> web.Response:
         tasks = self._state.job(request.match_info["job"]).tasks.values()
