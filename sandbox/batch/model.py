@@ -31,7 +31,6 @@ STATUS: Mapping[str, int] = {
     "PoolBeingResized": 409,
     "OperationInvalidForCurrentState": 409,
     "ConditionNotMet": 412,
-    "RequestBodyTooLarge": 413,
     "TooManyEnableAutoScaleRequests": 503,
 }
 
