@@ -154,11 +154,6 @@ class GitHubCore:
                 token, scopes=scopes, permissions=permissions, accounts=accounts, expires_at=expires_at
             )
 
-    def revoke_token(self, token: str) -> None:
-        """Make a token unknown."""
-        with self.lock:
-            self.access.revoke(token)
-
     def add_app(
         self,
         public_key: str,
