@@ -99,10 +99,6 @@ class PoolFacts:
     containers: bool = True
 
 
-# Where a task's output is, when no container keeps it.
-ON_NODE = "node"
-
-
 @dataclass(frozen=True)
 class LogTail:
     """The end of a task's output, fit to be shown: lines of printable characters, cut where they are long.
@@ -112,7 +108,7 @@ class LogTail:
     Attributes:
         stdout: the last lines of `stdout.txt`, the oldest first.
         stderr: the last lines of `stderr.txt`.
-        place: the address of the folder that has all of it, or `ON_NODE`: it is on the task's node, and ends with it.
+        place: the address of the folder that has all of it.
     """
 
     stdout: tuple[str, ...]
