@@ -66,7 +66,7 @@ _LOWER = BeforeValidator(str.lower)
 
 
 # The environment variable in which App Service tells a site its own host.
-_OWN_HOST = "WEBSITE_HOSTNAME"
+OWN_HOST = "WEBSITE_HOSTNAME"
 # The route where containers claim their registration.
 CLAIM_ROUTE = "/api/ClaimRunner"
 
@@ -322,7 +322,7 @@ class Settings(BaseModel):
             raise SettingsError(unresolved)
         problems = [(name, advice) for name, advice in _REPLACED.items() if name in present]
         values: dict[str, object] = {name: present[name].strip() for name in names if name in present}
-        if own_host := present.get(_OWN_HOST):
+        if own_host := present.get(OWN_HOST):
             values.setdefault("ClaimUrl", f"https://{own_host.strip()}{CLAIM_ROUTE}")
         try:
             values[STORAGE] = QueueStorage.from_environment(present)
