@@ -182,7 +182,7 @@ def connect(
         registrar=jit,
         remove=runners.remove,
         job=workflow_jobs.current,
-        is_needed=lambda profile, task: counts_on(last_pass.look(), profile, task, runtime.clock(), count_for),
+        is_needed=lambda profile, task: counts_on(last_pass.found(), profile, task, runtime.clock(), count_for),
         web_url=settings.github_web_url,
         clock=runtime.clock,
         lock=runtime.lock,

@@ -86,9 +86,9 @@ def page(status: Status, links: Links) -> str:
 
 
 def _header(status: Status, links: Links) -> Markup:
-    words: list[Child] = ["No pass is recorded. "]
-    if status.recorded is not None:
-        at = status.recorded.written_at
+    at = status.last_pass_at
+    words: list[Child] = ["No pass is recorded. " if status.recorded is None else "The last pass is not known. "]
+    if at is not None:
         words = ["The last pass ended at ", _time(at), f", {span(status.now - at)} ago"]
         looked_at = status.findings.at
         if status.findings.problem is not None and looked_at is not None:
