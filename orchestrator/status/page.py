@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from orchestrator.explain.exit_codes import meaning
 from orchestrator.explain.facts import PoolFacts, Unknown
 from orchestrator.reconcile.findings import (
     UNSERVED,
@@ -19,6 +18,7 @@ from orchestrator.reconcile.findings import (
     RunningFinding,
     WaitingJobFinding,
 )
+from orchestrator.runners.exit_codes import meaning
 from orchestrator.status.chart import chart
 from orchestrator.status.facts import Level, Remark, Status, counted, remarks, span
 from orchestrator.status.markup import Child, Markup, element, joined
