@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field, Json, TypeAdapter, ValidationError
 
 from orchestrator.config.profiles import PoolId
-from orchestrator.config.settings import OWN_HOST, STORAGE, Settings
+from orchestrator.config.settings import OWN_HOST, Settings
+from orchestrator.config.storage import STORAGE
 from orchestrator.errors import SettingsError
 
 # What stands in the place of every credential, so that a file without secrets will do, and one whose secrets are
