@@ -91,7 +91,7 @@ class Upstream:
         tend_pools: goes on with every boost of a pool that was begun.
         hook_ranges: asks GitHub where its webhooks come from, given the ETag of its last answer.
         explainer: tells why a job waits.
-        checkup: looks at the set-up, given what the queues hold.
+        checkup: looks at the set-up.
         board: tells how things are.
     """
 
