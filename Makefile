@@ -70,7 +70,7 @@ bench-scale: $(READY)   ## bursts of thousands of deliveries, thousands of repos
 package: $(READY)       ## dist/orchestrator.zip: the code package that Azure Functions runs
 	@$(BIN)/python -m tools.package
 
-egress: $(READY)        ## orchestrator/config/egress.json -> the table in docs/deploy.md
+egress: $(READY)        ## orchestrator/config/egress.json -> the table in docs/network.md
 	@$(BIN)/python -m tools.egress
 
 lock: $(READY)          ## pins of pyproject.toml -> requirements*.txt, with hashes

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# `hooks` of GitHub's /meta as published in 2026-03: in force from a cold start until GitHub answers for itself.
+# `hooks` of GitHub's /meta since 2026-10-29 (its changelog of that day): in force until GitHub answers for itself.
 SHIPPED_HOOK_RANGES: tuple[Network, ...] = tuple(
     ipaddress.ip_network(cidr)
     for cidr in (
@@ -19,6 +19,9 @@ SHIPPED_HOOK_RANGES: tuple[Network, ...] = tuple(
         "185.199.108.0/22",
         "140.82.112.0/20",
         "143.55.64.0/20",
+        "9.234.98.160/28",
+        "9.234.98.176/28",
+        "9.234.106.48/28",
         "2a0a:a440::/29",
         "2606:50c0::/32",
     )

@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from orchestrator.cli.main import run
+from orchestrator.config.runner_version import PINNED
 from sandbox.deployment import REPOSITORY, Deployment
 from tests.e2e.helpers import all_done
 from tests.waiting import until
@@ -42,7 +43,7 @@ def test_the_deployed_shape(
     monkeypatch.setenv("OPERATOR_KEY", deployment.key)
     assert run(["check", "--url", deployment.host.url]) == 0
     printed = capsys.readouterr().out
-    for item in ("webhook of organization acme", "pool batchLinux", "pool batchWindows", "queue", "runner 2.338.0"):
+    for item in ("webhook of organization acme", "pool batchLinux", "pool batchWindows", "queue", f"runner {PINNED}"):
         assert f"ok         {item} " in printed
 
 

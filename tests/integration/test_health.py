@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.application import Application
+from orchestrator.config.runner_version import PINNED
 from orchestrator.errors import TransientError
 from sandbox.batch import Batch
 from sandbox.batch.model import Pool
@@ -89,7 +90,7 @@ def test_all_is_well(make: Make, github: GitHub) -> None:
     assert items[:4] == ["settings", "credential", "permissions", "Batch"]
     assert {
         "runners of organization acme", "webhook of organization acme", "hook ranges", "pool linux", "pool windows",
-        "runner 2.338.0", "queue", "given-up requests",
+        f"runner {PINNED}", "queue", "given-up requests",
     } <= set(items)  # fmt: skip
     assert found["answered"]
     assert "s3cret" not in json.dumps(found)
@@ -168,7 +169,7 @@ def test_a_token_without_rights(make: Make, github: GitHub) -> None:
     found = checks(make(GithubToken="weak"))
     assert found["runners of organization acme"][0] == "fail"
     assert found["webhook of organization acme"][0] == "not asked"
-    assert found["runner 2.338.0"][0] == "not asked"
+    assert found[f"runner {PINNED}"][0] == "not asked"
 
 
 def test_a_webhook_that_leads_elsewhere(make: Make, github: GitHub) -> None:
@@ -179,8 +180,8 @@ def test_a_webhook_that_leads_elsewhere(make: Make, github: GitHub) -> None:
 
 def test_a_runner_that_ends(make: Make, github: GitHub) -> None:
     """GitHub's own date for the runner's version decides."""
-    github.version_dates["2.338.0"] = {"runtime_deprecates_at": "2026-01-01T00:00:00Z"}
-    assert checks(make())["runner 2.338.0"] == ("fail", "GitHub takes no runner 2.338.0 since 2026-01-01")
+    github.version_dates[PINNED] = {"runtime_deprecates_at": "2026-01-01T00:00:00Z"}
+    assert checks(make())[f"runner {PINNED}"] == ("fail", f"GitHub takes no runner {PINNED} since 2026-01-01")
 
 
 def test_an_enterprise(make: Make, github: GitHub) -> None:

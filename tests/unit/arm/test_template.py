@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from arm.expressions import GROUP, Refused, Scope, evaluated, resources
+from orchestrator.config.allowed_sources import SHIPPED_HOOK_RANGES
 from orchestrator.config.profiles import default_profiles
 from orchestrator.config.settings import Settings
 
@@ -843,6 +844,13 @@ class TestFunction:
         assert deploy["name"].endswith("/onedeploy")
         assert deploy["properties"]["packageUri"] == PARAMETERS["packageUri"]["defaultValue"]
         assert not of("Web/sites/extensions", deployed(packageUri=""))
+
+    def test_hook_ranges(self) -> None:
+        """Template, form and function let in the same addresses of GitHub's, as long as nobody has asked it."""
+        shipped = list(map(str, SHIPPED_HOOK_RANGES))
+        assert PARAMETERS["githubHookIpRanges"]["defaultValue"] == shipped
+        form = (ARM / "createUiDefinition.json").read_text(encoding="utf-8")
+        assert f'"defaultValue": "{",".join(shipped)}"' in form
 
     def test_the_package_is_that_of_a_tag(self) -> None:
         """The default package stays the same until somebody names another."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.config.runner_version import PINNED
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import GitHubRefused, TransientError, UpstreamError
 from orchestrator.reconcile.version_watch import ASKED_EVERY, VersionWatch
@@ -77,7 +78,7 @@ def test_levels(world: World, caplog: pytest.LogCaptureFixture, days: int, expec
     world.left = timedelta(days=days)
     world.run(task())
     assert said(caplog) == expected
-    assert all("2.338.0" in line["reason"] for _, line in lines(caplog))
+    assert all(PINNED in line["reason"] for _, line in lines(caplog))
 
 
 def test_once_a_day(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -85,7 +86,7 @@ def test_once_a_day(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.left = timedelta(days=5)
     world.run(task())
     world.run(task())
-    assert world.asked == ["2.338.0 in organization acme"]
+    assert world.asked == [f"{PINNED} in organization acme"]
     world.now += ASKED_EVERY
     world.run(task())
     assert said(caplog) == [("WARNING", "expires")] * 2
@@ -109,7 +110,7 @@ def test_a_refusal(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Where one scope may not be asked, the next one is; if none may, that is said, and tried again the next day."""
     world.errors["acme"] = GitHubRefused("404", 404)
     world.run(task(), task("umbrella"))
-    assert (world.asked[1:], said(caplog)) == (["2.338.0 in organization umbrella"], [])
+    assert (world.asked[1:], said(caplog)) == ([f"{PINNED} in organization umbrella"], [])
     world.errors["umbrella"] = GitHubRefused("403", 403)
     world.now += ASKED_EVERY
     world.run(task(), task("umbrella"))
@@ -132,4 +133,4 @@ def test_no_scope_yet(world: World) -> None:
     assert world.asked == []
     world.installed = [Installed(1, "acme", is_organization=True)]
     world.run()
-    assert world.asked == ["2.338.0 in organization acme"]
+    assert world.asked == [f"{PINNED} in organization acme"]
