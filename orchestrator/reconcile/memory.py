@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import logging
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ MOST_BYTES = 16 * 1024 * 1024
 _MOST_UNPACKED = 256 * 1024 * 1024
 # Bytes of its first line. What `findings` keeps at most takes a third of that, with ten pools.
 _MOST_HEAD = 4 * 1024 * 1024
+# What reading something else, or a damaged record, raises beside ValueError.
+_NOT_OURS = (LookupError, TypeError, OSError, EOFError, zlib.error)
 
 
 class Store(Protocol):
@@ -80,7 +83,7 @@ def decode(content: bytes) -> Record:
         lines = _lines(content)
         at, findings = _head(next(lines))
         return Record(at, dict(next(lines)), FinishedTasks.decoded(lines), findings)
-    except (LookupError, TypeError, AttributeError, OSError, EOFError, StopIteration, OverflowError) as error:
+    except (*_NOT_OURS, AttributeError, StopIteration, OverflowError) as error:
         raise ValueError(f"it cannot be read ({type(error).__name__})") from None
 
 
@@ -93,7 +96,7 @@ def recorded(content: bytes) -> Recorded:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
             return _head(json.loads(unpacked.readline(_MOST_HEAD)))
-    except (LookupError, TypeError, OSError, EOFError) as error:
+    except _NOT_OURS as error:
         raise ValueError(f"it cannot be read ({type(error).__name__})") from None
 
 
