@@ -89,7 +89,7 @@ class Upstream:
         tend_pools: goes on with every boost of a pool that was begun.
         hook_ranges: asks GitHub where its webhooks come from, given the ETag of its last answer.
         explainer: tells why a job waits.
-        checkup: looks at the set-up, given what the queues hold.
+        checkup: looks at the set-up.
         board: tells how things are.
     """
 
@@ -180,7 +180,7 @@ def connect(
         registrar=jit,
         remove=runners.remove,
         job=workflow_jobs.current,
-        is_needed=lambda profile, task: counts_on(last_pass.look(), profile, task, runtime.clock(), count_for),
+        is_needed=lambda profile, task: counts_on(last_pass.found(), profile, task, runtime.clock(), count_for),
         web_url=settings.github_web_url,
         clock=runtime.clock,
         lock=runtime.lock,

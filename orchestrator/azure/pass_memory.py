@@ -8,7 +8,7 @@ from azure.core.exceptions import HttpResponseError
 
 from orchestrator.azure.blob_container import MOST_BYTES, BlobContainer
 from orchestrator.azure.errors import blob_error, error_code, translating
-from orchestrator.config.settings import QueueStorage
+from orchestrator.config.storage import FunctionStorage
 from orchestrator.egress import DIRECT, Egress
 
 CONTAINER = "github-runners"
@@ -27,7 +27,7 @@ class MemoryBlob:
         egress: the way out.
     """
 
-    def __init__(self, storage: QueueStorage, egress: Egress = DIRECT) -> None:
+    def __init__(self, storage: FunctionStorage, egress: Egress = DIRECT) -> None:
         self._container = BlobContainer(storage, CONTAINER, egress)
         self._etag: str | None = None
 

@@ -154,15 +154,19 @@ class NextPass:
         last_at: when the last pass ended; None if that is not known.
         period: the time between two passes.
         findings: what the last pass found that could look; None if that is not known.
+        unread: why the memory could not be read, if it could not.
     """
 
     last_at: datetime | None
     period: timedelta
     findings: Findings | None = None
+    unread: str | None = None
 
     @classmethod
-    def of(cls, recorded: Recorded | None, period: timedelta) -> Self:
-        """Return what a record tells; None is one that there is not, or that cannot be read."""
+    def of(cls, recorded: Recorded | Unknown | None, period: timedelta) -> Self:
+        """Return what a record tells; None is one that there is not."""
+        if isinstance(recorded, Unknown):
+            return cls(None, period, unread=recorded.reason)
         return cls(None, period) if recorded is None else cls(recorded.written_at, period, recorded.findings)
 
 
