@@ -51,9 +51,10 @@ class MemoryBlob:
                     raise
                 self._etag = None
                 return None
-            self._etag = found.properties.etag
             # A longer one is not this function's, and counts as empty.
-            return found.readall() if found.size <= MOST_BYTES else b""
+            content = found.readall() if found.size <= MOST_BYTES else b""
+            self._etag = found.properties.etag
+            return content
 
     def write(self, content: bytes) -> bool:
         """Write the blob; return False if another process has written it since this one read it.
