@@ -99,7 +99,6 @@ class World:
         self.threads = Threads(self.loop)
         self._windows: dict[str, tuple[float, int]] = {}
         self._accounts = sorted({name.partition("/")[0] for name in self.repositories})
-        self._bodies: dict[str, tuple[bytes, str]] = {}
         self._unserved: dict[str, list[int]] = {}
 
     def lose(self, job: int, repository: str, run: int | None = None) -> None:
