@@ -139,7 +139,7 @@ def decide(view: ScopeView, now: datetime) -> Decision:
             for task in (*waiting.valid, *waiting.expiring)
             if view.complete and task.key not in needed and now - task.created_at >= TASK_SEEN_AFTER
         ),
-        *_run_again(view, [task for task in starting if task.key not in needed], runners, now),
+        *_run_again(view, needed, runners, now),
         *_removals(view, now),
         *_report(pauses, now),
         *wait_reports[:WAIT_REPORTS_PER_PASS],
@@ -259,17 +259,16 @@ class _RunnerIndex:
             elif runner.online and not runner.busy:
                 self.foreign.append(runner)
 
-    def online(self, task: TaskState) -> Runner | None:
-        """The task's runner, if it is online."""
-        runner = self._by_task.get(task.task_id)
-        return runner if runner is not None and runner.online else None
+    def of(self, task: TaskState) -> Runner | None:
+        """The task's runner, if it is registered."""
+        return self._by_task.get(task.task_id)
 
     def may_serve(self, task: TaskState) -> bool:
         """Whether a running task is a runner without a job, or may yet become one."""
         if task.state != "running":
             return False
-        runner = self.online(task)
-        if runner is not None:
+        runner = self.of(task)
+        if runner is not None and runner.online:
             return not runner.busy
         return may_start(task, self._now)
 
@@ -378,7 +377,7 @@ def _waits_for(task: TaskState, node_slots: Mapping[str, int]) -> str:
     return f"its runner waits for a free slot on {task.pool}"
 
 
-def _run_again(view: ScopeView, spare: Iterable[TaskState], runners: _RunnerIndex, now: datetime) -> Iterator[Action]:
+def _run_again(view: ScopeView, needed: Container[object], runners: _RunnerIndex, now: datetime) -> Iterator[Action]:
     """End the spare tasks that Batch ran again after their node was lost, and whose job does not wait any more.
 
     The runner may get a job at this moment. So it is removed from GitHub, which refuses if it has one; its container
@@ -388,13 +387,15 @@ def _run_again(view: ScopeView, spare: Iterable[TaskState], runners: _RunnerInde
         return
     queued = {job.job_key for job in view.jobs}
     reason = "Batch ran it again after its node was lost, and its job no longer waits"
-    for task in spare:
-        if task.runs_before and task.job_key not in queued:
-            runner = runners.online(task)
-            if runner is not None:
+    for task in view.tasks:
+        if task.state == "running" and task.runs_before and task.key not in needed and task.job_key not in queued:
+            runner = runners.of(task)
+            if runner is not None and runner.busy:
+                continue
+            if runner is not None and runner.online:
                 yield RemoveRunner(view.access, runner, reason)
-            elif task.started_at is not None and now - task.started_at >= TASK_SEEN_AFTER:
-                yield EndTask(task, reason)
+            elif not may_start(task, now):
+                yield EndTask(task, reason, view.access)
 
 
 def _removals(view: ScopeView, now: datetime) -> list[Action]:

@@ -208,7 +208,7 @@ class Reconciler:
             return
         tasks = [task for task in current.view(facts, ()).tasks if task.state == "running" and task.started_at]
         tasks.sort(key=lambda task: task.started_at or current.now, reverse=True)
-        names = [task.notes.name or task.task_id for task in tasks[:ASKED_BY_NAME]]
+        names = [_runner_name(task) for task in tasks[:ASKED_BY_NAME]]
         try:
             facts.runners = self._runners.named(facts.access, names)
         except UpstreamError:
@@ -267,9 +267,8 @@ class Reconciler:
                 return self._replace(task, job, replacement)
             case EndTask(task) if task.state == "waiting":
                 return Result.ENDED if self._tasks.end_waiting(*_place(task)) else Result.LEFT
-            case EndTask(task):
-                self._tasks.end(*_place(task))
-                return Result.ENDED
+            case EndTask(task, _, unless_online):
+                return self._end_running(task, unless_online)
             case DeleteTask(task):
                 self._tasks.delete(*_place(task))
                 return Result.DELETED
@@ -284,6 +283,18 @@ class Reconciler:
                 return Result.WAITS
             case _:
                 assert_never(action)
+
+    def _end_running(self, task: TaskState, unless_online: ScopeAccess | None) -> Result:
+        """End a task that runs, unless its runner has come online since the runners were listed: it may have a job.
+
+        Where Batch ran a claiming task again, its runner may have another name, which is not asked for.
+        """
+        if unless_online is not None:
+            named = self._runners.named(unless_online, [_runner_name(task)])
+            if any(runner.online or runner.busy for runner in named):
+                return Result.LEFT
+        self._tasks.end(*_place(task))
+        return Result.ENDED
 
     def _hold(self, jobs: Sequence[WaitingJob]) -> Result:
         for job in jobs:
@@ -316,6 +327,11 @@ def _level(action: Action) -> int:
     if isinstance(action, Pause):
         return logging.CRITICAL if action.alert else logging.WARNING
     return logging.WARNING if isinstance(action, (Wait, Hold)) else logging.INFO
+
+
+def _runner_name(task: TaskState) -> str:
+    """Return what GitHub knows a task's runner by, as a rule."""
+    return task.notes.name or task.task_id
 
 
 def _place(task: TaskState) -> tuple[str, str, str | None]:

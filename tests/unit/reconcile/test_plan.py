@@ -549,13 +549,16 @@ class TestRunAgain:
         assert (action.access, action.runner) == (ACME, known)
         assert action.reason == "Batch ran it again after its node was lost, and its job no longer waits"
 
-    @pytest.mark.parametrize(("age", "ended"), [(4.9, False), (5, True)])
-    def test_no_runner(self, age: float, *, ended: bool) -> None:
-        """A container that did not become a runner within five minutes is ended."""
-        lost = task("runner-1-1", "running", age=age, runs_before=1)
+    @pytest.mark.parametrize(
+        ("registration", "age", "ended"),
+        [("token", 9.9, False), ("token", 10, True), ("claim", 14.9, False), ("claim", 15, True)],
+    )
+    def test_no_runner(self, registration: str, age: float, *, ended: bool) -> None:
+        """A container is ended when it can become a runner no more; its runner is asked for once more before."""
+        lost = task("runner-1-1", "running", age=age, runs_before=1, registration=registration)
+        reason = "Batch ran it again after its node was lost, and its job no longer waits"
         actions = decided([], [lost], [runner("runner-1-1", online=False)])
-        assert [action.task for action in actions if isinstance(action, EndTask)] == ([lost] if ended else [])
-        assert len(actions) == ended
+        assert actions == ([EndTask(lost, reason, ACME)] if ended else [])
 
     @pytest.mark.parametrize(
         ("jobs", "changes", "known", "complete"),
@@ -566,6 +569,7 @@ class TestRunAgain:
             ([], {}, runner("runner-1-1"), False),
             ([], {"runs_before": 0}, runner("runner-1-1"), True),
             ([], {"started_at": None}, None, True),
+            ([], {"age": 60}, runner("runner-1-1", online=False, busy=True), True),
         ],
     )
     def test_left_alone(

@@ -131,6 +131,23 @@ class TestActions:
             ("runner-1-1", "ended"), ("runner-2-1", "left"),
         ]  # fmt: skip
 
+    @pytest.mark.parametrize(
+        ("name", "online", "done"),
+        [
+            ("runner-1-1", True, []),
+            ("runner-1-1", False, ["end running runner-1-1"]),
+            ("runner-2-1", True, ["end running runner-1-1"]),
+        ],
+    )
+    def test_a_runner_that_comes_late(
+        self, passes: FakePasses, upstream: FakeUpstream, name: str, done: list[str], *, online: bool
+    ) -> None:
+        """A task that runs again is left if its runner has come online since the runners were listed."""
+        upstream.come_late = [Runner(5, name, online=online, busy=online, labels=LABELS)]
+        passes.run(task(1, "running", started_at=NOW - timedelta(minutes=10), runs_before=1))
+        assert upstream.named_runners == ["runner-1-1"]
+        assert upstream.done == done
+
     def test_clean_up(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
         """Overdue tasks are ended, old tasks are deleted, and runners whose task is over are removed."""
         upstream.runners = [Runner(5, "runner-3-1", online=False, busy=False, labels=LABELS)]
