@@ -42,6 +42,9 @@ CLAIM_START_LIMIT = timedelta(minutes=15)
 # If a job has waited this long beside an idle runner that we did not start, that runner may not take it: the job's
 # repository may not be in the runner's group.
 IDLE_RUNNER_TRUSTED_FOR = timedelta(minutes=15)
+# If a job has waited this long, it no longer counts on a task that waits for a node of another pool than its profile's:
+# that pool may get no nodes, while its own does.
+OTHER_POOLS_TRUSTED_FOR = timedelta(minutes=15)
 # Batch should end a task at its time limit. If the task still runs this long after, we end it.
 TIME_LIMIT_GRACE = timedelta(minutes=15)
 # How long after the end of its last runner a job gets the next one: after its first runner that ended without a job,
@@ -94,7 +97,7 @@ def decide(view: ScopeView, now: datetime) -> Decision:
     sources: list[TaskState | Runner] = [*waiting.valid, *starting, *runners.foreign]
     assigned = assign(
         [
-            *(_Demand(job, may_use_idle=job.age(now) < IDLE_RUNNER_TRUSTED_FOR) for job in jobs),
+            *(_demand(job, now) for job in jobs),
             *(_Demand(job, may_use_idle=False) for job in assumed),
         ],
         [[_Supply(source) for source in sources], [_Supply(task, expiring=True) for task in waiting.expiring]],
@@ -213,10 +216,12 @@ class _Demand:
     Attributes:
         job: the job.
         may_use_idle: whether an idle runner that we did not start is still expected to take it.
+        pool: the only pool whose waiting tasks count for it; None if those of all pools do.
     """
 
     job: WaitingJob
     may_use_idle: bool
+    pool: str | None = None
 
     @property
     def key(self) -> str:
@@ -224,17 +229,25 @@ class _Demand:
         return self.job.job_key
 
     @property
-    def kind(self) -> tuple[frozenset[str], frozenset[str], bool]:
+    def kind(self) -> tuple[frozenset[str], frozenset[str], bool, str | None]:
         """Everything that `accepts` depends on."""
-        return self.job.labels, self.job.closed_groups, self.may_use_idle
+        return self.job.labels, self.job.closed_groups, self.may_use_idle, self.pool
 
     def accepts(self, supply: _Supply, /) -> bool:
-        """Whether this runner, or the runner that this task becomes, would take the job."""
-        if isinstance(supply.source, Runner) and not self.may_use_idle:
+        """Whether this runner, or the runner that this task becomes, is expected to take the job."""
+        source = supply.source
+        if isinstance(source, Runner):
+            return self.may_use_idle and self.job.labels <= source.labels
+        if self.pool not in (None, source.pool) and source.state == "waiting":
             return False
-        if isinstance(supply.source, TaskState) and (supply.source.notes.group or "").lower() in self.job.closed_groups:
-            return False
-        return self.job.labels <= supply.source.labels
+        return (source.notes.group or "").lower() not in self.job.closed_groups and self.job.labels <= source.labels
+
+
+def _demand(job: WaitingJob, now: datetime) -> _Demand:
+    """Return what a queued job needs; the longer it has waited, the less it counts on."""
+    age = job.age(now)
+    pool = None if age < OTHER_POOLS_TRUSTED_FOR else job.profile.pool
+    return _Demand(job, may_use_idle=age < IDLE_RUNNER_TRUSTED_FOR, pool=pool)
 
 
 class _RunnerIndex:

@@ -183,6 +183,34 @@ class TestWhatIsMissing:
         windows = job(1, "self-hosted", "windows-latest")
         assert starts(decided([windows], [task("runner-9-1")])) == [(1, 0)]
 
+    @pytest.mark.parametrize(
+        ("age", "state", "supplied"),
+        [(14.9, "waiting", True), (15, "waiting", False), (60, "running", True)],
+    )
+    def test_a_task_of_another_pool(self, age: float, state: Literal["waiting", "running"], *, supplied: bool) -> None:
+        """A task that waits for a node of another pool counts, until the job has waited beside it for 15 minutes."""
+        other = replace(task("runner-9-1", state, age=9, registration="claim"), pool="gpuPool")
+        actions = decided([job(1, age=age)], [other])
+        assert starts(actions) == ([] if supplied else [(1, 0)])
+        assert (EndTask(other, "more runners wait than jobs") in actions) is not supplied
+
+    def test_pools_of_equal_labels(self) -> None:
+        """Jobs of equal labels count on different tasks if their pools differ, or one has waited for longer."""
+        own, others = task("runner-8-1", age=9), replace(task("runner-9-1", age=9), pool="other")
+        old = job(1, age=20)
+        elsewhere = replace(job(2, age=20), profile=replace(old.profile, pool="other"))
+        assert starts(decided([old, job(3), job(4)], [own, others])) == [(4, 0)]
+        assert starts(decided([old, job(3)], [others])) == [(1, 0)]
+        assert starts(decided([old, elsewhere], [own, others])) == []
+        assert starts(decided([old, elsewhere], [own])) == [(2, 0)]
+
+    def test_a_profile_that_has_moved(self) -> None:
+        """A job whose own task waits in the former pool of its profile gets one in the present pool."""
+        former = replace(task("runner-1-1", age=20), pool="former")
+        assert starts(decided([job(1, age=14)], [former])) == []
+        assert starts(decided([job(1, age=20)], [former])) == [(1, 1)]
+        assert decided([], [former], assumed=[job(1, age=60)]) == []
+
     def test_the_oldest_first(self) -> None:
         """Runners are started for the jobs first that wait longest."""
         assert starts(decided([job(1, age=5), job(2, age=9), job(3, age=7)], [])) == [(2, 0), (3, 0), (1, 0)]
