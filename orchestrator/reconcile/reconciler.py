@@ -170,7 +170,7 @@ class Reconciler:
             current = Pass(self._settings, tasks, now, self._account_rule(tasks))
             # List runners before jobs. If a runner takes a job between the two calls, it counts as idle, and no runner
             # is started although its job is gone from the list. The other order would start one too many.
-            self._at_once.each(current.scopes.values(), lambda facts: self._list_runners(facts, current))
+            self._at_once.each(current.listed_first(), lambda facts: self._list_runners(facts, current))
             self._search_jobs(current, progress)
             current.node_slots = node_slots(tasks, now, self._tasks.slots_per_node)
             decided = [action for facts in current.scopes.values() for action in self._decide(current, facts)]
@@ -220,7 +220,9 @@ class Reconciler:
     def _decide(self, current: Pass, facts: ScopeFacts) -> Sequence[Action]:
         """Decide what to do in one scope."""
         if facts.runners is None and facts.problem is None:
-            self._list_runners(facts, current)  # the scope came into view by its jobs: it has no tasks
+            if not facts.jobs:
+                return ()  # no task lives there, and no job waits
+            self._list_runners(facts, current)
         if facts.runners is None or facts.problem is not None:
             log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, scope=str(facts.scope), reason=facts.problem)
             current.counts["skipped"] += 1
