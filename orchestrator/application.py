@@ -10,7 +10,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from orchestrator.config.advice import advice
@@ -30,7 +29,7 @@ from orchestrator.log import Log
 from orchestrator.quotas.rule import warnings as quota_warnings
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
-from orchestrator.runtime import Runtime
+from orchestrator.runtime import MakeLock, Runtime
 
 if TYPE_CHECKING:
     from orchestrator.azure.request_queue import RequestQueue
@@ -55,9 +54,7 @@ DEFAULT_RECONCILE_MINUTES = 5
 class Once[T]:
     """A value that is made when it is first needed, by one thread. If making it raises, the next call tries again."""
 
-    def __init__(
-        self, make: Callable[[], T], *, lock: Callable[[], AbstractContextManager[object]] = threading.Lock
-    ) -> None:
+    def __init__(self, make: Callable[[], T], *, lock: MakeLock = threading.Lock) -> None:
         self._make = make
         self._lock = lock()
         self._made: list[T] = []

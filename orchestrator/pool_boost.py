@@ -24,7 +24,6 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
@@ -33,7 +32,7 @@ from orchestrator.clock import Clock, utc_now
 from orchestrator.errors import UpstreamError
 from orchestrator.lines import Line
 from orchestrator.log import Log
-from orchestrator.runtime import start_timer
+from orchestrator.runtime import MakeLock, start_timer
 
 log = Log(__name__)
 
@@ -174,7 +173,7 @@ class PoolBoost:
         clock: Clock = utc_now,
         *,
         start_timer: Callable[[float, Callable[[], None]], None] = start_timer,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        lock: MakeLock = threading.Lock,
     ) -> None:
         self._pools = pools
         self._clock = clock

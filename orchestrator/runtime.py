@@ -11,6 +11,9 @@ from typing import Any, Protocol
 
 from orchestrator.clock import Clock, utc_now
 
+# Makes a lock.
+type MakeLock = Callable[[], AbstractContextManager[object]]
+
 # GitHub allows 100 calls at once, and advises against many. With a quarter of a second for a call these make 1,400 in a
 # minute, which is more than its other limits allow.
 AT_ONCE_IN_A_PASS = 6
@@ -100,7 +103,7 @@ class Runtime:
     """
 
     clock: Clock = utc_now
-    lock: Callable[[], AbstractContextManager[object]] = threading.Lock
+    lock: MakeLock = threading.Lock
     start_timer: Callable[[float, Callable[[], None]], None] = start_timer
     sleep: Callable[[float], None] = time.sleep
     upstream_threads: Threads = field(default_factory=lambda: DaemonThreads(UPSTREAM_THREADS, "upstream"))

@@ -46,7 +46,6 @@ from orchestrator.health.checkup import CheckUp, Ports
 from orchestrator.health.facts import QueueFacts
 from orchestrator.health.questions import Questions
 from orchestrator.health.targets import EGRESS, targets
-from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.pool_boost import PoolBoost
 from orchestrator.quotas.control import QuotaControl
 from orchestrator.quotas.held_jobs import HeldJobs, HeldPlaces
@@ -69,7 +68,7 @@ from orchestrator.runners.boundary import Boundary
 from orchestrator.runners.claim import ClaimRegistrar
 from orchestrator.runners.installed import Installed
 from orchestrator.runners.provisioning import HandleJob, Provisioner
-from orchestrator.runners.task import TaskState
+from orchestrator.runners.task import TaskState, events_of
 from orchestrator.runtime import AT_ONCE_IN_A_PASS, Runtime
 from orchestrator.status.board import StatusBoard
 
@@ -267,7 +266,7 @@ def connect(
         version=RunnerVersions(explained).dates,
         hook_ranges=lambda: hook_ranges(None).networks or (),
         account_rule=boundary.account_rule,
-        recent=lambda: _jobs_of(job_tasks.examples()),
+        recent=lambda: events_of(job_tasks.examples()),
         pool=pool_status.look,
         queue=lambda: queue().check(),
         trouble=Reachability(egress).trouble,
@@ -306,10 +305,6 @@ def github_credential(settings: Settings, client: GitHubClient, runtime: Runtime
     if settings.github_credential == "app" and settings.github_app_id is not None and key is not None:
         return AppCredential(client, settings.github_app_id, key.get_secret_value(), lock=runtime.lock)
     return PersonalToken(token.get_secret_value() if token is not None else "")
-
-
-def _jobs_of(tasks: Iterable[TaskState]) -> Sequence[WorkflowJobEvent]:
-    return [task.notes.origin.event for task in tasks if task.notes.origin is not None]
 
 
 def _output(settings: Settings, account: BatchAccount) -> Callable[[TaskState], LogTail | None]:

@@ -15,7 +15,6 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import get_args
 
@@ -24,6 +23,7 @@ from azure.batch import BatchClient
 from orchestrator.azure.paging import entries
 from orchestrator.clock import Clock
 from orchestrator.config.profiles import Priority
+from orchestrator.runtime import MakeLock
 
 # What the ids of all Batch jobs with runner tasks begin with.
 PREFIX = "github-runner-"
@@ -95,11 +95,7 @@ class KnownJobs:
     """
 
     def __init__(
-        self,
-        list_jobs: Callable[[], Mapping[str, Sequence[str]]],
-        clock: Clock,
-        *,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        self, list_jobs: Callable[[], Mapping[str, Sequence[str]]], clock: Clock, *, lock: MakeLock = threading.Lock
     ) -> None:
         self._list_jobs = list_jobs
         self._clock = clock

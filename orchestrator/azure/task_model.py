@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator.azure.docker_launch import docker_command, docker_environment
 from orchestrator.azure.task_failure import ENDED, failure_text
+from orchestrator.clock import LONG_AGO
 from orchestrator.runners.notes import TaskNotes
 from orchestrator.runners.task import PROFILE, RunnerTask, TaskState
 
@@ -30,7 +31,6 @@ OUTPUT = "../std*.txt"
 
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?)?")
 _HOURS = (24.0, 1.0, 1 / 60, 1 / 3600)
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def repository_of(task: Mapping[str, Any]) -> str:
@@ -46,7 +46,7 @@ def profile_of(task: Mapping[str, Any]) -> str:
 
 def created_at(task: Mapping[str, Any]) -> datetime:
     """Return when a task was created. A task of the same id may be created again when this one is deleted."""
-    return _moment(task.get("creationTime")) or _NEVER
+    return _moment(task.get("creationTime")) or LONG_AGO
 
 
 def output_path(job: str, task_id: str) -> str:

@@ -12,13 +12,11 @@ from orchestrator.azure.errors import ErrorCode, expecting, translating
 from orchestrator.azure.paging import pages
 from orchestrator.azure.task_model import SELECT_FINISHED, task_state
 from orchestrator.azure.transport import TimeOuts
-from orchestrator.runners.notes import TaskNotes
+from orchestrator.runners.notes import SAYS_NOTHING
 from orchestrator.runners.task import TaskState, is_task_id
 
 # A page may hold a thousand tasks.
 TIME_OUTS = TimeOuts(connect=3, read=15, total=60)
-
-_NOT_READ = TaskNotes()
 
 
 class TaskRuns:
@@ -60,4 +58,4 @@ class TaskRuns:
             page = expecting(lambda: next(listed, None), "JobNotFound")
             if page is None or isinstance(page, ErrorCode):
                 return
-            yield from (task_state(pool, job, task, _NOT_READ) for task in page if is_task_id(task["id"]))
+            yield from (task_state(pool, job, task, SAYS_NOTHING) for task in page if is_task_id(task["id"]))

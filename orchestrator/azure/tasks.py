@@ -55,8 +55,9 @@ from orchestrator.errors import TransientError
 from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.reconcile.finished_tasks import FinishedTasks
-from orchestrator.runners.notes import TaskNotes
+from orchestrator.runners.notes import SAYS_NOTHING, TaskNotes
 from orchestrator.runners.task import RunnerTask, TaskState, is_task_id
+from orchestrator.runtime import MakeLock
 
 log = Log(__name__)
 
@@ -81,8 +82,6 @@ RUNNING = "state eq 'running'"
 # So many ids are asked for in one call: they stand in its address.
 _IDS_AT_ONCE = 20
 
-_SAYS_NOTHING = TaskNotes()
-
 
 class RunnerTasks:
     """The runner tasks of one Batch account.
@@ -99,7 +98,7 @@ class RunnerTasks:
         account: BatchAccount,
         clock: Clock = utc_now,
         *,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        lock: MakeLock = threading.Lock,
         time_outs: TimeOuts = TIME_OUTS,
     ) -> None:
         self._client = account.client(time_outs)
@@ -129,8 +128,13 @@ class RunnerTasks:
         self._places.remember(task.pool, task.task_id, job)
         return created
 
-    def state(self, pool: str, task_id: str) -> TaskState | None:
+    def state(self, pool: str, task_id: str, *, account: str | None = None) -> TaskState | None:
         """Return what is known of a task; None if there is none.
+
+        Args:
+            pool: the task's pool.
+            task_id: its id.
+            account: the login of the account that it was started for; without it all Batch jobs of the pool are asked.
 
         Raises:
             UpstreamError: Batch does not tell.
@@ -140,7 +144,7 @@ class RunnerTasks:
             return task_state(pool, job, answer(self._client, f"/jobs/{job}/tasks/{task_id}", {"$select": SELECT}))
 
         with translating("look for a task"):
-            found = self._in_its_job(pool, task_id, None, read)
+            found = self._in_its_job(pool, task_id, None, read, account=account)
         return None if isinstance(found, ErrorCode) else found
 
     def live(self, pool: str) -> Iterable[TaskState]:
@@ -156,7 +160,7 @@ class RunnerTasks:
             found = [task for clause in (WAITING, RUNNING) for job in jobs for task in self._list(pool, job, clause)]
         return {task.task_id: task for task in found}.values()
 
-    def end_waiting(self, pool: str, task_id: str, batch_job: str | None = None) -> bool:
+    def end_waiting(self, pool: str, task_id: str, batch_job: str | None = None, *, account: str | None = None) -> bool:
         """End a task that still waits for a node; return False if the task does not wait or does not exist.
 
         The task may start between the two calls. Its container then needs seconds to become a runner, so no job is
@@ -166,6 +170,7 @@ class RunnerTasks:
             pool: the task's pool.
             task_id: its id.
             batch_job: its Batch job, if known (`TaskState.batch_job`).
+            account: as for `state`.
 
         Raises:
             UpstreamError: Batch does not do it.
@@ -179,7 +184,7 @@ class RunnerTasks:
             return True
 
         with translating("end a task"):
-            return self._in_its_job(pool, task_id, batch_job, end_if_waiting, "TaskCompleted") is True
+            return self._in_its_job(pool, task_id, batch_job, end_if_waiting, "TaskCompleted", account=account) is True
 
     def listed(self, pools: Iterable[str], now: datetime, known: FinishedTasks) -> list[TaskState]:
         """Return the runner tasks that wait, run or finished lately, and those that are past their retention.
@@ -213,7 +218,7 @@ class RunnerTasks:
                 named = [(repository_of(task), task) for task in page]
                 self._learn_repositories(job, named, known.notes)
                 for repository, task in named:
-                    yield finished_task(pool, job, task, known.notes.get(repository, _SAYS_NOTHING), repository)
+                    yield finished_task(pool, job, task, known.notes.get(repository, SAYS_NOTHING), repository)
 
     def _learn_repositories(
         self, job: str, finished: Iterable[tuple[str, Mapping[str, Any]]], notes: MutableMapping[str, TaskNotes]
@@ -288,7 +293,13 @@ class RunnerTasks:
         return list(dict.fromkeys(name for name in others if name.lower() != job.lower()))
 
     def _in_its_job[T](
-        self, pool: str, task_id: str, batch_job: str | None, call: Callable[[str], T], *codes: str
+        self,
+        pool: str,
+        task_id: str,
+        batch_job: str | None,
+        call: Callable[[str], T],
+        *codes: str,
+        account: str | None = None,
     ) -> T | ErrorCode:
         """Return what a call gives for the Batch job that holds a task; the code of "there is none" if none does.
 
@@ -298,21 +309,25 @@ class RunnerTasks:
             batch_job: its Batch job, if known. Without it the task is looked for.
             call: takes the id of a Batch job.
             codes: of errors that are expected, beside those of "there is no such task".
+            account: the login of the account that it was started for, if known.
         """
         found: T | ErrorCode = ErrorCode(GONE[0])
-        for job in [batch_job] if batch_job else self._jobs_of_task(pool, task_id):
+        for job in [batch_job] if batch_job else self._jobs_of_task(pool, task_id, account):
             found = expecting(functools.partial(call, job), *GONE, *codes)
             if not (isinstance(found, ErrorCode) and found in GONE):
                 self._places.remember(pool, task_id, job)
                 return found
         return found
 
-    def _jobs_of_task(self, pool: str, task_id: str) -> Iterator[str]:
-        """Yield the pool's Batch jobs, the one that is remembered for the task first."""
+    def _jobs_of_task(self, pool: str, task_id: str, account: str | None) -> Iterator[str]:
+        """Yield the pool's Batch jobs that may hold a task, the one that is remembered for it first."""
         place = self._places.of(pool, task_id)
         if place is not None:
             yield place
-        yield from (job for job in self._jobs.of(pool, LISTED_WITHIN) if job != place)
+        possible = None if account is None else possible_job_ids(pool, account)
+        for job in self._jobs.of(pool, LISTED_WITHIN):
+            if job != place and (possible is None or job.lower() in possible):
+                yield job
 
     def _list(self, pool: str, job: str, clause: str) -> list[TaskState]:
         found = [

@@ -9,7 +9,7 @@ code of their own. What leaves is always the JIT configuration of one runner: no
 import hmac
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
@@ -23,6 +23,7 @@ from orchestrator.runners.claim_refusal import ClaimCode, refusal
 from orchestrator.runners.notes import TaskNotes
 from orchestrator.runners.registration import Registrar, Registration, another_name
 from orchestrator.runners.scope import ScopeAccess
+from orchestrator.runtime import MakeLock
 
 # Seconds until the next try where Batch does not say yet that the task runs, or where an earlier try goes on.
 SHORT_WAIT = 2.0
@@ -99,7 +100,7 @@ class Door:
         is_needed: Callable[[str, str], bool],
         web_url: str,
         clock: Clock,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        lock: MakeLock = threading.Lock,
     ) -> None:
         self._task = task
         self._uses = uses

@@ -2,11 +2,10 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
 from orchestrator.clock import Clock
+from orchestrator.runtime import MakeLock
 
 PERIOD = timedelta(minutes=1)
 # Twice as often as a container asks that is told to come again after two seconds.
@@ -24,13 +23,7 @@ class Pace:
         lock: makes a lock.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        *,
-        most_tasks: int = MOST_TASKS,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
-    ) -> None:
+    def __init__(self, clock: Clock, *, most_tasks: int = MOST_TASKS, lock: MakeLock = threading.Lock) -> None:
         self._clock = clock
         self._most_tasks = most_tasks
         self._lock = lock()

@@ -12,7 +12,6 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from http import HTTPStatus
 from typing import Annotated
 
@@ -32,7 +31,7 @@ from orchestrator.result import Result
 from orchestrator.runners import claim as claims
 from orchestrator.runners.claim import Claim
 from orchestrator.runners.claim_refusal import ClaimCode, refusal
-from orchestrator.runtime import CLAIM_THREADS, Threads
+from orchestrator.runtime import CLAIM_THREADS, MakeLock, Threads
 
 log = Log(__name__)
 
@@ -86,7 +85,7 @@ class ClaimReceiver:
         *,
         threads: Threads,
         clock: Clock,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        lock: MakeLock = threading.Lock,
         deadline: float = CLAIM_DEADLINE,
     ) -> None:
         self._settings = settings

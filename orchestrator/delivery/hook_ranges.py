@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from orchestrator.config.allowed_sources import SHIPPED_HOOK_RANGES, Network
 from orchestrator.errors import OrchestratorError
 from orchestrator.lines import Line
 from orchestrator.log import Log
+from orchestrator.runtime import MakeLock
 
 log = Log(__name__)
 
@@ -45,11 +45,7 @@ class HookRanges:
     """
 
     def __init__(
-        self,
-        fetch: Callable[[str | None], PublishedRanges],
-        clock: Clock = utc_now,
-        *,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        self, fetch: Callable[[str | None], PublishedRanges], clock: Clock = utc_now, *, lock: MakeLock = threading.Lock
     ) -> None:
         self._fetch = fetch
         self._clock = clock

@@ -12,12 +12,11 @@ from urllib.parse import parse_qs
 from pydantic import ValidationError
 
 from orchestrator.errors import ContentTypeUnknown, DeliveryMalformed, SignatureInvalid
-from orchestrator.jobs.event import Payload, WorkflowJobEvent
+from orchestrator.jobs.event import ACTIONS, Payload, WorkflowJobEvent
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
-# The actions that ask for a runner, or tell that one may be ended.
-ACTIONS = ("queued", "completed")
+# How a body begins whose action is another.
 _ASKS_FOR_NOTHING = re.compile(rb'\{"action":"(?!(?:%s)")[a-z_]+"' % "|".join(ACTIONS).encode())
 
 

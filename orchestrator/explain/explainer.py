@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from datetime import timedelta
 
 from orchestrator.clock import Clock
@@ -12,6 +11,7 @@ from orchestrator.explain.reference import JobReference
 from orchestrator.explain.report import Document, document
 from orchestrator.explain.verdict import conclude
 from orchestrator.runners.remembered import Remembered
+from orchestrator.runtime import MakeLock
 
 # How long an explanation is given to others who ask.
 KEPT_FOR = timedelta(seconds=15)
@@ -33,7 +33,7 @@ class Explainer:
         profiles: Sequence[Profile],
         clock: Clock,
         *,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        lock: MakeLock = threading.Lock,
     ) -> None:
         self._gather = gather
         self._profiles = profiles

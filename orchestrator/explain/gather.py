@@ -20,7 +20,7 @@ from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.quotas.rule import Slot, quotas_of
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import ScopeAccess, runner_scope
-from orchestrator.runners.task import TaskState, job_key_of, task_id
+from orchestrator.runners.task import TaskState, events_of, job_key_of, task_id
 
 # An operator waits for so long in all. What was not answered until then is not known.
 PATIENCE = timedelta(seconds=20)
@@ -207,4 +207,4 @@ def _event_of(tasks: tuple[TaskState, ...] | Unknown) -> WorkflowJobEvent | None
     """Return the job that tasks say they were started for; None if none says so."""
     if isinstance(tasks, Unknown):
         return None
-    return next((task.notes.origin.event for task in reversed(tasks) if task.notes.origin is not None), None)
+    return next(events_of(reversed(tasks)), None)

@@ -1,12 +1,11 @@
 """When the last pass ended and what it found, as its record says, whichever process made it."""
 
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.reconcile.findings import Recorded
 from orchestrator.reconcile.memory import Store, recorded
+from orchestrator.runtime import MakeLock
 
 
 class LastPass:
@@ -17,7 +16,7 @@ class LastPass:
         lock: makes a lock.
     """
 
-    def __init__(self, store: Store, *, lock: Callable[[], AbstractContextManager[object]] = threading.Lock) -> None:
+    def __init__(self, store: Store, *, lock: MakeLock = threading.Lock) -> None:
         self._store = store
         self._lock = lock()
         self._known: Recorded | None = None

@@ -10,12 +10,12 @@ import math
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.clock import Clock
 from orchestrator.errors import CallsSpent
+from orchestrator.runtime import MakeLock
 
 # Seconds for which points are counted together.
 POINTS_PERIOD = 60.0
@@ -73,11 +73,7 @@ class Budget:
     """
 
     def __init__(
-        self,
-        clock: Clock,
-        *,
-        points_per_minute: int = POINTS_PER_MINUTE,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        self, clock: Clock, *, points_per_minute: int = POINTS_PER_MINUTE, lock: MakeLock = threading.Lock
     ) -> None:
         self._clock = clock
         self._points = points_per_minute

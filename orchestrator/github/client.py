@@ -1,8 +1,8 @@
 """One call to GitHub's REST API: headers, time-outs, and what each kind of failure means."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,6 +18,7 @@ from orchestrator.clock import Clock, utc_now
 from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import GitHubRefused, TransientError, UpstreamRefused
 from orchestrator.github.budget import Budget
+from orchestrator.runtime import MakeLock
 
 API_VERSION = "2022-11-28"
 USER_AGENT = "azure-batch-actions-runners"
@@ -76,7 +77,7 @@ class GitHubClient:
         *,
         timeouts: tuple[float, float] = TIMEOUTS,
         total: float = TOTAL_TIMEOUT,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        lock: MakeLock = threading.Lock,
         egress: Egress = DIRECT,
     ) -> None:
         self.clock = clock

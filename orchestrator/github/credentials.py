@@ -1,8 +1,6 @@
 """How the orchestrator proves to GitHub who it is: a token of somebody's, or a GitHub App."""
 
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Protocol
@@ -12,6 +10,7 @@ from orchestrator.github.app_token import AppToken
 from orchestrator.github.client import GitHubClient, expecting
 from orchestrator.github.token_cache import ExpiringToken, TokenCache
 from orchestrator.runners.scope import Scope, ScopeAccess
+from orchestrator.runtime import MakeLock
 
 # An installation that was looked up is asked for again after this.
 INSTALLATION_REMEMBERED_FOR = timedelta(hours=1)
@@ -62,14 +61,7 @@ class AppCredential:
         lock: makes a lock.
     """
 
-    def __init__(
-        self,
-        client: GitHubClient,
-        app_id: str,
-        private_key: str,
-        *,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
-    ) -> None:
+    def __init__(self, client: GitHubClient, app_id: str, private_key: str, *, lock: MakeLock = threading.Lock) -> None:
         self._clock = client.clock
         self._app_id = app_id
         self._own = AppToken(client, app_id, private_key)

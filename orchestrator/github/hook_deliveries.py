@@ -6,11 +6,12 @@ Source: GitHub REST API, "GitHub App webhooks", "Organization webhooks", "Reposi
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
+from orchestrator.clock import moment_of
 from orchestrator.github.session import GitHubSession
 from orchestrator.reconcile.hook_delivery import APP_HOOK, HookDelivery
 from orchestrator.runners.scope import Scope, ScopeAccess
@@ -74,7 +75,7 @@ def _delivery(entry: Any) -> HookDelivery:
     return HookDelivery(
         int(entry["id"]),
         str(entry["guid"]),
-        datetime.fromisoformat(entry["delivered_at"]).astimezone(UTC),
+        moment_of(entry["delivered_at"]),
         str(entry["event"]),
         entry["action"],
         HTTPStatus.OK <= status < HTTPStatus.BAD_REQUEST,  # GitHub counts these as delivered

@@ -8,9 +8,10 @@ Source: GitHub REST API, "Organization webhooks", "Repository webhooks", "GitHub
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from orchestrator.clock import moment_of
 from orchestrator.errors import GitHubRefused
 from orchestrator.explain.facts import DeliveryFacts, DeliverySearch, JobFacts
 from orchestrator.github.client import Response
@@ -155,7 +156,7 @@ def _listed(entry: Any) -> _Attempt:
         "",
         int(entry["id"]),
         str(entry["guid"]),
-        datetime.fromisoformat(entry["delivered_at"]).astimezone(UTC),
+        moment_of(entry["delivered_at"]),
         str(entry["event"]),
         entry["action"],
         int(entry["status_code"]),

@@ -3,10 +3,11 @@
 Source: GitHub REST API, "Workflow jobs", "Workflow runs", "Self-hosted runners".
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
+from orchestrator.clock import moment_of
 from orchestrator.errors import GitHubRefused
 from orchestrator.explain.facts import JobFacts
 from orchestrator.github.client import expecting
@@ -86,7 +87,7 @@ class JobStatus:
 
 
 def _moment(value: Any) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(value).astimezone(UTC)
+    return None if value is None else moment_of(value)
 
 
 def _number(text: str) -> int | None:

@@ -4,9 +4,10 @@ Source: GitHub REST API, "List repositories accessible to the app installation",
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from orchestrator.clock import moment_of
 from orchestrator.github.session import GitHubSession
 from orchestrator.runners.installed import ListedRepository
 from orchestrator.runners.scope import ScopeAccess
@@ -64,5 +65,5 @@ def _repository(entry: Any) -> ListedRepository | None:
     return ListedRepository(
         str(entry["full_name"]),
         not entry.get("private", True),
-        datetime.fromisoformat(pushed_at).astimezone(UTC) if pushed_at else None,
+        moment_of(pushed_at) if pushed_at else None,
     )

@@ -4,9 +4,10 @@ Source: GitHub REST API, "Self-hosted runners": `GET …/actions/runners/depreca
 organizations and enterprises. GitHub answers 404 for a version that it does not know, and an Enterprise Server for all.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from orchestrator.clock import moment_of
 from orchestrator.github.client import expecting, text
 from orchestrator.github.session import GitHubSession
 from orchestrator.runners.scope import ScopeAccess
@@ -44,7 +45,4 @@ class RunnerVersions:
 
 
 def _moment(value: Any) -> datetime | None:
-    if value is None:
-        return None
-    moment = datetime.fromisoformat(text(value))
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None if value is None else moment_of(value)

@@ -4,8 +4,7 @@ Source: GitHub REST API, "Self-hosted runners" and "Self-hosted runner groups".
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -17,6 +16,7 @@ from orchestrator.github.session import GitHubSession
 from orchestrator.github.token_cache import ExpiringToken, TokenCache, secret
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import Scope, ScopeAccess
+from orchestrator.runtime import MakeLock
 
 # The id of the group "Default" of every scope.
 DEFAULT_GROUP_ID = 1
@@ -49,9 +49,7 @@ class Runners:
         lock: makes a lock.
     """
 
-    def __init__(
-        self, session: GitHubSession, *, lock: Callable[[], AbstractContextManager[object]] = threading.Lock
-    ) -> None:
+    def __init__(self, session: GitHubSession, *, lock: MakeLock = threading.Lock) -> None:
         self._session = session
         self._tokens: TokenCache[ScopeAccess] = TokenCache(self._new_registration_token, session.clock, lock=lock)
         self._groups: dict[tuple[Scope, str], tuple[int, datetime]] = {}

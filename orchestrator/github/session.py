@@ -3,7 +3,6 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +20,7 @@ from orchestrator.github.app_token import what_to_look_at
 from orchestrator.github.client import GitHubClient, Response, array, expecting
 from orchestrator.github.credentials import Credential
 from orchestrator.runners.scope import ScopeAccess
+from orchestrator.runtime import MakeLock
 
 # Entries per page, the most that GitHub gives.
 PAGE_SIZE = 100
@@ -71,7 +71,7 @@ class GitHubSession:
         most_pages: int = MOST_PAGES,
         remembered_pages: int = REMEMBERED_PAGES,
         wait: Callable[[float | None], bool] = lambda _: False,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        lock: MakeLock = threading.Lock,
     ) -> None:
         self.clock = client.clock
         self._client = client

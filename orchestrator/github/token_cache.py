@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from orchestrator.clock import Clock
+from orchestrator.clock import Clock, moment_of
 from orchestrator.github.client import expecting
+from orchestrator.runtime import MakeLock
 
 # A token with no more time left than this is not handed out.
 SHORTEST_TIME_LEFT = timedelta(minutes=5)
@@ -38,8 +39,7 @@ class ExpiringToken:
             TransientError: The JSON holds no token.
         """
         with expecting("GitHub's answer holds no token"):
-            expires_at = datetime.fromisoformat(answer["expires_at"])
-            return cls(secret(answer["token"]), expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))
+            return cls(secret(answer["token"]), moment_of(answer["expires_at"]))
 
 
 def secret(value: Any) -> str:
@@ -63,13 +63,7 @@ class TokenCache[K: Hashable]:
         lock: makes a lock.
     """
 
-    def __init__(
-        self,
-        fetch: Callable[[K], ExpiringToken],
-        clock: Clock,
-        *,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
-    ) -> None:
+    def __init__(self, fetch: Callable[[K], ExpiringToken], clock: Clock, *, lock: MakeLock = threading.Lock) -> None:
         self._fetch = fetch
         self._clock = clock
         self._lock = lock()

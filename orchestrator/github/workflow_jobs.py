@@ -5,8 +5,7 @@ Source: GitHub REST API, "Workflow runs" and "Workflow jobs".
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from orchestrator.github.client import expecting, text
 from orchestrator.github.session import PAGE_SIZE, GitHubSession
 from orchestrator.jobs.event import Installation, Owner, Repository, WorkflowJob, WorkflowJobEvent
 from orchestrator.runners.scope import Scope, ScopeAccess
+from orchestrator.runtime import MakeLock
 
 # A run that has jobs in progress, or one that waits for an approval, may have other jobs that are queued. A job that
 # still says "queued" in a run that has ended never runs, so ended runs are not read.
@@ -49,7 +49,7 @@ class WorkflowJobs:
         *,
         most_runs: int = MOST_RUNS_LISTED,
         remembered_runs: int = REMEMBERED_RUNS,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        lock: MakeLock = threading.Lock,
     ) -> None:
         self._session = session
         self._most_runs = most_runs

@@ -6,7 +6,6 @@ first tells where runners register and which webhook leads here.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,6 +28,7 @@ from orchestrator.runners.known_scopes import known_scopes
 from orchestrator.runners.remembered import Remembered
 from orchestrator.runners.scope import ScopeAccess
 from orchestrator.runners.version_dates import VersionDates
+from orchestrator.runtime import MakeLock
 
 # How long a report is given to others who ask.
 KEPT_FOR = timedelta(minutes=1)
@@ -134,7 +134,7 @@ class CheckUp:
         *,
         questions: Questions,
         clock: Clock,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        lock: MakeLock = threading.Lock,
     ) -> None:
         self._settings = settings
         self._ports = ports

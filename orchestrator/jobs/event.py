@@ -5,12 +5,16 @@ Source: GitHub docs, "Webhook events and payloads", `workflow_job`.
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from orchestrator.clock import moment_of
+
 EVENT = "workflow_job"
+# Its actions that ask for a runner, or tell that one may be ended.
+ACTIONS = ("queued", "completed")
 # Characters of a label that are read; a profile's labels have no more than a hundred.
 LABEL_LENGTH = 256
 
@@ -28,10 +32,9 @@ def _moment(value: object) -> datetime | None:
     if isinstance(value, datetime):
         return value
     try:
-        moment = datetime.fromisoformat(str(value))
+        return moment_of(str(value))
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _text(value: object, most: int) -> str | None:

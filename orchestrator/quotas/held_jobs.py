@@ -8,10 +8,9 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from typing import NamedTuple
 
+from orchestrator.clock import LONG_AGO
 from orchestrator.config.profiles import Profile
 from orchestrator.config.settings import Settings
 from orchestrator.errors import OrchestratorError, UpstreamError, UpstreamRefused
@@ -25,6 +24,7 @@ from orchestrator.quotas.turns import by_turns
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
 from orchestrator.runners.task import task_id, task_of_runner
+from orchestrator.runtime import MakeLock
 
 log = Log(__name__)
 
@@ -37,8 +37,6 @@ CALLS_PER_REPOSITORY = 30
 STARTS_PER_LOOK = 20
 # How many places with held jobs are remembered.
 REMEMBERED_PLACES = 1000
-# For jobs that do not say since when they wait.
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 # Yields the queued jobs of a repository, call by call; takes its full name and the GitHub App's installation.
 type QueuedJobs = Callable[[str, int | None], Iterator[Sequence[WorkflowJobEvent]]]
@@ -68,7 +66,7 @@ class HeldPlaces:
         lock: makes a lock.
     """
 
-    def __init__(self, *, lock: Callable[[], AbstractContextManager[object]] = threading.Lock) -> None:
+    def __init__(self, *, lock: MakeLock = threading.Lock) -> None:
         self._lock = lock()
         self._places: dict[tuple[str, str], Held] = {}
 
@@ -118,7 +116,7 @@ class HeldJobs:
         start: Callable[[WorkflowJobEvent, Profile], Outcome],
         queued_jobs: QueuedJobs,
         start_timer: Callable[[float, Callable[[], None]], None],
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        lock: MakeLock = threading.Lock,
     ) -> None:
         self._settings = settings
         self._quotas = quotas
@@ -233,7 +231,7 @@ class HeldJobs:
                 log(logging.WARNING, Line.HELD_JOB, result=Result.SKIPPED, reason=str(error))
         if is_over:
             self._places.forget([place.repository])
-        return sorted(found, key=lambda job: job.event.workflow_job.created_at or _LONG_AGO)
+        return sorted(found, key=lambda job: job.event.workflow_job.created_at or LONG_AGO)
 
     def _admitted(self, events: Iterable[WorkflowJobEvent]) -> Iterator[Held]:
         for event in events:

@@ -9,7 +9,6 @@ using the same free slots.
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -17,9 +16,12 @@ from orchestrator.clock import Clock
 from orchestrator.errors import TransientError, UpstreamError
 from orchestrator.quotas.rule import Quota, Slot, slots_of
 from orchestrator.runners.task import TaskState
+from orchestrator.runtime import MakeLock
 
-# How long the list may be used.
+# How long the list may be used, from when it is complete: Batch may take longer than this to give it.
 LIST_LIFE = timedelta(seconds=5)
+# How long a job waits for lists that leave room for it. Each lets one start at least, but Batch may be slow.
+PATIENCE = timedelta(seconds=30)
 # Of the slots that a list shows as free, this process uses one of so many (and one at least) before it lists again.
 SHARE_OF_FREE_SLOTS = 4
 # How long a runner whose job has ended is remembered. Its container ends within seconds.
@@ -53,12 +55,7 @@ class Occupancy:
     """
 
     def __init__(
-        self,
-        list_live: ListLive,
-        pools: Iterable[str],
-        clock: Clock,
-        *,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        self, list_live: ListLive, pools: Iterable[str], clock: Clock, *, lock: MakeLock = threading.Lock
     ) -> None:
         self._list_live = list_live
         self._pools = sorted(pools)
@@ -83,8 +80,9 @@ class Occupancy:
             quotas: those that the runner counts against.
 
         Raises:
-            UpstreamError: Batch does not tell.
+            UpstreamError: Batch does not tell, or takes too long.
         """
+        asked_at = self._clock()
         while True:
             with self._lock:
                 tried = self._lists, self._failures
@@ -99,7 +97,7 @@ class Occupancy:
                         self._own[slot.task_id] = (slot, None)
                         self._reserved.update(quotas)
                         return Reservation(is_new=True)
-            self._list(*tried)
+            self._list(*tried, asked_at)
 
     def settle(self, slot: Slot, created: str | None) -> None:
         """Take note of what became of a slot that was reserved.
@@ -125,15 +123,16 @@ class Occupancy:
         """Return the slots that are taken.
 
         Raises:
-            UpstreamError: Batch does not tell.
+            UpstreamError: Batch does not tell, or takes too long.
         """
+        asked_at = self._clock()
         while True:
             with self._lock:
                 tried = self._lists, self._failures
                 slots = self._slots()
             if slots is not None:
                 return slots
-            self._list(*tried)
+            self._list(*tried, asked_at)
 
     def known(self, most_age: timedelta) -> Sequence[Slot] | None:
         """Return the slots that are taken by a list of that age or younger; None if there is none. Batch is not asked.
@@ -156,13 +155,16 @@ class Occupancy:
         free = quota.limit - sum(map(quota.counts, self._listed))
         return self._reserved[quota] < max(1, free // SHARE_OF_FREE_SLOTS)
 
-    def _list(self, lists: int, failures: int) -> None:
+    def _list(self, lists: int, failures: int, asked_at: datetime) -> None:
         """Ask Batch: one thread for all that wait for the answer.
 
         Args:
             lists: how often Batch had told when the caller found that it must be asked.
             failures: how often it had not.
+            asked_at: since when the caller has waited.
         """
+        if self._clock() - asked_at >= PATIENCE:
+            raise TransientError("Batch takes too long to tell which runners wait and run")
         with self._one_lists:
             if self._lists != lists:
                 return
@@ -175,7 +177,7 @@ class Occupancy:
                 self._failures += 1
                 raise
             with self._lock:
-                self._listed, self._listed_at = slots, began
+                self._listed, self._listed_at = slots, self._clock()
                 self._lists += 1
                 self._reserved.clear()
                 # The list may lack a task that was created while it was made. An older one is in it, or is over.

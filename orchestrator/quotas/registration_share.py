@@ -7,14 +7,13 @@ minute.
 
 import threading
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from orchestrator.clock import Clock
 from orchestrator.errors import CallsSpent
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.runtime import MakeLock
 
 PERIOD = timedelta(minutes=1)
 # A repository waits if it has asked within this time. A request that had to wait for a minute comes back within a
@@ -44,13 +43,7 @@ class RegistrationShare:
         lock: makes a lock.
     """
 
-    def __init__(
-        self,
-        per_minute: int,
-        clock: Clock,
-        *,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
-    ) -> None:
+    def __init__(self, per_minute: int, clock: Clock, *, lock: MakeLock = threading.Lock) -> None:
         self._share = per_minute // 2
         self._clock = clock
         self._lock = lock()

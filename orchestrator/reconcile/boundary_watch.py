@@ -17,11 +17,12 @@ from orchestrator.jobs.accounts import AccountRule
 from orchestrator.jobs.event import WorkflowJobEvent
 from orchestrator.lines import Line
 from orchestrator.log import Log, about
+from orchestrator.reconcile.skipped import skipped
 from orchestrator.result import Result
 from orchestrator.runners.installed import Installed
 from orchestrator.runners.runner_group import RunnerGroup, described, group_named
 from orchestrator.runners.scope import Scope, ScopeAccess, runner_scope
-from orchestrator.runners.task import TaskState
+from orchestrator.runners.task import TaskState, events_of
 
 log = Log(__name__)
 
@@ -73,11 +74,11 @@ class BoundaryWatch:
             now: the time.
         """
         with about(**{"pass": "boundary"}):
-            events = [task.notes.origin.event for task in tasks if task.notes.origin is not None]
+            events = list(events_of(tasks))
             try:
                 rule = self._rules.account_rule(events)
             except UpstreamError as error:
-                log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
+                skipped(log, error)
                 return
             self._once_a_day("installations", now, lambda: self._look_at_installations(rule, now))
             for event in events:
@@ -92,7 +93,7 @@ class BoundaryWatch:
         try:
             look()
         except UpstreamError as error:
-            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, what=str(what), reason=str(error))
+            skipped(log, error, what=str(what))
         else:
             self._looked_at[what] = now
 

@@ -21,6 +21,7 @@ from orchestrator.reconcile.finished_tasks import FinishedTasks
 from orchestrator.reconcile.measurements import tell_ended
 from orchestrator.reconcile.memory import PassMemory
 from orchestrator.reconcile.progress import Progress
+from orchestrator.reconcile.skipped import skipped
 from orchestrator.result import Result
 from orchestrator.runners.task import TaskState
 
@@ -117,7 +118,7 @@ class ControlLoop:
         try:
             return self._list_tasks(self._pools, now, self._memory.finished)
         except UpstreamError as error:
-            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
+            skipped(log, error)
             self._memory.findings = self._memory.findings.not_renewed(str(error))
         except Exception as error:  # noqa: BLE001 - see `run`
             errors.append(error)
@@ -136,4 +137,4 @@ class ControlLoop:
                 text = request.decode("utf-8", "replace")[:_SHOWN]
                 log(logging.CRITICAL, Line.GIVEN_UP, result=Result.GIVEN_UP, message=text)
         except UpstreamError as error:
-            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
+            skipped(log, error)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from orchestrator.runners.notes import TaskNotes
+from orchestrator.runners.notes import SAYS_NOTHING, TaskNotes
 from orchestrator.runners.task import TaskState
 
 # Tasks that finished within this time are kept, so that their repositories stay in view: as long as GitHub lets a job
@@ -22,8 +22,6 @@ RECENT = timedelta(hours=24)
 MARGIN = timedelta(minutes=10)
 # The lowest level of compression: the rows of one day are much alike, and a pass has better things to do.
 _LEVEL = 1
-
-_SAYS_NOTHING = TaskNotes()
 
 
 class FinishedTasks:
@@ -65,13 +63,13 @@ class FinishedTasks:
             for key, task in found.items()
             if task.state == "finished"
             and key not in self._tasks
-            and _end(task) >= self._looked_at.get(key[1], now) - MARGIN
+            and task.end >= self._looked_at.get(key[1], now) - MARGIN
         ]
         for key in [
-            key for key, task in self._tasks.items() if _end(task) < oldest or key[1] not in jobs or key in found
+            key for key, task in self._tasks.items() if task.end < oldest or key[1] not in jobs or key in found
         ]:
             self._changed.add(_hour(self._tasks.pop(key)))
-        kept = {key: task for key, task in found.items() if task.state == "finished" and _end(task) >= oldest}
+        kept = {key: task for key, task in found.items() if task.state == "finished" and task.end >= oldest}
         self._tasks |= kept
         self._changed.update(map(_hour, kept.values()))
         self._looked_at = dict.fromkeys(jobs, now)
@@ -127,12 +125,8 @@ class FinishedTasks:
         return found
 
 
-def _end(task: TaskState) -> datetime:
-    return task.ended_at or task.created_at
-
-
 def _hour(task: TaskState) -> int:
-    end = task.ended_at or task.created_at
+    end = task.end
     return end.toordinal() * 24 + end.hour
 
 
@@ -160,7 +154,7 @@ def _task(row: list[Any], notes: Mapping[str, TaskNotes]) -> TaskState:
         exit_code=exit_code,
         ended_by_request=bool(ended_by_request),
         failure=failure,
-        notes=notes.get(repository, _SAYS_NOTHING),
+        notes=notes.get(repository, SAYS_NOTHING),
         batch_job=batch_job,
         repository=repository,
         profile=profile,

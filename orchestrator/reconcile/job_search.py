@@ -24,6 +24,7 @@ from orchestrator.reconcile.at_once import AtOnce
 from orchestrator.reconcile.findings import Gap
 from orchestrator.reconcile.pass_ import Pass
 from orchestrator.reconcile.progress import ACTIVE_FOR, Progress, RepositoryProgress
+from orchestrator.reconcile.skipped import skipped
 from orchestrator.reconcile.time_left import TimeLeft
 from orchestrator.result import Result
 from orchestrator.runners.installed import Installed, ListedRepository
@@ -179,8 +180,8 @@ class JobSearch:
         for account in accounts.values():
             self._list(account, current, progress)
         for task in current.tasks:
-            if task.notes.origin is not None:
-                progress.of(task.notes.origin.event.repository.full_name).seen(task.created_at)
+            if task.event is not None:
+                progress.of(task.event.repository.full_name).seen(task.created_at)
         self._forget(progress, current.now)
         looks = self._looks(current, progress, accounts)
         self._refusals = {look.repository: self._refusals.get(look.repository, 0) for look in looks}
@@ -199,13 +200,7 @@ class JobSearch:
             try:
                 self._installed = self._installations()
             except UpstreamError as error:
-                log(
-                    logging.WARNING,
-                    Line.SKIPPED,
-                    result=Result.SKIPPED,
-                    what="the App's installations",
-                    reason=str(error),
-                )
+                skipped(log, error, what="the App's installations")
             found = [_Account(_access(each.account, each.id), each.is_organization) for each in self._installed]
         accounts = {account.access.scope.name.lower(): account for account in found}
         progress.listed = {login: at for login, at in progress.listed.items() if login in accounts}
@@ -240,13 +235,7 @@ class JobSearch:
             if isinstance(error, GitHubRefused):
                 self._unlisted[login] = now
                 progress.listed.pop(login, None)
-            log(
-                logging.WARNING,
-                Line.SKIPPED,
-                result=Result.SKIPPED,
-                what=f"the repositories of {login}",
-                reason=str(error),
-            )
+            skipped(log, error, what=f"the repositories of {login}")
 
     def _take_note(self, listed: ListedRepository, progress: Progress) -> bool:
         """Take note of a listed repository, and return True, unless no job of it may have a runner."""
@@ -266,9 +255,9 @@ class JobSearch:
         named |= {name.lower(): name for name in self._settings.reconcile_repositories}
         named |= {name.lower(): name for name, _ in latest}
         live = {
-            task.notes.origin.event.repository.full_name.lower()
+            task.event.repository.full_name.lower()
             for task in current.tasks
-            if task.notes.origin is not None
+            if task.event is not None
             and (
                 task.state != "finished"
                 or (task.failed and task.ended_at is not None and current.now - task.ended_at < FAILED_LATELY)
@@ -333,7 +322,7 @@ class JobSearch:
         if left:
             reason = str(next((look.error for look in left if look.error is not None), "its time is over"))
             what = f"{len(left)} of {len(looks)} repositories"
-            log(logging.INFO, Line.SKIPPED, result=Result.SKIPPED, what=what, reason=reason)
+            skipped(log, reason, level=logging.INFO, what=what)
             current.gaps.append(Gap(what=what, skipped=False, reason=reason))
 
     def _conclude_one(self, look: _Look, current: Pass, progress: Progress) -> bool:
@@ -384,12 +373,12 @@ class JobSearch:
             return
         if count == REFUSALS_HEEDED:
             reason = f"{error}; after {count} refusals it holds up no other repository any more"
-            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, repository=look.repository, reason=reason)
+            skipped(log, reason, repository=look.repository)
         current.leave_open(look.repository, look.known_event, str(error), may_need_others=False)
 
 
 def _leave_open(look: _Look, current: Pass, reason: str) -> None:
-    log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, repository=look.repository, reason=reason)
+    skipped(log, reason, repository=look.repository)
     current.leave_open(look.repository, look.known_event, reason)
 
 

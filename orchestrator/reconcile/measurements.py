@@ -9,7 +9,7 @@ from datetime import datetime
 from orchestrator.errors import UpstreamError
 from orchestrator.lines import Line
 from orchestrator.log import Log, about
-from orchestrator.result import Result
+from orchestrator.reconcile.skipped import skipped
 from orchestrator.runners.task import TaskState
 
 log = Log(__name__)
@@ -70,14 +70,14 @@ class Measurements:
                 kept, given_up = self._queues()
                 log(logging.INFO, Line.QUEUES, kept=kept, given_up=given_up)
             except UpstreamError as error:
-                log(logging.INFO, Line.SKIPPED, result=Result.SKIPPED, what="the queues", reason=str(error))
+                skipped(log, error, level=logging.INFO, what="the queues")
             log(logging.INFO, Line.USAGE, **self._usage())
 
     def _measure_pool(self, pool: str, waiting: int, running: int) -> None:
         try:
             size = self._look_at(pool)
         except UpstreamError as error:
-            log(logging.INFO, Line.SKIPPED, result=Result.SKIPPED, what="the size of a pool", reason=str(error))
+            skipped(log, error, level=logging.INFO, what="the size of a pool")
             return
         tasks = {"waiting": waiting, "running": running}
         if size is None:

@@ -9,17 +9,18 @@ import gzip
 import io
 import json
 import logging
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
+from orchestrator.clock import moment_of
 from orchestrator.errors import OrchestratorError
-from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.reconcile.findings import Findings, Recorded
 from orchestrator.reconcile.finished_tasks import FinishedTasks
-from orchestrator.result import Result
+from orchestrator.reconcile.skipped import skipped
 
 log = Log(__name__)
 
@@ -30,6 +31,8 @@ MOST_BYTES = 16 * 1024 * 1024
 _MOST_UNPACKED = 256 * 1024 * 1024
 # Bytes of its first line. What `findings` keeps at most takes a third of that, with ten pools.
 _MOST_HEAD = 4 * 1024 * 1024
+# What reading something else, or a damaged record, raises beside ValueError.
+_NOT_OURS = (LookupError, TypeError, OSError, EOFError, zlib.error)
 
 
 class Store(Protocol):
@@ -80,7 +83,7 @@ def decode(content: bytes) -> Record:
         lines = _lines(content)
         at, findings = _head(next(lines))
         return Record(at, dict(next(lines)), FinishedTasks.decoded(lines), findings)
-    except (LookupError, TypeError, AttributeError, OSError, EOFError, StopIteration, OverflowError) as error:
+    except (*_NOT_OURS, AttributeError, StopIteration, OverflowError) as error:
         raise ValueError(f"it cannot be read ({type(error).__name__})") from None
 
 
@@ -93,7 +96,7 @@ def recorded(content: bytes) -> Recorded:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as unpacked:
             return _head(json.loads(unpacked.readline(_MOST_HEAD)))
-    except (LookupError, TypeError, OSError, EOFError) as error:
+    except _NOT_OURS as error:
         raise ValueError(f"it cannot be read ({type(error).__name__})") from None
 
 
@@ -101,8 +104,7 @@ def _head(head: Any) -> Recorded:
     """Return what the first line of a record tells."""
     if head["version"] != VERSION:
         raise ValueError(f"it is of version {head['version']!r}")
-    written_at = datetime.fromisoformat(head["writtenAt"]).astimezone(UTC)
-    return Recorded(written_at, Findings.model_validate(head["findings"]))
+    return Recorded(moment_of(head["writtenAt"]), Findings.model_validate(head["findings"]))
 
 
 def _lines(content: bytes) -> Iterator[Any]:
@@ -137,13 +139,7 @@ class PassMemory:
                 return
             record = decode(content)
         except (OrchestratorError, ValueError) as error:
-            log(
-                logging.WARNING,
-                Line.SKIPPED,
-                result=Result.SKIPPED,
-                what="the memory of earlier passes",
-                reason=str(error),
-            )
+            skipped(log, error, what="the memory of earlier passes")
             return
         self.finished, self.progress, self.findings = record.finished, record.progress, record.findings
 
@@ -152,13 +148,13 @@ class PassMemory:
         content = encode(Record(now, self.progress, self.finished, self.findings))
         if len(content) > MOST_BYTES:
             reason = f"{len(content):,} bytes are too many: finished tasks are left out"
-            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, what="the memory of this pass", reason=reason)
+            skipped(log, reason, what="the memory of this pass")
             content = encode(Record(now, self.progress, FinishedTasks(), self.findings))
         try:
             written = self._store.write(content)
         except OrchestratorError as error:
-            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, what="the memory of this pass", reason=str(error))
+            skipped(log, error, what="the memory of this pass")
             return
         if not written:
             reason = "another process wrote its own meanwhile"
-            log(logging.INFO, Line.SKIPPED, result=Result.SKIPPED, what="the memory of this pass", reason=reason)
+            skipped(log, reason, level=logging.INFO, what="the memory of this pass")

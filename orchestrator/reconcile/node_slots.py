@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from orchestrator.errors import UpstreamError
-from orchestrator.lines import Line
 from orchestrator.log import Log
+from orchestrator.reconcile.skipped import skipped
 from orchestrator.reconcile.view import REPORT_WAIT_AFTER
-from orchestrator.result import Result
 from orchestrator.runners.task import TaskState
 
 log = Log(__name__)
@@ -34,12 +33,5 @@ def node_slots(tasks: Iterable[TaskState], now: datetime, slots_per_node: Callab
         try:
             found[pool] = slots_per_node(pool)
         except UpstreamError as error:
-            log(
-                logging.INFO,
-                Line.SKIPPED,
-                result=Result.SKIPPED,
-                what="the slots of a node",
-                pool=pool,
-                reason=str(error),
-            )
+            skipped(log, error, level=logging.INFO, what="the slots of a node", pool=pool)
     return found

@@ -114,8 +114,8 @@ class Pass:
             self._by_url.setdefault(task.notes.url, []).append(task)
             self._by_job.setdefault(task.job_key, []).append(task)
         for task in sorted(tasks, key=lambda task: task.created_at, reverse=True):
-            if task.notes.origin is not None and rule.refusal(task.notes.origin.event) is None:
-                event = task.notes.origin.event
+            event = task.event
+            if event is not None and rule.refusal(event) is None:
                 self.latest_events.setdefault(event.repository.full_name, event)
                 self.scope_of(event)
 
@@ -199,7 +199,7 @@ class Pass:
         """Return the jobs of living tasks that may be queued in a repository that was left open."""
         assumed: dict[str, WaitingJob] = {}
         for task in tasks:
-            event = task.notes.origin.event if task.notes.origin is not None and task.state != "finished" else None
+            event = task.event if task.state != "finished" else None
             if event is None or task.job_key in known or event.repository.full_name.lower() not in self._open:
                 continue
             job = _waiting_job(event, self._settings)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from orchestrator.clock import LONG_AGO
 from orchestrator.reconcile.action import (
     Action,
     DeleteTask,
@@ -59,8 +60,6 @@ ALERT_FOR = timedelta(minutes=15)
 DELETIONS_PER_PASS = 200
 REMOVALS_PER_PASS = 60
 WAIT_REPORTS_PER_PASS = 10
-
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Decision(NamedTuple):
@@ -317,11 +316,11 @@ class _Attempts:
 
     def __init__(self, tasks: Sequence[TaskState]) -> None:
         self._tasks = tasks
-        self._failed = sorted((task for task in tasks if task.failed), key=_end)
+        self._failed = sorted((task for task in tasks if task.failed), key=lambda task: task.end)
         taken = sum(task.ran_a_job for task in tasks)
         self._unsuccessful = len(self._failed) + max(0, taken - TAKEN_WITHOUT_PAUSE)
-        used = [_end(task) for task in tasks if task.failed or task.ran_a_job]
-        self._last_end = max(used, default=_LONG_AGO)
+        used = [task.end for task in tasks if task.failed or task.ran_a_job]
+        self._last_end = max(used, default=LONG_AGO)
 
     @property
     def next_at(self) -> datetime:
@@ -355,10 +354,6 @@ def _report(pauses: Sequence[tuple[WaitingJob, _Attempts]], now: datetime) -> li
     """Return one report for all jobs whose next runner is started later, about one that is an alert if there is any."""
     ordered = sorted(pauses, key=lambda pause: not pause[1].is_alert(now))
     return [Pause([job for job, _ in ordered], attempts.is_alert(now), attempts.summary) for _, attempts in ordered[:1]]
-
-
-def _end(task: TaskState) -> datetime:
-    return task.ended_at or task.created_at
 
 
 def _unserved(job: WaitingJob, attempts: _Attempts, now: datetime) -> Prospect:

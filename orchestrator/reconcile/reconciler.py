@@ -36,15 +36,16 @@ from orchestrator.reconcile.pass_ import Pass, ScopeFacts, Settled
 from orchestrator.reconcile.plan import clean_up, decide
 from orchestrator.reconcile.progress import Progress
 from orchestrator.reconcile.selection import select
+from orchestrator.reconcile.skipped import skipped
 from orchestrator.reconcile.survey import survey
 from orchestrator.reconcile.time_left import TimeLeft
 from orchestrator.reconcile.view import WaitingJob
 from orchestrator.result import Result
 from orchestrator.runners.outcome import Outcome
-from orchestrator.runners.provisioning import WithinQuota, without_quota
+from orchestrator.runners.provisioning import WithinQuota
 from orchestrator.runners.registered import Runner
 from orchestrator.runners.scope import ScopeAccess
-from orchestrator.runners.task import TaskState
+from orchestrator.runners.task import TaskState, events_of
 
 log = Log(__name__)
 
@@ -97,15 +98,6 @@ class Accounts(Protocol):
         """Return which accounts' jobs may have runners; the events may tell to which enterprise accounts belong."""
 
 
-def _forget(_event: WorkflowJobEvent, _profile: Profile) -> None:
-    """Without quotas nothing follows from a held job."""
-
-
-def _not_told() -> int | None:
-    """Nothing is known of GitHub's limits."""
-    return None
-
-
 class Reconciler:
     """Compares demand with supply, and starts, ends and removes what the comparison asks for.
 
@@ -138,9 +130,9 @@ class Reconciler:
         clock: Clock,
         time_left: TimeLeft,
         at_once: AtOnce,
-        within_quota: WithinQuota = without_quota,
-        held: Callable[[WorkflowJobEvent, Profile], None] = _forget,
-        requests_left: Callable[[], int | None] = _not_told,
+        within_quota: WithinQuota,
+        held: Callable[[WorkflowJobEvent, Profile], None],
+        requests_left: Callable[[], int | None],
     ) -> None:
         self._settings = settings
         self._tasks = tasks
@@ -184,15 +176,9 @@ class Reconciler:
     def _account_rule(self, tasks: Sequence[TaskState]) -> AccountRule:
         """Return which accounts are looked after; none while GitHub does not say who owns the App."""
         try:
-            return self._accounts.account_rule(task.notes.origin.event for task in tasks if task.notes.origin)
+            return self._accounts.account_rule(events_of(tasks))
         except UpstreamError as error:
-            log(
-                logging.WARNING,
-                Line.SKIPPED,
-                result=Result.SKIPPED,
-                what="whose jobs may have runners",
-                reason=str(error),
-            )
+            skipped(log, error, what="whose jobs may have runners")
             return AccountRule(frozenset())
 
     def _list_runners(self, facts: ScopeFacts, current: Pass) -> None:
@@ -214,7 +200,7 @@ class Reconciler:
         except UpstreamError:
             return
         reason = f"{facts.problem}; {len(names)} were asked for by name"
-        log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, what=f"the runners of {facts.scope}", reason=reason)
+        skipped(log, reason, what=f"the runners of {facts.scope}")
         facts.all_runners, facts.problem = False, None
 
     def _decide(self, current: Pass, facts: ScopeFacts) -> Sequence[Action]:
@@ -224,7 +210,7 @@ class Reconciler:
                 return ()  # no task lives there, and no job waits
             self._list_runners(facts, current)
         if facts.runners is None or facts.problem is not None:
-            log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, scope=str(facts.scope), reason=facts.problem)
+            skipped(log, facts.problem, scope=str(facts.scope))
             current.counts["skipped"] += 1
             current.gaps.append(Gap(what=str(facts.scope), skipped=True, reason=facts.problem or ""))
             return ()

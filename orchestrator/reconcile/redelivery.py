@@ -12,13 +12,14 @@ from http import HTTPStatus
 from typing import Protocol
 
 from orchestrator.errors import GitHubRefused, UpstreamError
-from orchestrator.jobs.event import EVENT
+from orchestrator.jobs.event import ACTIONS, EVENT
 from orchestrator.lines import Line
 from orchestrator.log import Log, about
 from orchestrator.reconcile.hook_delivery import APP_HOOK, HookDelivery
 from orchestrator.reconcile.progress import HookProgress, Progress
+from orchestrator.reconcile.skipped import skipped
 from orchestrator.result import Result
-from orchestrator.runners.task import TaskState
+from orchestrator.runners.task import TaskState, events_of
 
 log = Log(__name__)
 
@@ -35,8 +36,6 @@ REDELIVERIES_PER_PASS = 50
 REPOSITORY_HOOKS_PER_PASS = 30
 # A webhook that is gone is not asked for again within this time; tasks name it for a day.
 GONE_FOR = timedelta(hours=1)
-# The actions of `workflow_job` that the orchestrator acts on.
-EVENT_ACTIONS = ("queued", "completed")
 
 
 class Deliveries(Protocol):
@@ -76,7 +75,7 @@ def _unsuccessful(deliveries: Iterable[HookDelivery]) -> list[list[HookDelivery]
     """Return the attempts of each event that is for us and was not delivered."""
     attempts_of: dict[str, list[HookDelivery]] = {}
     for delivery in deliveries:
-        if delivery.event == EVENT and delivery.action in EVENT_ACTIONS:
+        if delivery.event == EVENT and delivery.action in ACTIONS:
             attempts_of.setdefault(delivery.guid, []).append(delivery)
     return [attempts for attempts in attempts_of.values() if not any(attempt.succeeded for attempt in attempts)]
 
@@ -114,9 +113,9 @@ class Redelivery:
                 except GitHubRefused as error:
                     if error.status == HTTPStatus.NOT_FOUND:
                         self._gone[hook] = now
-                    log(logging.INFO, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
+                    skipped(log, error, level=logging.INFO)
                 except UpstreamError as error:
-                    log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
+                    skipped(log, error)
 
     def _read(self, hook: str, now: datetime, progress: Progress) -> Sequence[HookDelivery]:
         """Return the attempts of all events that failed, and bring up to date what is kept of them."""
@@ -142,7 +141,7 @@ class Redelivery:
         They are the App's and each one that a task names. Repositories may have many, which have their turns: those
         come first that were asked for longest ago.
         """
-        found = [task.notes.origin.event.webhook for task in tasks if task.notes.origin]
+        found = [event.webhook for event in events_of(tasks)]
         named = dict.fromkeys(hook for hook in [APP_HOOK if self._app else None, *found] if hook)
         asked = {hook: known.asked_at or now - LOOK_BACK for hook, known in progress.hooks.items()}
         progress.hooks = {

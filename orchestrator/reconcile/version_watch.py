@@ -11,11 +11,12 @@ from orchestrator.config.settings import Settings
 from orchestrator.errors import GitHubRefused, UpstreamError
 from orchestrator.lines import Line
 from orchestrator.log import Log, about
+from orchestrator.reconcile.skipped import skipped
 from orchestrator.result import Result
 from orchestrator.runners.installed import Installed
 from orchestrator.runners.known_scopes import known_scopes
 from orchestrator.runners.scope import ScopeAccess
-from orchestrator.runners.task import TaskState
+from orchestrator.runners.task import TaskState, events_of
 from orchestrator.runners.version_dates import VersionDates
 
 log = Log(__name__)
@@ -63,7 +64,7 @@ class VersionWatch:
                     self._look(version, scopes, now)
                     self._asked_at[version] = now
             except UpstreamError as error:
-                log(logging.WARNING, Line.SKIPPED, result=Result.SKIPPED, reason=str(error))
+                skipped(log, error)
 
     def _versions(self) -> Iterable[str]:
         return dict.fromkeys(profile.runner_version for profile in self._settings.profiles)
@@ -73,8 +74,7 @@ class VersionWatch:
         return asked_at is not None and now - asked_at < ASKED_EVERY
 
     def _scopes(self, tasks: Iterable[TaskState]) -> Sequence[ScopeAccess]:
-        events = [task.notes.origin.event for task in tasks if task.notes.origin is not None]
-        known = known_scopes(self._settings, events, ())
+        known = known_scopes(self._settings, events_of(tasks), ())
         return known or known_scopes(self._settings, (), self._installations())
 
     def _look(self, version: str, scopes: Sequence[ScopeAccess], now: datetime) -> None:
@@ -91,4 +91,4 @@ class VersionWatch:
                 reason = f"{dates.sentence(now)}: build newer images, import them, and record their RunnerVersion"
                 log(level, Line.RUNNER_VERSION, result=Result.EXPIRES, version=version, reason=reason)
             return
-        log(logging.INFO, Line.SKIPPED, result=Result.SKIPPED, version=version, reason=refusal)
+        skipped(log, refusal, level=logging.INFO, version=version)

@@ -8,7 +8,6 @@ runner of an organization only to repositories that its runner group admits, so 
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from http import HTTPStatus
 
@@ -23,6 +22,7 @@ from orchestrator.log import Log
 from orchestrator.runners.remembered import Remembered
 from orchestrator.runners.runner_group import RunnerGroup, group_refusal
 from orchestrator.runners.scope import ScopeAccess, runner_scope
+from orchestrator.runtime import MakeLock
 
 log = Log(__name__)
 
@@ -56,7 +56,7 @@ class Boundary:
         ask_owner: AskOwner | None,
         ask_groups: AskGroups,
         clock: Clock,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        lock: MakeLock = threading.Lock,
     ) -> None:
         self._settings = settings
         self._owner = (

@@ -21,11 +21,11 @@ MOST_REPLACEMENTS = 10
 class TasksById(Protocol):
     """The runner tasks on Batch, each asked for by its id."""
 
-    def state(self, pool: str, task_id: str) -> TaskState | None:
-        """Return what is known of a task; None if there is none."""
+    def state(self, pool: str, task_id: str, *, account: str) -> TaskState | None:
+        """Return what is known of a task of an account; None if there is none."""
 
-    def end_waiting(self, pool: str, task_id: str) -> bool:
-        """End a task that still waits for a node; return False if there is none that does."""
+    def end_waiting(self, pool: str, task_id: str, *, account: str) -> bool:
+        """End a task of an account that still waits for a node; return False if there is none that does."""
 
 
 def cancel(tasks: TasksById, event: WorkflowJobEvent, profile: Profile) -> Outcome:
@@ -42,10 +42,11 @@ def cancel(tasks: TasksById, event: WorkflowJobEvent, profile: Profile) -> Outco
     Raises:
         UpstreamError: Batch does not answer.
     """
+    account = event.repository.owner.login
     for replacement in range(MOST_REPLACEMENTS + 1):
         name = task_id(event.workflow_job, replacement)
-        if tasks.end_waiting(profile.pool, name):
+        if tasks.end_waiting(profile.pool, name, account=account):
             return Outcome(Result.REMOVED, name, profile)
-        if tasks.state(profile.pool, name) is None:
+        if tasks.state(profile.pool, name, account=account) is None:
             break
     return Outcome(Result.LEFT, task_id(event.workflow_job), profile)

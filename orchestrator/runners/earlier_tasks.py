@@ -9,8 +9,8 @@ from orchestrator.runners.task import TaskState, task_id
 # One job has fewer tasks: GitHub lets it wait for a day, and a pass starts one every half hour.
 MOST_TASKS = 100
 
-# Returns what Batch knows of a task; takes the pool and the task's id. None if there is none.
-type TaskLookup = Callable[[str, str], TaskState | None]
+# Returns what Batch knows of a task; takes the task's id. None if there is none.
+type TaskLookup = Callable[[str], TaskState | None]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class EarlierTasks:
     """The tasks of one job, from a number on.
 
     Attributes:
-        last: the one that was looked at last: the first that waits, runs or ran a job, else the latest.
+        last: the one that was looked at last: the first that waits or runs, else the latest.
         next_number: the number of the replacement after it.
     """
 
@@ -26,9 +26,9 @@ class EarlierTasks:
     next_number: int
 
     @property
-    def may_serve(self) -> bool:
-        """Whether the job has its runner, or had one: a task of it waits, runs or ran a job."""
-        return self.last.state != "finished" or self.last.ran_a_job
+    def lives(self) -> bool:
+        """Whether the job has its runner: a task of it waits or runs."""
+        return self.last.state != "finished"
 
     @property
     def story(self) -> str:
@@ -36,12 +36,11 @@ class EarlierTasks:
         return f"{self.last.task_id} {_became(self.last)}"
 
 
-def earlier_tasks(lookup: TaskLookup, pool: str, job: WorkflowJob, first: int) -> EarlierTasks | None:
-    """Look at the tasks of a job, one call each, up to one that waits, runs or ran a job; None if there are none.
+def earlier_tasks(lookup: TaskLookup, job: WorkflowJob, first: int) -> EarlierTasks | None:
+    """Look at the tasks of a job, one call each, up to one that waits or runs; None if there are none.
 
     Args:
         lookup: asks Batch.
-        pool: the pool of the tasks.
         job: the job.
         first: the number of the replacement to begin with.
 
@@ -50,11 +49,11 @@ def earlier_tasks(lookup: TaskLookup, pool: str, job: WorkflowJob, first: int) -
     """
     found: EarlierTasks | None = None
     for number in range(first, first + MOST_TASKS):
-        state = lookup(pool, task_id(job, number))
+        state = lookup(task_id(job, number))
         if state is None:
             break
         found = EarlierTasks(state, number + 1)
-        if found.may_serve:
+        if found.lives:
             break
     return found
 
@@ -65,7 +64,7 @@ def _became(task: TaskState) -> str:
     if task.state == "running":
         return "runs"
     if task.ran_a_job:
-        return "ran a job; if it was another one, a pass starts a runner for this one"
+        return "ran a job, perhaps another one"
     if task.ended_by_request:
         return "was ended on request"
     return f"ended without a job: {task.ending}"

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from orchestrator.clock import moment_of
 from orchestrator.config.profiles import RegistrationKind
 from orchestrator.jobs.event import WorkflowJobEvent
 
@@ -98,6 +99,10 @@ class TaskNotes:
         )
 
 
+# The notes of a task whose environment was not read, or says nothing.
+SAYS_NOTHING = TaskNotes()
+
+
 def _written(origin: Origin) -> str:
     # Without the job's name: whoever writes the workflow chooses it, and it may hold anything.
     return origin.model_dump_json(exclude_none=True, exclude={"event": {"workflow_job": {"name"}}})
@@ -112,10 +117,9 @@ def _origin(text: str) -> Origin | None:
 
 def _moment(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text)
+        return moment_of(text)
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _number(text: str) -> float | None:

@@ -22,7 +22,7 @@ from orchestrator.runners.notes import Origin, TaskNotes
 from orchestrator.runners.outcome import Outcome, OutcomeResult
 from orchestrator.runners.registration import Registrar, Registration, another_name
 from orchestrator.runners.scope import ScopeAccess, runner_scope
-from orchestrator.runners.task import PROFILE, RunnerTask, task_id
+from orchestrator.runners.task import PROFILE, RunnerTask, TaskState, task_id
 
 log = Log(__name__)
 
@@ -31,15 +31,8 @@ OLD_DELIVERY_AFTER = timedelta(minutes=2)
 
 # Does what an admitted job needs: `Provisioner.handle`.
 type HandleJob = Callable[[WorkflowJobEvent, Profile], Outcome]
-
-
 # Starts a job's runner by its last argument if the quotas have room for it: `quotas.control.QuotaControl.within`.
 type WithinQuota = Callable[[WorkflowJobEvent, Profile, Callable[[], Outcome]], Outcome]
-
-
-def without_quota(_event: WorkflowJobEvent, _profile: Profile, start: Callable[[], Outcome]) -> Outcome:
-    """Start the runner."""
-    return start()
 
 
 class Tasks(TasksById, Protocol):
@@ -57,10 +50,6 @@ class JobBoundary(Protocol):
 
     def refusal(self, event: WorkflowJobEvent, profile: Profile) -> str | None:
         """Return why a job may have no runner of a profile; None if it may."""
-
-
-def _take_any(_event: WorkflowJobEvent) -> None:
-    """Let every job have its registration at once."""
 
 
 class Provisioner:
@@ -90,8 +79,8 @@ class Provisioner:
         is_queued: Callable[[WorkflowJobEvent], bool | None],
         created: Callable[[str], None],
         clock: Clock,
-        within_quota: WithinQuota = without_quota,
-        take_share: Callable[[WorkflowJobEvent], None] = _take_any,
+        within_quota: WithinQuota,
+        take_share: Callable[[WorkflowJobEvent], None],
         claims: ClaimRegistrar | None = None,
     ) -> None:
         self._settings = settings
@@ -149,21 +138,22 @@ class Provisioner:
             event: the job.
             profile: the profile that serves it.
             replacement: 0 for the job's first runner; see `runners.task.task_id`. If there is a task of that number and
-                it ended without a job, the next number is taken.
+                it is over, the next number is taken.
 
         Raises:
             UpstreamError: as `handle`.
             SettingsError: as `handle`.
         """
-        return self._start_unless_served(event, profile, replacement, lambda: True)
+        return self._start_unless_served(event, profile, replacement, lambda: self._is_queued(event) is not False)
 
     def _start_unless_served(
         self, event: WorkflowJobEvent, profile: Profile, number: int, is_queued: Callable[[], bool | None]
     ) -> Outcome:
-        """Start a runner unless there is a task of the job that waits, runs or ran a job.
+        """Start a runner unless there is a task of the job that waits or runs.
 
         GitHub sends `queued` again when a job was approved, and an operator may redeliver it. By then the first task
-        may have ended without a job. GitHub is asked, because a late copy of the first delivery looks the same.
+        may have ended, without a job or with another one. GitHub is asked, because a late copy of the first delivery
+        looks the same.
 
         Args:
             event: the job.
@@ -174,17 +164,17 @@ class Provisioner:
         outcome = self._start_once(event, profile, number)
         if outcome.result != Result.EXISTS:
             return outcome
-        earlier = earlier_tasks(self._tasks.state, profile.pool, event.workflow_job, number)
+        earlier = earlier_tasks(lambda task: self._state(event, profile, task), event.workflow_job, number)
         if earlier is None:  # somebody has deleted it since
             return outcome
         known = Outcome(Result.EXISTS, earlier.last.task_id, profile, earlier.story)
-        if earlier.may_serve:
+        if earlier.lives:
             return known
         still_queued = is_queued()
         if still_queued is False:
             return replace(known, result=Result.GONE)
-        if still_queued is None and earlier.last.ended_by_request:  # probably because the job was cancelled
-            return known
+        if still_queued is None and (earlier.last.ended_by_request or earlier.last.ran_a_job):
+            return known  # probably the job was cancelled, or was the one that ran
         another = self._start_once(event, profile, earlier.next_number)
         return replace(another, reason=another.reason or earlier.story)
 
@@ -243,13 +233,16 @@ class Provisioner:
             return task, registrar.register(access, task, labels, group)
         except RunnerNameTaken:
             # Either the job has its runner, or an earlier attempt got no further than its registration.
-            if self._tasks.state(profile.pool, task) is not None:
+            if self._state(event, profile, task) is not None:
                 return None
         name = another_name(task)
         try:
             return name, registrar.register(access, name, labels, group)
         except RunnerNameTaken as error:  # taken by this very call, whose first answer was lost; there are other names
             raise TransientError(str(error)) from None
+
+    def _state(self, event: WorkflowJobEvent, profile: Profile, task: str) -> TaskState | None:
+        return self._tasks.state(profile.pool, task, account=event.repository.owner.login)
 
     def _withdraw(self, access: ScopeAccess, registration: Registration) -> None:
         if registration.kind == "claim":  # nobody has registered yet

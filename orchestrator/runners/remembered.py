@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from orchestrator.clock import Clock
 from orchestrator.errors import TransientError
+from orchestrator.runtime import MakeLock
 
 # How many answers are kept, the last used ones.
 MOST_ANSWERS = 2000
@@ -48,13 +49,7 @@ class Remembered[K: Hashable, V]:
         lock: makes a lock.
     """
 
-    def __init__(
-        self,
-        ask: Callable[[K], V],
-        clock: Clock,
-        *,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
-    ) -> None:
+    def __init__(self, ask: Callable[[K], V], clock: Clock, *, lock: MakeLock = threading.Lock) -> None:
         self._ask = ask
         self._clock = clock
         self._make_lock = lock

@@ -5,7 +5,7 @@ Batch answers that the task exists already. `orchestrator.runners.notes` has wha
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -13,8 +13,8 @@ from typing import Any, Literal, Self
 
 from orchestrator.config.profiles import Launch, Priority, System
 from orchestrator.config.settings import TaskLogs
-from orchestrator.jobs.event import WorkflowJob
-from orchestrator.runners.notes import TaskNotes
+from orchestrator.jobs.event import WorkflowJob, WorkflowJobEvent
+from orchestrator.runners.notes import SAYS_NOTHING, TaskNotes
 
 _TASK_ID = re.compile(r"(runner-(\d+)-(\d+))(?:-r(\d+))?")
 _RUNNER_NAME = re.compile(r"(runner-\d+-\d+(?:-r\d+)?)(?:-[0-9a-f]{4})?")
@@ -33,8 +33,6 @@ _LASTS_BESIDE_IDLING = timedelta(minutes=20)
 
 # What stands before the profile's name in a task's display name.
 PROFILE = " profile "
-
-_SAYS_NOTHING = TaskNotes()
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ class TaskState:
     max_hours: float | None = None
     slots: int = 1
     runs_before: int = 0
-    notes: TaskNotes = _SAYS_NOTHING
+    notes: TaskNotes = SAYS_NOTHING
     batch_job: str = ""
     repository: str = ""
     profile: str = ""
@@ -132,6 +130,11 @@ class TaskState:
     def key(self) -> tuple[str, str, str]:
         """Tells it from all other tasks of the account."""
         return self.pool, self.batch_job, self.task_id
+
+    @property
+    def event(self) -> WorkflowJobEvent | None:
+        """The job that it was started for, as GitHub told of it; None if its notes do not say."""
+        return self.notes.origin.event if self.notes.origin is not None else None
 
     @cached_property
     def labels(self) -> frozenset[str]:
@@ -160,6 +163,11 @@ class TaskState:
             return False
         idle = timedelta(minutes=_IDLE_MINUTES if self.notes.idle_minutes is None else self.notes.idle_minutes)
         return self.ended_at - self.started_at > idle + _LASTS_BESIDE_IDLING
+
+    @property
+    def end(self) -> datetime:
+        """When it finished; when it was created if nothing tells that."""
+        return self.ended_at or self.created_at
 
     @property
     def failed(self) -> bool:
@@ -204,6 +212,11 @@ def replacement_of(text: str) -> int:
     """Return the number of a replacement, 0 for a job's first task."""
     found = _TASK_ID.fullmatch(text)
     return int(found[4] or 0) if found else 0
+
+
+def events_of(tasks: Iterable[TaskState]) -> Iterator[WorkflowJobEvent]:
+    """Yield the jobs that tasks were started for, of those that say so."""
+    return (event for task in tasks if (event := task.event) is not None)
 
 
 def task_of_runner(name: str) -> str | None:

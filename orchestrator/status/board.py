@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from orchestrator.health.conclusions import settings_lines
 from orchestrator.health.finding import State
 from orchestrator.reconcile.findings import Recorded
 from orchestrator.runners.remembered import Remembered
+from orchestrator.runtime import MakeLock
 from orchestrator.status.facts import Status
 
 # How long a status is given to others who ask.
@@ -49,7 +49,7 @@ class StatusBoard:
         last_check: Callable[[], LastCheck | None],
         clock: Clock,
         threads: Executor,
-        lock: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        lock: MakeLock = threading.Lock,
     ) -> None:
         self._settings = settings
         self._last_pass = last_pass

@@ -342,7 +342,7 @@ class Batch:
         """Return none: the rows know no quota."""
         return ()
 
-    def state(self, _pool: str, _task_id: str) -> TaskState | None:
+    def state(self, _pool: str, _task_id: str, **_: str) -> TaskState | None:
         """Return none: each job is started once."""
 
     def slots_per_node(self, _pool: str) -> int:

@@ -235,6 +235,21 @@ class TestAllJobs:
         task_path = f"/jobs/{job_id('still', 'acme', 'low')}/tasks/runner-3-1"
         assert batch.recorder.calls == [f"GET {task_path} -> 200", f"POST {task_path}/terminate -> 204"]
 
+    def test_of_an_account(self, batch: Batch, spread: RunnerTasks, another: RunnerTasks) -> None:
+        """A task of a known account is looked for in that account's Batch jobs, however many others the pool has."""
+        for number in range(10, 20):
+            another.add(still(f"runner-{number}-1", account=f"other-{number}"))
+        batch.recorder.clear()
+        assert spread.state("still", "runner-1-1", account="acme")  # in a Batch job of an earlier version
+        assert spread.state("still", "runner-3-1", account="ACME")
+        assert not spread.state("still", "runner-2-1", account="acme")
+        assert spread.end_waiting("still", "runner-2-1", account="other")
+        assert not spread.end_waiting("still", "runner-9-1", account="acme")
+        looked = {call.split("/")[2] for call in batch.recorder.calls if "/tasks/" in call}
+        assert looked == {
+            former_job_id("still"), job_id("still", "acme", "low"), job_id("still", "other", "normal"),
+        }  # fmt: skip
+
     def test_a_known_task_that_moved(self, spread: RunnerTasks, another: RunnerTasks) -> None:
         """What is remembered is only where to look first."""
         assert spread.state("still", "runner-3-1")

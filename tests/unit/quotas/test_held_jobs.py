@@ -56,7 +56,7 @@ class World:
         self.provisioner = Provisioner(
             configured, {"token": self.registry, "jit": self.registry}, self.tasks, boundary=self.boundary,
             is_queued=lambda _event: True, created=self.tasks.created.append,
-            clock=self.clock, within_quota=self.quotas.within,
+            clock=self.clock, within_quota=self.quotas.within, take_share=lambda _event: None,
         )  # fmt: skip
         self.held_jobs = HeldJobs(
             configured, self.quotas, self.places, account_refusal=self.boundary.account_refusal,

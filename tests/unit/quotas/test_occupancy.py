@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from orchestrator.errors import TransientError
-from orchestrator.quotas.occupancy import ENDED_REMEMBERED_FOR, LIST_LIFE, SHARE_OF_FREE_SLOTS, Occupancy
+from orchestrator.quotas.occupancy import ENDED_REMEMBERED_FOR, LIST_LIFE, PATIENCE, SHARE_OF_FREE_SLOTS, Occupancy
 from orchestrator.quotas.rule import Quota, Slot
 from orchestrator.runners.task import TaskState
 from tests.fakes import ManualClock
@@ -159,6 +159,38 @@ def test_batch_does_not_tell() -> None:
             lists.reserve(1, 1)
     lists.trouble = None
     assert lists.reserve(1, 1) is True
+
+
+class Slow(Lists):
+    """A Batch whose list takes a while; where it takes `PATIENCE`, it then leaves no room either."""
+
+    takes = LIST_LIFE
+
+    def list(self, pool: str) -> Iterable[TaskState]:
+        """List the tasks."""
+        self.clock.advance(self.takes)
+        return super().list(pool)
+
+
+def test_a_list_that_takes_long() -> None:
+    """A list that takes longer than it may be used is used all the same: the next one would be no newer."""
+    lists = Slow(task_of(1))
+    assert lists.reserve(2, 3) is True
+    assert isinstance(lists.reserve(3, 2), str)
+    assert lists.asked == 1
+    lists.clock.advance(LIST_LIFE)
+    assert [found.task_id for found in lists.occupancy.slots()] == ["runner-1-1", "runner-2-1"]
+    assert lists.asked == 2
+
+
+def test_patience_ends() -> None:
+    """A job that no list leaves room for, because others are faster, is tried again later."""
+    lists = Slow()
+    lists.takes = PATIENCE / 4
+    lists.occupancy._may_start = lambda _quota: False  # type: ignore[method-assign, assignment]
+    with pytest.raises(TransientError, match="too long"):
+        lists.reserve(1, 3)
+    assert lists.asked == 4
 
 
 class Concurrent(Lists):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,14 +12,14 @@ from orchestrator.errors import SettingsError, TransientError
 from orchestrator.reconcile import memory
 from orchestrator.reconcile.findings import Findings
 from orchestrator.reconcile.finished_tasks import FinishedTasks
-from orchestrator.reconcile.memory import PassMemory, Record, decode, encode
+from orchestrator.reconcile.memory import PassMemory, Record, decode, encode, recorded
 from tests.builders import task_state
 from tests.fakes import MemoryStore
 
 type Lines = list[tuple[str, dict[str, Any]]]
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
-HEAD = {"version": 2, "writtenAt": "2026-11-25T12:00:00+00:00", "findings": {}}
+HEAD = {"version": memory.VERSION, "writtenAt": "2026-11-25T12:00:00+00:00", "findings": {}}
 OLD = {"version": 1, "writtenAt": "2026-11-25T12:00:00+00:00", "progress": {}}
 TASKS: dict[str, Any] = {"lookedAt": {}, "notes": {}}
 
@@ -78,6 +79,17 @@ def test_a_record_that_cannot_be_read(content: bytes, log_lines: Lines) -> None:
     remembering.keep(NOW)
     assert store.content is not None
     assert decode(store.content).written_at == NOW
+
+
+def test_a_damaged_record() -> None:
+    """Whichever byte of it is damaged, it is read, or left aside as one that cannot be read."""
+    whole = encode(Record(NOW, {"after": "acme/app"}, known()))
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        for read in (decode, recorded):
+            with suppress(ValueError):
+                read(bytes(damaged))
 
 
 @pytest.mark.parametrize("error", [TransientError("no answer"), SettingsError.of("X", "is missing")])

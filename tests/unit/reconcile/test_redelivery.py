@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import GitHubRefused, TransientError, UpstreamError
-from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.jobs.event import ACTIONS, WorkflowJobEvent
 from orchestrator.reconcile.hook_delivery import APP_HOOK, HookDelivery
 from orchestrator.reconcile.progress import Progress
 from orchestrator.reconcile.redelivery import (
-    EVENT_ACTIONS,
     GONE_FOR,
     LOOK_BACK,
     PAUSES,
@@ -120,7 +119,7 @@ _ATTEMPTS = st.lists(
         st.sampled_from(["a", "b", "c", *(f"g-{number}" for number in range(80))]),
         st.timedeltas(-MINUTE, LOOK_BACK).map(lambda ago: NOW - ago),
         st.sampled_from(["workflow_job", "workflow_job", "push"]),
-        st.sampled_from([*EVENT_ACTIONS, "in_progress", None]),
+        st.sampled_from([*ACTIONS, "in_progress", None]),
         succeeded=st.sampled_from([False, False, False, True]),
         again=st.booleans(),
         refused=st.booleans(),
@@ -137,7 +136,7 @@ def test_whatever_the_list(attempts: list[HookDelivery]) -> None:
     assert len({attempt.guid for attempt in repeated}) == len(repeated)
     order = [(attempt.refused, attempt.delivered_at, attempt.id) for attempt in repeated]
     assert order == sorted(order)
-    relevant = [attempt for attempt in attempts if attempt.event == "workflow_job" and attempt.action in EVENT_ACTIONS]
+    relevant = [attempt for attempt in attempts if attempt.event == "workflow_job" and attempt.action in ACTIONS]
     for last in repeated:
         same_event = [attempt for attempt in relevant if attempt.guid == last.guid]
         assert last in same_event

@@ -73,14 +73,16 @@ class TaskList:
         self.added.append(task)
         return True
 
-    def state(self, pool: str, task_id: str) -> TaskState | None:
+    def state(self, pool: str, task_id: str, *, account: str) -> TaskState | None:
         """Look for one."""
+        assert account == "acme"
         self.looked_up.append(task_id)
         known = TaskState(task_id, pool, "waiting", NOW) if task_id in self.existing else None
         return self.states.get(task_id, known)
 
-    def end_waiting(self, pool: str, task_id: str) -> bool:
+    def end_waiting(self, pool: str, task_id: str, *, account: str) -> bool:
         """End one that waits."""
+        assert account == "acme"
         task = self.states.get(task_id)
         if task is None or task.state != "waiting" or task.pool != pool or self.starts_before_it_ends:
             return False
@@ -132,6 +134,7 @@ def provisioner(
         is_queued=asked,
         created=tasks.created.append,
         clock=clock,
+        within_quota=lambda _event, _profile, start: start(),
         take_share=take_share,
         claims=ClaimRegistrar(keys[0], job_id, clock) if keys else None,
     )

@@ -19,12 +19,10 @@ from orchestrator.runners.claim import read
 from orchestrator.runners.earlier_tasks import MOST_TASKS
 from orchestrator.runners.notes import TaskNotes
 from orchestrator.runners.outcome import Outcome
-from orchestrator.runners.provisioning import Provisioner
 from orchestrator.runners.registration import Registration, another_name
 from orchestrator.runners.scope import Scope, ScopeAccess
 from orchestrator.runners.task import TaskState
 from tests.builders import queued_job, settings, task_state
-from tests.fakes import ManualClock
 from tests.unit.runners.fakes import NOW, OWN, OpenBoundary, Registry, TaskList, provision, provisioner
 
 
@@ -215,10 +213,7 @@ def test_a_repository_that_has_to_let_others_go_first(registration: str) -> None
 
     registry, tasks, configured = Registry(), TaskList(), settings(RunnerRegistration=registration)
     event = workflow_job_event(json.dumps(queued_job()).encode())
-    use_case = Provisioner(
-        configured, {"token": registry, "jit": registry}, tasks, boundary=OpenBoundary(),
-        is_queued=lambda _event: True, created=tasks.created.append, clock=ManualClock(NOW), take_share=not_now,
-    )  # fmt: skip
+    use_case = provisioner(registry, tasks, configured, take_share=not_now)
     if registration == "token":
         assert use_case.start(event, configured.profiles[0]).result == Result.CREATED
         return
@@ -265,10 +260,11 @@ class TestATaskThatExists:
             ({}, "ended without a job: no exit code"),
             ({"failure": "ContainerInvalidImage"}, "ended without a job: ContainerInvalidImage"),
             ({"ended_by_request": True}, "was ended on request"),
+            ({"exit_code": 0}, "ran a job, perhaps another one"),
         ],
     )
-    def test_it_ended_without_a_job(self, age: timedelta, how: dict[str, Any], story: str) -> None:
-        """If its task ended without a job and GitHub says that the job waits, the next runner starts at once."""
+    def test_it_ended(self, age: timedelta, how: dict[str, Any], story: str) -> None:
+        """If its task is over and GitHub says that the job waits, the next runner starts at once."""
         done, tasks, asked = self.serve(ended(0, **how), age=age)
         assert (done.result, done.task_id, asked) == (Result.CREATED, f"{OWN}-r1", 1)
         assert done.reason == f"{OWN} {story}"
@@ -285,32 +281,34 @@ class TestATaskThatExists:
         [
             (TaskState(OWN, "batchLinux", "waiting", NOW), "waits for a free slot"),
             (TaskState(OWN, "batchLinux", "running", NOW), "runs"),
-            (
-                TaskState(OWN, "batchLinux", "finished", NOW, exit_code=0),
-                "ran a job; if it was another one, a pass starts a runner for this one",
-            ),
         ],
     )
     @pytest.mark.parametrize("number", [0, 1])
     def test_it_may_serve(self, number: int, state: TaskState, story: str) -> None:
-        """While a task of the job waits or runs, and after one ran a job, nothing starts, and GitHub is not asked."""
+        """While a task of the job waits or runs, nothing starts, and GitHub is not asked."""
         name = f"{OWN}-r1" if number else OWN
-        earlier = [ended(0, exit_code=75)] if number else []
+        earlier = [ended(0, exit_code=0)] if number else []
         done, tasks, asked = self.serve(*earlier, replace(state, task_id=name))
         assert (done.result, done.task_id, done.reason, asked) == (Result.EXISTS, name, f"{name} {story}", 0)
         assert tasks.added == []
 
+    @pytest.mark.parametrize("code", [69, 0])
     @pytest.mark.parametrize("age", [timedelta(0), timedelta(hours=2)])
-    def test_a_late_copy(self, age: timedelta) -> None:
+    def test_a_late_copy(self, age: timedelta, code: int) -> None:
         """A copy of a delivery whose job no longer waits starts nothing, however old the job is."""
-        done, tasks, _ = self.serve(ended(0, exit_code=69), is_queued=False, age=age)
+        done, tasks, _ = self.serve(ended(0, exit_code=code), is_queued=False, age=age)
         assert (done.result, tasks.added) == (Result.GONE, [])
 
     @pytest.mark.parametrize(
-        ("how", "result"), [({"exit_code": 75}, Result.CREATED), ({"ended_by_request": True}, Result.EXISTS)]
+        ("how", "result"),
+        [
+            ({"exit_code": 75}, Result.CREATED),
+            ({"ended_by_request": True}, Result.EXISTS),
+            ({"exit_code": 0}, Result.EXISTS),
+        ],
     )
     def test_github_may_not_be_asked(self, how: dict[str, Any], result: Result) -> None:
-        """If GitHub may not be asked, its delivery counts, unless the task was ended on request: a cancelled job."""
+        """If GitHub may not be asked, its delivery counts, unless the job was probably cancelled, or has run."""
         done, _, _ = self.serve(ended(0, **how), is_queued=None)
         assert done.result == result
 
@@ -323,16 +321,22 @@ class TestATaskThatExists:
         """A task that is gone when it is looked for is left to the next pass."""
 
         class Deleting(TaskList):
-            def state(self, _pool: str, _task_id: str) -> TaskState | None:
-                return None
+            def state(self, pool: str, task_id: str, *, account: str) -> TaskState | None:
+                self.existing.discard(task_id)
+                return super().state(pool, task_id, account=account)
 
         assert provision(Registry(), Deleting(OWN)).result == Result.EXISTS
 
-    def test_of_a_pass(self) -> None:
-        """A pass has seen that the job waits: if a task that it did not know ended, it takes the next number."""
-        done, tasks, asked = self.serve(ended(0, exit_code=75), ended(1, exit_code=69), start=1)
-        assert (done.result, done.task_id, asked) == (Result.CREATED, f"{OWN}-r2", 0)
+    @pytest.mark.parametrize("code", [69, 0])
+    @pytest.mark.parametrize(
+        ("is_queued", "result"), [(True, Result.CREATED), (None, Result.CREATED), (False, Result.GONE)]
+    )
+    def test_of_a_pass(self, code: int, is_queued: bool | None, result: Result) -> None:
+        """A pass has seen that the job waits: where a task that it did not know is over, the next number is taken."""
+        done, tasks, asked = self.serve(ended(0, exit_code=75), ended(1, exit_code=code), start=1, is_queued=is_queued)
+        assert (done.result, asked) == (result, 1)
         assert tasks.looked_up == [f"{OWN}-r1", f"{OWN}-r2"]
+        assert [task.task_id for task in tasks.added] == ([] if is_queued is False else [f"{OWN}-r2"])
 
     def test_many(self) -> None:
         """A look at the tasks has an end."""
