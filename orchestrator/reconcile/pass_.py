@@ -133,11 +133,7 @@ class Pass:
         Where repositories are scopes of their own, the lists of all of them could use up the calls of every pass.
         """
         oldest = self.now - LISTED_AFTER_THE_END
-        lately = {
-            task.notes.url
-            for task in self.tasks
-            if task.state != "finished" or task.ended_at is None or task.ended_at > oldest
-        }
+        lately = {task.notes.url for task in self.tasks if task.state != "finished" or task.end > oldest}
         others = sorted(url for url in self.scopes if url not in lately)
         # The timer is late or early by some seconds, so this is the nearest turn.
         turn = round(self.now.timestamp() / (60 * self._settings.reconcile_minutes))

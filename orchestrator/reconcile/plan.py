@@ -10,6 +10,7 @@ possible are matched with what could serve them, and only the jobs and tasks tha
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import NamedTuple
 
 from orchestrator.clock import LONG_AGO
@@ -56,8 +57,9 @@ PAUSES = (timedelta(0), timedelta(minutes=5), timedelta(minutes=15), timedelta(m
 TAKEN_WITHOUT_PAUSE = 6
 # A job's first longest pause is an alert for so long, so that a few passes may fail.
 ALERT_FOR = timedelta(minutes=15)
-# What one pass does at most beside what jobs need, so that a mistake stays small.
-DELETIONS_PER_PASS = 200
+# What passes do at most beside what jobs need, so that a mistake stays small. More tasks are deleted in a day than a
+# deployment starts.
+DELETIONS_PER_DAY = 100_000
 REMOVALS_PER_PASS = 60
 WAIT_REPORTS_PER_PASS = 10
 
@@ -155,7 +157,9 @@ def decide(view: ScopeView, now: datetime) -> Decision:
     return Decision(actions, prospects)
 
 
-def clean_up(tasks: Iterable[TaskState], scopes: Container[str], now: datetime, retention: timedelta) -> list[Action]:
+def clean_up(
+    tasks: Iterable[TaskState], scopes: Container[str], now: datetime, retention: timedelta, period: timedelta
+) -> list[Action]:
     """Return what to do about tasks that have outlived their time, in whatever scope their runners register.
 
     Args:
@@ -163,6 +167,7 @@ def clean_up(tasks: Iterable[TaskState], scopes: Container[str], now: datetime, 
         scopes: the addresses of the scopes that `decide` looks after.
         now: the time.
         retention: how long a finished task is kept, to recognise its job.
+        period: the time between two passes.
     """
     overdue: list[Action] = []
     expired: list[Action] = []
@@ -176,7 +181,7 @@ def clean_up(tasks: Iterable[TaskState], scopes: Container[str], now: datetime, 
                 expired.append(EndTask(task, EXPIRED))
         elif task.state == "finished" and task.ended_at is not None and now - task.ended_at >= retention:
             old.append(DeleteTask(task, "it is past its retention"))
-    return overdue + expired + old[:DELETIONS_PER_PASS]
+    return overdue + expired + old[: ceil(DELETIONS_PER_DAY * (period / timedelta(days=1)))]
 
 
 def may_start(task: TaskState, now: datetime) -> bool:

@@ -168,7 +168,7 @@ class Reconciler:
             decided = [action for facts in current.scopes.values() for action in self._decide(current, facts)]
             self._time_left.ends_at(began + ACTS_FOR * period)
             self._carry_out(current, select(decided, tasks, self._settings, now))
-            self._carry_out(current, clean_up(tasks, current.scopes, now, self._retention))
+            self._carry_out(current, clean_up(tasks, current.scopes, now, self._retention, period))
             took = self._clock() - began
             log(logging.INFO, Line.PASS, result=Result.DONE, **current.summary(), ms=round(took.total_seconds() * 1000))
             return survey(current, self._settings, self._requests_left())

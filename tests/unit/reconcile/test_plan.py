@@ -19,7 +19,7 @@ from orchestrator.reconcile.action import (
 )
 from orchestrator.reconcile.plan import (
     ALERT_FOR,
-    DELETIONS_PER_PASS,
+    DELETIONS_PER_DAY,
     PAUSES,
     REMOVALS_PER_PASS,
     TAKEN_WITHOUT_PAUSE,
@@ -551,14 +551,14 @@ class TestClaims:
             Wait(job(1, age=60 * 23), waiting, "its runner waits for a free slot on batchLinux")
         ]
         assert decided([], [waiting], complete=False) == []
-        assert clean_up([waiting], set(), NOW, timedelta(days=7)) == []
+        assert clean_up([waiting], set(), NOW, timedelta(days=7), minutes(5)) == []
 
     def test_a_claim_that_is_refused(self) -> None:
         """A task that has waited for longer than its claim is good for serves no job, in view or not."""
         waiting = task("runner-9-1", age=60 * 48, registration="claim", expires_at=None)
         ended = EndTask(waiting, "its registration has expired")
         assert decided([job(1)], [waiting]) == [StartRunner(job(1), 0, "no runner was started for it"), ended]
-        assert clean_up([waiting], set(), NOW, timedelta(days=7)) == [ended]
+        assert clean_up([waiting], set(), NOW, timedelta(days=7), minutes(5)) == [ended]
 
     def test_surplus(self) -> None:
         """A task that claims and that no job needs is ended like any other."""
@@ -616,13 +616,15 @@ class TestRunAgain:
 class TestCleanUp:
     """`clean_up`."""
 
-    def test_old_tasks(self) -> None:
-        """A finished task is deleted when its retention is over, a limited number in one pass."""
-        old = [task(f"runner-{n}-1", "finished", age=8 * 1440) for n in range(1, DELETIONS_PER_PASS + 3)]
+    @pytest.mark.parametrize(("period", "most"), [(1, 70), (5, 348), (10, 695)])
+    def test_old_tasks(self, period: float, most: int) -> None:
+        """A finished task is deleted when its retention is over, so many in one pass that a day's are gone in a day."""
+        old = [task(f"runner-{n}-1", "finished", age=8 * 1440) for n in range(1, most + 3)]
         young = task("runner-999-1", "finished", age=6 * 1440)
-        found = clean_up([young, *old], {URL}, NOW, timedelta(days=7))
-        assert [action.task for action in found if isinstance(action, DeleteTask)] == old[:DELETIONS_PER_PASS]
-        assert len(found) == DELETIONS_PER_PASS
+        found = clean_up([young, *old], {URL}, NOW, timedelta(days=7), minutes(period))
+        assert [action.task for action in found if isinstance(action, DeleteTask)] == old[:most]
+        assert len(found) == most
+        assert most * 24 * 60 / period >= DELETIONS_PER_DAY
 
     def test_overdue_tasks(self) -> None:
         """A task that runs well past its time limit is ended, because Batch should have ended it."""
@@ -632,7 +634,7 @@ class TestCleanUp:
             task("runner-3-1", "running", age=9999),
             task("runner-4-1", age=9999, max_hours=7),
         ]
-        assert clean_up([overdue, *others], {URL}, NOW, timedelta(days=7)) == [
+        assert clean_up([overdue, *others], {URL}, NOW, timedelta(days=7), minutes(5)) == [
             EndTask(overdue, "it is past its wall-clock limit")
         ]
 
@@ -644,4 +646,6 @@ class TestCleanUp:
             task("runner-3-1", url="elsewhere", expires_at=None),
             task("runner-4-1", expires_at=NOW),
         ]
-        assert clean_up([old, *others], {URL}, NOW, timedelta(days=7)) == [EndTask(old, "its registration has expired")]
+        assert clean_up([old, *others], {URL}, NOW, timedelta(days=7), minutes(5)) == [
+            EndTask(old, "its registration has expired")
+        ]
