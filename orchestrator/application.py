@@ -1,8 +1,9 @@
-"""The wiring: app settings, the receiver of deliveries, and two things that are built when they are first needed.
+"""The wiring: app settings, the receiver of deliveries, and three things that are built when they are first needed.
 
 Most deliveries are refused or ignored, and need neither the clients of GitHub and Batch (*upstream*) nor the queue, so
-these are imported late: when a job needs them, or in the background once a genuine delivery has been answered. The two
-are built apart: a request can be kept while the rest cannot even be built.
+these are imported late: when a job needs them, or in the background once a genuine delivery has been answered. What
+answers claims is imported with the first claim. They are built apart: a request can be kept while the rest cannot even
+be built.
 """
 # ruff: noqa: PLC0415 - see above
 

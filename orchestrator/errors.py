@@ -1,4 +1,4 @@
-"""Every exception the orchestrator raises.
+"""The exceptions that the floors have in common.
 
     OrchestratorError
       · SettingsError             an app setting is missing or wrong (500)

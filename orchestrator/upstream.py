@@ -1,6 +1,5 @@
 """The wiring of everything that talks to GitHub and Batch. It is imported, and built, when a job first needs it."""
 
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -90,7 +89,7 @@ class Upstream:
         tend_pools: goes on with every boost of a pool that was begun.
         hook_ranges: asks GitHub where its webhooks come from, given the ETag of its last answer.
         explainer: tells why a job waits.
-        checkup: looks at the set-up, given what the queues hold.
+        checkup: looks at the set-up.
         board: tells how things are.
     """
 
@@ -181,7 +180,7 @@ def connect(
         registrar=jit,
         remove=runners.remove,
         job=workflow_jobs.current,
-        is_needed=lambda profile, task: counts_on(last_pass.look(), profile, task, runtime.clock(), count_for),
+        is_needed=lambda profile, task: counts_on(last_pass.found(), profile, task, runtime.clock(), count_for),
         web_url=settings.github_web_url,
         clock=runtime.clock,
         lock=runtime.lock,
@@ -251,7 +250,7 @@ def connect(
         rules=boundary,
         slots=lambda: occupancy.known(SLOTS_KNOWN_FOR),
         next_pass=lambda: NextPass.of(last_pass.look(), timedelta(minutes=settings.reconcile_minutes)),
-        output=_output(settings, account),
+        output=_output(settings),
         clock=runtime.clock,
         threads=runtime.question_threads,
     )
@@ -307,17 +306,13 @@ def github_credential(settings: Settings, client: GitHubClient, runtime: Runtime
     return PersonalToken(token.get_secret_value() if token is not None else "")
 
 
-def _output(settings: Settings, account: BatchAccount) -> Callable[[TaskState], LogTail | None]:
-    """Return what reads the end of a task's output, where a container keeps it; a node is not asked."""
+def _output(settings: Settings) -> Callable[[TaskState], LogTail | None]:
+    """Return what reads the end of a task's output, where a container keeps it."""
     logs = settings.task_logs
     if logs is None:
         return lambda _task: None
-    reader = TaskLog(
-        account,
-        container_url=logs.container_url,
-        container_credential=storage_credential(settings.azure_web_jobs_storage, logs.container_url, account.egress),
-    )
-    return functools.partial(reader.tail, on_node=False)
+    credential = storage_credential(settings.azure_web_jobs_storage, logs.container_url, settings.egress)
+    return TaskLog(logs.container_url, credential, settings.egress).tail
 
 
 def _do_nothing(_pool: str) -> None:

@@ -1,9 +1,7 @@
 """Keeps what passed over the wire, so that tests can count calls and check them against the published API schemas."""
 
-import json
 import threading
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Literal
 
 from aiohttp import web
@@ -40,10 +38,6 @@ class Recorder:
         """Forget what was recorded."""
         with self._lock:
             self._exchanges.clear()
-
-    def write(self, path: Path) -> None:
-        """Write the exchanges as JSON lines."""
-        path.write_text("".join(json.dumps(e) + "\n" for e in self.exchanges), encoding="utf-8")
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -12,8 +12,7 @@ from aiohttp import web
 class Server:
     """One application on one port of 127.0.0.1; use it as a context manager, or `start` and `stop` it."""
 
-    def __init__(self, application: web.Application, *, port: int = 0) -> None:
-        self._port = port
+    def __init__(self, application: web.Application) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
@@ -29,11 +28,7 @@ class Server:
         return self._loop
 
     def start(self) -> Self:
-        """Begin to answer; return when the port is open.
-
-        Raises:
-            OSError: The port is taken.
-        """
+        """Begin to answer; return when the port is open."""
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
         return self
@@ -47,7 +42,7 @@ class Server:
 
     async def _open(self) -> None:
         await self._runner.setup()
-        self._socket = socket.create_server(("127.0.0.1", self._port))
+        self._socket = socket.create_server(("127.0.0.1", 0))
         await web.SockSite(self._runner, self._socket).start()
         self._port = int(self._socket.getsockname()[1])
 

@@ -62,17 +62,18 @@ class QueueService:
     """One storage account's queues. Safe under threads.
 
     Args:
-        account: its name.
         clock: epoch seconds; a test that owns it need not wait for messages to appear.
 
     Attributes:
+        account: its name.
+        key: the account's key.
         faults: what goes wrong on the way to it.
         recorder: what passed over the wire.
         blobs: the account's blobs.
     """
 
-    def __init__(self, account: str = "sandbox", clock: Callable[[], float] = time.time) -> None:
-        self.account = account
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.account = "sandbox"
         self.key = base64.b64encode(secrets.token_bytes(32)).decode()
         self.faults = FaultPlan()
         self.recorder = Recorder("queue")

@@ -8,7 +8,7 @@ from azure.core.exceptions import HttpResponseError
 from orchestrator.azure.errors import error_code
 from orchestrator.azure.identity import identity
 from orchestrator.azure.transport import TimeOuts, bounded
-from orchestrator.config.settings import STORAGE, QueueStorage
+from orchestrator.config.storage import STORAGE, FunctionStorage
 from orchestrator.egress import Egress
 from orchestrator.errors import SettingsError
 
@@ -31,7 +31,7 @@ class BlobContainer:
         time_outs: of each call.
     """
 
-    def __init__(self, storage: QueueStorage, name: str, egress: Egress, time_outs: TimeOuts = TIME_OUTS) -> None:
+    def __init__(self, storage: FunctionStorage, name: str, egress: Egress, time_outs: TimeOuts = TIME_OUTS) -> None:
         self._storage = storage
         self._name = name
         self._egress = egress

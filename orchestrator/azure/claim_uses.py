@@ -9,7 +9,7 @@ from azure.core.exceptions import HttpResponseError
 from orchestrator.azure.blob_container import BlobContainer
 from orchestrator.azure.errors import blob_error, error_code, translating
 from orchestrator.azure.transport import TimeOuts
-from orchestrator.config.settings import QueueStorage
+from orchestrator.config.storage import FunctionStorage
 from orchestrator.egress import DIRECT, Egress
 
 CONTAINER = "runner-claims"
@@ -27,7 +27,7 @@ class ClaimUses:
         egress: the way out.
     """
 
-    def __init__(self, storage: QueueStorage, egress: Egress = DIRECT) -> None:
+    def __init__(self, storage: FunctionStorage, egress: Egress = DIRECT) -> None:
         self._container = BlobContainer(storage, CONTAINER, egress, TIME_OUTS)
 
     def create(self, name: str, content: bytes) -> bytes | None:

@@ -3,7 +3,7 @@
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
 from orchestrator.azure.transport import TimeOuts, bounded
-from orchestrator.config.settings import QueueStorage
+from orchestrator.config.storage import FunctionStorage
 from orchestrator.egress import DIRECT, Egress
 
 # Of a call to what gives tokens.
@@ -27,7 +27,7 @@ def identity(client_id: str | None, egress: Egress = DIRECT) -> TokenCredential:
 
 
 def storage_credential(
-    storage: QueueStorage, url: str, egress: Egress = DIRECT
+    storage: FunctionStorage, url: str, egress: Egress = DIRECT
 ) -> AzureNamedKeyCredential | TokenCredential:
     """Return the key of the function's storage for an address of that account, else the function's identity.
 

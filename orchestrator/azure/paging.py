@@ -12,23 +12,22 @@ from azure.core.rest import HttpRequest
 
 from orchestrator.errors import TransientError
 
-# Pages of one list. Batch puts up to 1,000 entries on a page.
+# A list with more pages than this has a page that leads back. Batch puts up to 1,000 entries on a page.
 MOST_PAGES = 200
 _API_VERSION = "2025-06-01"
 
 
-def entries[T](listed: ItemPaged[T], most_pages: int = MOST_PAGES) -> Iterator[T]:
+def entries[T](listed: ItemPaged[T]) -> Iterator[T]:
     """Return the entries of a list, each page when it is needed.
 
     Args:
         listed: as the SDK returns it.
-        most_pages: a list with more pages than this is an error: its last page leads back to another one.
 
     Raises:
         TransientError: The list has no end.
     """
     for number, page in enumerate(listed.by_page()):
-        if number == most_pages:
+        if number == MOST_PAGES:
             raise TransientError("Batch's list has no end")
         yield from page
 
@@ -45,30 +44,11 @@ def answer(client: BatchClient, path: str, query: Mapping[str, str]) -> Any:
         AzureError: Batch refuses, or does not answer.
         ValueError: it is no JSON.
     """
-    return json.loads(_content(client, path, query, {"Accept": "application/json"}))
-
-
-def file_part(client: BatchClient, path: str, start: int, length: int) -> bytes:
-    """Return a part of a file. The SDK's own call takes 200 only for it, and no other status of success.
-
-    Args:
-        client: the SDK's client.
-        path: of the file.
-        start: where the part begins.
-        length: how many bytes it has, at most.
-
-    Raises:
-        AzureError: Batch refuses, or does not answer.
-    """
-    return _content(client, path, {}, {"ocp-range": f"bytes={start}-{start + length - 1}"})
-
-
-def _content(client: BatchClient, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> bytes:
     words = urlencode({**query, "api-version": _API_VERSION}, quote_via=quote)
-    request = HttpRequest("GET", f"{path}?{words}", headers={**headers})
+    request = HttpRequest("GET", f"{path}?{words}", headers={"Accept": "application/json"})
     # As a stream, because the SDK would read the JSON of any other answer for itself. The hook reads the answer before
     # the SDK looks for an error in it.
-    return client.send_request(request, stream=True, raw_response_hook=_read).content
+    return json.loads(client.send_request(request, stream=True, raw_response_hook=_read).content)
 
 
 def pages(client: BatchClient, path: str, query: Mapping[str, str]) -> Iterator[list[Mapping[str, Any]]]:

@@ -8,7 +8,7 @@ from azure.core.exceptions import HttpResponseError
 
 from orchestrator.azure.blob_container import MOST_BYTES, BlobContainer
 from orchestrator.azure.errors import blob_error, error_code, translating
-from orchestrator.config.settings import QueueStorage
+from orchestrator.config.storage import FunctionStorage
 from orchestrator.egress import DIRECT, Egress
 
 CONTAINER = "github-runners"
@@ -27,7 +27,7 @@ class MemoryBlob:
         egress: the way out.
     """
 
-    def __init__(self, storage: QueueStorage, egress: Egress = DIRECT) -> None:
+    def __init__(self, storage: FunctionStorage, egress: Egress = DIRECT) -> None:
         self._container = BlobContainer(storage, CONTAINER, egress)
         self._etag: str | None = None
 
@@ -51,9 +51,10 @@ class MemoryBlob:
                     raise
                 self._etag = None
                 return None
-            self._etag = found.properties.etag
             # A longer one is not this function's, and counts as empty.
-            return found.readall() if found.size <= MOST_BYTES else b""
+            content = found.readall() if found.size <= MOST_BYTES else b""
+            self._etag = found.properties.etag
+            return content
 
     def write(self, content: bytes) -> bool:
         """Write the blob; return False if another process has written it since this one read it.

@@ -13,7 +13,7 @@ from azure.storage.queue import QueueClient, QueueMessage, TextBase64EncodePolic
 from orchestrator.azure.errors import ErrorCode, expecting, look_error, queue_error, translating
 from orchestrator.azure.identity import identity
 from orchestrator.azure.transport import TimeOuts, bounded
-from orchestrator.config.settings import STORAGE, QueueStorage
+from orchestrator.config.storage import STORAGE, FunctionStorage
 from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import RequestMalformed, SettingsError
 from orchestrator.health.facts import QueueFacts
@@ -48,7 +48,7 @@ class RequestQueue:
         SettingsError: `AzureWebJobsStorage` is not a connection string.
     """
 
-    def __init__(self, storage: QueueStorage, egress: Egress = DIRECT) -> None:
+    def __init__(self, storage: FunctionStorage, egress: Egress = DIRECT) -> None:
         credential = identity(storage.client_id, egress) if storage.connection_string is None else None
         self._requests = _client(storage, credential, REQUESTS, egress)
         self._dead_letters = _client(storage, credential, POISON, egress)
@@ -166,7 +166,7 @@ def _body(message: QueueMessage) -> bytes:
         return content.encode()
 
 
-def _client(storage: QueueStorage, credential: TokenCredential | None, queue: str, egress: Egress) -> QueueClient:
+def _client(storage: FunctionStorage, credential: TokenCredential | None, queue: str, egress: Egress) -> QueueClient:
     options: dict[str, Any] = {
         "message_encode_policy": TextBase64EncodePolicy(),  # what the host decodes, see host.json
         **bounded(TIME_OUTS, egress),

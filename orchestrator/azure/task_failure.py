@@ -6,6 +6,8 @@ Source: Azure Batch service REST API 2025-06-01, `TaskFailureInformation`.
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.runners.task import IMAGE_NOT_PULLED
+
 # The code of a task's failure when somebody ended the task.
 ENDED = "TaskEnded"
 # The code where Batch could not pull the image: it is not there, or the node may not read it.
@@ -21,4 +23,4 @@ def failure_text(failure: Mapping[str, Any]) -> str:
     code = failure.get("code")
     said = f"{code or 'no code'}: {'; '.join(filter(None, [message, *details]))}".removesuffix(": ")
     shown = " ".join(said.split())[:_SHOWN]
-    return f"the image cannot be pulled: {shown}" if code == _NO_IMAGE else shown
+    return f"{IMAGE_NOT_PULLED}: {shown}" if code == _NO_IMAGE else shown

@@ -1,22 +1,19 @@
-"""The last lines of what a task has written: from the container that keeps them, or from the node while it lives.
+"""The last lines of what a task has written, from the container that keeps them.
 
-Source: Azure Batch service REST API 2025-06-01, Tasks and Files; Azure Blob Storage REST API, Get Blob.
+Source: Azure Blob Storage REST API, Get Blob.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from azure.core.credentials import AzureNamedKeyCredential, TokenCredential
 
-from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.errors import ErrorCode, blob_error, expecting, translating
-from orchestrator.azure.paging import file_part, pages
 from orchestrator.azure.task_model import output_path
 from orchestrator.azure.transport import TimeOuts, bounded
-from orchestrator.explain.facts import ON_NODE, LogTail
+from orchestrator.egress import Egress
+from orchestrator.explain.facts import LogTail
 from orchestrator.runners.task import TaskState
 
 if TYPE_CHECKING:
@@ -28,22 +25,9 @@ WIDTH = 500
 MOST_BYTES = 32 * 1024
 # Somebody waits for it, after all else is known.
 TIME_OUTS = TimeOuts(connect=2, read=4, total=5)
-# The codes of "there is no such blob", and of "the node does not have these files", or is not there itself.
+# The codes of "there is no such blob".
 MISSING = ("BlobNotFound", "ContainerNotFound")
-GONE = (
-    "FileNotFound",
-    "JobNotFound",
-    "NodeNotFound",
-    "NodeNotReady",
-    "OperationInvalidForCurrentState",
-    "TaskFilesCleanedup",
-    "TaskFilesUnavailable",
-    "TaskNotFound",
-)
 
-_NAMES = _STDOUT, _STDERR = "stdout.txt", "stderr.txt"
-# A file's name, its size, and what reads a part of it, from where and how many bytes.
-type _File = tuple[str, int, Callable[[int, int], bytes]]
 _READER = functools.partial(blob_error, role="Storage Blob Data Reader")
 
 
@@ -51,60 +35,38 @@ class TaskLog:
     """What tasks have written.
 
     Args:
-        account: the Batch account.
-        container_url: `TaskLogsContainerUrl`; without it only the nodes are asked.
-        container_credential: of whoever may read the container.
+        container_url: `TaskLogsContainerUrl`.
+        credential: of whoever may read the container.
+        egress: the way out.
     """
 
     def __init__(
-        self,
-        account: BatchAccount,
-        *,
-        container_url: str | None = None,
-        container_credential: AzureNamedKeyCredential | TokenCredential | None = None,
+        self, container_url: str, credential: AzureNamedKeyCredential | TokenCredential, egress: Egress
     ) -> None:
-        self._client = account.client(TIME_OUTS)
-        self._egress = account.egress
         self._container_url = container_url
-        self._container_credential = container_credential
+        self._credential = credential
+        self._egress = egress
 
-    def tail(self, task: TaskState, *, on_node: bool = True) -> LogTail | None:
-        """Return the end of a task's output; None if there is none, or none any more.
-
-        Args:
-            task: a task; one that waits has no output.
-            on_node: whether its node is asked, by calls to Batch, where the container does not have it.
+    def tail(self, task: TaskState) -> LogTail | None:
+        """Return the end of a task's output; None if the container has none, as for a task that has not finished.
 
         Raises:
-            UpstreamError: Batch or the storage does not tell.
+            UpstreamError: The storage does not tell.
         """
-        if task.state == "waiting" or not task.batch_job:
+        if task.state != "finished" or not task.batch_job:
             return None
-        if task.state == "finished" and self._container_url is not None:
-            folder = output_path(task.batch_job, task.task_id)
-            with translating("be read", _READER):
-                kept = _tail(f"{self._container_url}/{folder}", self._kept(folder))
-            if kept is not None:
-                return kept
-        if not on_node:
+        folder = output_path(task.batch_job, task.task_id)
+        with translating("be read", _READER):
+            stdout, stderr = (self._lines(f"{folder}/{name}") for name in ("stdout.txt", "stderr.txt"))
+        if stdout is None and stderr is None:
             return None
-        with translating("read the output of a task"):
-            return _tail(ON_NODE, self._on_node(task.batch_job, task.task_id))
+        return LogTail(stdout or (), stderr or (), f"{self._container_url}/{folder}")
 
-    def _kept(self, folder: str) -> Iterator[_File]:
-        for name in _NAMES:
-            blob = self._container.get_blob_client(f"{folder}/{name}")
-            found = expecting(blob.get_blob_properties, *MISSING)
-            if not isinstance(found, ErrorCode):
-                yield name, found.size or 0, functools.partial(_read_blob, blob)
-
-    def _on_node(self, job: str, task_id: str) -> Iterator[_File]:
-        path = f"/jobs/{job}/tasks/{task_id}/files"
-        listed = expecting(lambda: list(chain.from_iterable(pages(self._client, path, {}))), *GONE)
-        for file in () if isinstance(listed, ErrorCode) else listed:
-            if (name := file["name"]) in _NAMES:
-                size = int(file["properties"]["contentLength"])
-                yield name, size, functools.partial(file_part, self._client, f"{path}/{name}")
+    def _lines(self, path: str) -> tuple[str, ...] | None:
+        """Return the last lines of a file; None if there is no such file."""
+        blob = self._container.get_blob_client(path)
+        found = expecting(blob.get_blob_properties, *MISSING)
+        return None if isinstance(found, ErrorCode) else _last_lines(blob, found.size or 0)
 
     @cached_property
     def _container(self) -> "ContainerClient":
@@ -112,24 +74,14 @@ class TaskLog:
         from azure.storage.blob import ContainerClient  # noqa: PLC0415
 
         return ContainerClient.from_container_url(
-            self._container_url or "", credential=self._container_credential, **bounded(TIME_OUTS, self._egress)
+            self._container_url, credential=self._credential, **bounded(TIME_OUTS, self._egress)
         )
 
 
-def _read_blob(blob: "BlobClient", start: int, length: int) -> bytes:
-    return blob.download_blob(start, length).readall()
-
-
-def _tail(place: str, files: Iterable[_File]) -> LogTail | None:
-    found = {name: _lines(size, read) for name, size, read in files}
-    return LogTail(found.get(_STDOUT, ()), found.get(_STDERR, ()), place) if found else None
-
-
-def _lines(size: int, read: Callable[[int, int], bytes]) -> tuple[str, ...]:
-    """Return the last lines of a file of this size."""
+def _last_lines(blob: "BlobClient", size: int) -> tuple[str, ...]:
     start = max(0, size - MOST_BYTES)
     length = size - start
-    content = read(start, length)[-length:] if length else b""
+    content = blob.download_blob(start, length).readall() if length else b""
     lines = content.decode("utf-8", "replace").splitlines()
     # What was read from somewhere in the file begins somewhere in a line.
     return tuple(map(_shown, lines[1 if start else 0 :][-MOST_LINES:]))

@@ -21,9 +21,6 @@ MOST_LINES = 500
 
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
-# Runs a program with its arguments and returns what it prints.
-type Run = Callable[[Sequence[str]], str]
-
 
 class Line(NamedTuple):
     """One line of the function's log."""
@@ -39,46 +36,44 @@ class Line(NamedTuple):
         return "".join(character if character.isprintable() else " " for character in text)
 
 
-def history(job_id: int, workspace: str, days: int, run: "Run | None" = None) -> list[Line]:
+def history(job_id: int, workspace: str, days: int) -> list[Line]:
     """Return the lines about a job, the oldest first.
 
     Args:
         job_id: the workflow job's id.
         workspace: the workspace's id (its GUID).
         days: how far back to look.
-        run: runs the Azure CLI.
 
     Raises:
         SettingsError: The workspace's id is none.
         UpstreamError: The Azure CLI is missing, or does not do it.
     """
-    return _rows(query(job_id), workspace, f"P{days}D", run, _line)
+    return _rows(query(job_id), workspace, f"P{days}D", _line)
 
 
-def read(text: str, workspace: str, timespan: str, run: "Run | None" = None) -> list[Mapping[str, Any]]:
+def read(text: str, workspace: str, timespan: str) -> list[Mapping[str, Any]]:
     """Return what the column `Message` of a query's rows holds: JSON objects.
 
     Args:
         text: the query.
         workspace: the workspace's id (its GUID).
         timespan: what the query is about: an ISO 8601 duration up to now, or two moments with a slash between them.
-        run: runs the Azure CLI.
 
     Raises:
         SettingsError: The workspace's id is none.
         UpstreamError: The Azure CLI is missing, or does not do it.
     """
-    return _rows(text, workspace, timespan, run, lambda row: dict(json.loads(row["Message"])))
+    return _rows(text, workspace, timespan, lambda row: dict(json.loads(row["Message"])))
 
 
-def _rows[T](text: str, workspace: str, timespan: str, run: "Run | None", of: Callable[[Any], T]) -> list[T]:
+def _rows[T](text: str, workspace: str, timespan: str, of: Callable[[Any], T]) -> list[T]:
     if _GUID.fullmatch(workspace) is None:
         raise SettingsError.of("--workspace", "is not the id (a GUID) of a Log Analytics workspace")
     command = [
         "az", "monitor", "log-analytics", "query", "--only-show-errors", "--output", "json",
         "--workspace", workspace, "--timespan", timespan, "--analytics-query", text,
     ]  # fmt: skip
-    printed = (run or _run)(command)
+    printed = _run(command)
     try:
         return [of(row) for row in json.loads(printed)]
     except (LookupError, TypeError, ValueError, AttributeError):

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import requests
 
 from orchestrator.bounded_http import bounded_session
+from orchestrator.cli.address import plain_url
 from orchestrator.egress import Egress, no_proxy_entries, proxy_url
 from orchestrator.errors import SettingsError, TransientError, UpstreamError, UpstreamRefused
 
@@ -86,13 +87,7 @@ class OperatorClient:
             SettingsError: The address is none.
             TransientError: The function does not answer.
         """
-        try:
-            address = urlsplit(self._site)
-        except ValueError:
-            address = urlsplit("")
-        local = address.scheme == "http" and address.hostname in ("127.0.0.1", "localhost")
-        if not address.hostname or address.username or not (address.scheme == "https" or local):
-            raise SettingsError.of("--url", "is not an https:// address")
+        address = urlsplit(plain_url("--url", self._site, query=True))
         url = f"{address.scheme}://{address.netloc}/api/{route}"
         headers = {"Accept": "application/json", "x-functions-key": self._key}
         try:

@@ -17,3 +17,10 @@ SettingsFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Without --url: as local.settings.json, secrets included. Or the environment."),
 ]
+# The settings of a command that never asks the function.
+LocalSettings = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="In the form of local.settings.json. Without: the environment."),
+]
+# The result for a program.
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field, Json, TypeAdapter, ValidationError
 
 from orchestrator.config.profiles import PoolId
-from orchestrator.config.settings import STORAGE, Settings
+from orchestrator.config.settings import OWN_HOST, Settings
+from orchestrator.config.storage import STORAGE
 from orchestrator.errors import SettingsError
 
 # What stands in the place of every credential, so that a file without secrets will do, and one whose secrets are
@@ -21,8 +22,14 @@ _PLACEHOLDERS: Mapping[str, str] = {
     "GithubToken": "none",
     "GithubWebhookSecret": "none",
     "GithubWebhookSecretPrevious": "",
+    "ClaimKey": "none" * 8,
+    "ClaimKeyPrevious": "",
+    "HTTPS_PROXY": "",
+    "https_proxy": "",
     STORAGE: "UseDevelopmentStorage=true",
 }
+# The address where containers claim is made of this, and App Service tells it to nobody but the site.
+_ELSEWHERE: Mapping[str, str] = {OWN_HOST: "none"}
 
 # No field of the function's settings, so that a wrong price stops no delivery.
 _PRICES = TypeAdapter[Mapping[str, float]](
@@ -41,14 +48,13 @@ def settings_without_secrets(file: Path | None, environment: Mapping[str, str]) 
     Raises:
         SettingsError: The file is of another form, or a setting is missing or wrong.
     """
-    values = environment if file is None else _values(file)
-    return Settings.from_environment({**values, **_PLACEHOLDERS})
+    return Settings.from_environment({**_ELSEWHERE, **_given(file, environment), **_PLACEHOLDERS})
 
 
 def settings_with_secrets(file: Path | None, environment: Mapping[str, str]) -> Settings:
     """Return the settings with what GitHub and Batch are called with.
 
-    What only the function itself needs may be missing: the webhook's secret, and the storage account.
+    What only the function itself needs may be missing: the webhook's secret, the keys of claims, the storage account.
 
     Args:
         file: as for `settings_without_secrets`.
@@ -57,7 +63,7 @@ def settings_with_secrets(file: Path | None, environment: Mapping[str, str]) -> 
     Raises:
         SettingsError: The file is of another form, or a setting is missing or wrong.
     """
-    return _settings(file, environment, "GithubWebhookSecret")
+    return _settings(file, environment, ("GithubWebhookSecret", "ClaimKey"))
 
 
 def settings_for_batch(file: Path | None, environment: Mapping[str, str]) -> Settings:
@@ -70,7 +76,7 @@ def settings_for_batch(file: Path | None, environment: Mapping[str, str]) -> Set
     Raises:
         SettingsError: The file is of another form, or a setting is missing or wrong.
     """
-    return _settings(file, environment, "Github")
+    return _settings(file, environment, ("Github", "ClaimKey"))
 
 
 def pool_prices(file: Path | None, environment: Mapping[str, str]) -> Mapping[str, float]:
@@ -83,7 +89,7 @@ def pool_prices(file: Path | None, environment: Mapping[str, str]) -> Mapping[st
     Raises:
         SettingsError: The file is of another form, or the setting is missing or wrong.
     """
-    value = (environment if file is None else _values(file)).get("PoolPrices", "").strip()
+    value = _given(file, environment).get("PoolPrices", "").strip()
     if not value:
         raise SettingsError.of("PoolPrices", 'is missing: what a node costs in an hour, like {"batchLinux": 0.192}')
     try:
@@ -102,19 +108,22 @@ def complete_settings(file: Path | None, environment: Mapping[str, str]) -> Sett
     Raises:
         SettingsError: The file is of another form, or a setting is missing or wrong.
     """
-    return Settings.from_environment(environment if file is None else _values(file))
+    return Settings.from_environment(_given(file, environment))
 
 
-def _settings(file: Path | None, environment: Mapping[str, str], unused: str) -> Settings:
+def _settings(file: Path | None, environment: Mapping[str, str], unused: tuple[str, ...]) -> Settings:
     """Return the settings with placeholders for those credentials whose names begin so, and for a missing storage."""
-    values = environment if file is None else _values(file)
+    values = _given(file, environment)
     without = {name: value for name, value in _PLACEHOLDERS.items() if name.startswith(unused)}
     if not any(value and name.startswith(STORAGE) for name, value in values.items()):
         without[STORAGE] = _PLACEHOLDERS[STORAGE]
-    return Settings.from_environment({**values, **without})
+    return Settings.from_environment({**_ELSEWHERE, **values, **without})
 
 
-def _values(file: Path) -> dict[str, str]:
+def _given(file: Path | None, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what is in the file, or else in the environment."""
+    if file is None:
+        return environment
     try:
         content: Any = json.loads(file.read_text(encoding="utf-8-sig"))
         if isinstance(content, list):

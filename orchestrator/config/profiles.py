@@ -22,6 +22,8 @@ from orchestrator.config.runner_version import RunnerVersion
 SELF_HOSTED = "self-hosted"
 # GitHub docs, "GitHub-hosted runners reference": the labels of GitHub's own machines begin like this.
 HOSTED_PREFIXES = ("ubuntu-", "windows-", "macos-")
+# No limit on the number of runners is higher.
+MOST_RUNNERS = 100_000
 
 # Labels are chosen by whoever writes a workflow and end up in environment variables and command lines, so only
 # characters pass that mean nothing to any shell, separator or path.
@@ -50,6 +52,8 @@ type SelfHosted = Literal["required", "optional"]
 # How a runner gets its registration: it registers itself with a token, it is registered beforehand (JIT), or its
 # container asks for that when it starts (claim).
 type RegistrationKind = Literal["token", "jit", "claim"]
+type MaxHours = Annotated[float, Field(gt=0, le=120)]
+type IdleMinutes = Annotated[float, Field(gt=0, le=1440)]
 # A group is named by an organization's owner, in any language; the runner takes it as one argument.
 type GroupName = Annotated[str, Field(pattern=r"^[^\x00-\x20\x7f-][^\x00-\x1f\x7f]*$", max_length=100)]
 
@@ -98,12 +102,12 @@ class ProfileSetting(BaseModel):
     environment: Environment = {}
     slots: Annotated[int, Field(ge=1, le=256)] = 1
     priority: Priority = "normal"
-    max_hours: Annotated[float, Field(gt=0, le=120)] | None = None
-    idle_minutes: Annotated[float, Field(gt=0, le=1440)] | None = None
+    max_hours: MaxHours | None = None
+    idle_minutes: IdleMinutes | None = None
     runner_group: GroupName | None = None
     runner_version: RunnerVersion | None = None
     repositories: Annotated[tuple[RepositoryGlob, ...], Field(max_length=100)] = ()
-    max_runners: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    max_runners: Annotated[int, Field(ge=1, le=MOST_RUNNERS)] | None = None
 
     @field_validator("run_options")
     @classmethod

@@ -4,15 +4,10 @@ Azure hands app settings to the function as environment variables. An empty one 
 portal leave such behind. What is wrong is collected and reported by the setting's name, never with its value.
 """
 
-import base64
-import binascii
-import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal, Self
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -27,12 +22,16 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_pascal
 
-from orchestrator.config import private_key
+from orchestrator.config import forms
 from orchestrator.config.allowed_sources import AllowedSources, Network, networks, proxy_networks, site_networks
 from orchestrator.config.container import Environment, ca_mount, ca_variables, misleads_docker
+from orchestrator.config.forms import CLAIM_ROUTE
 from orchestrator.config.profiles import (
+    MOST_RUNNERS,
     GroupName,
+    IdleMinutes,
     Launch,
+    MaxHours,
     PoolId,
     Profile,
     ProfileSetting,
@@ -40,12 +39,12 @@ from orchestrator.config.profiles import (
     default_profiles,
 )
 from orchestrator.config.runner_version import PINNED, RunnerVersion
-from orchestrator.egress import Egress, certificates, no_proxy_entries, proxy_url
+from orchestrator.config.storage import STORAGE, FunctionStorage
+from orchestrator.egress import Egress, certificates, no_proxy_entries
 from orchestrator.errors import SettingsError
 
 MIB = 1024 * 1024
 PUBLIC_API = "https://api.github.com"
-STORAGE = "AzureWebJobsStorage"
 
 # The literal text that an app setting keeps when Key Vault could not be read.
 _UNRESOLVED = "@Microsoft.KeyVault("
@@ -62,125 +61,10 @@ _CLAIMS_NEED = {
     "ClaimSources": "is missing: containers claim their registration; name the networks that they call from",
 }
 
-_LOWER = BeforeValidator(str.lower)
-
-
 # The environment variable in which App Service tells a site its own host.
-_OWN_HOST = "WEBSITE_HOSTNAME"
-# The route where containers claim their registration.
-CLAIM_ROUTE = "/api/ClaimRunner"
+OWN_HOST = "WEBSITE_HOSTNAME"
 
-
-def _url(text: str) -> str:
-    """Check a base URL and drop its trailing slash."""
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("is not an http(s) URL")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("must be a plain URL: no user, query or fragment")
-    return text.rstrip("/")
-
-
-def _batch_url(text: str) -> str:
-    return _secure_url(text if "://" in text else f"https://{text}")
-
-
-def _secure_url(text: str) -> str:
-    text = _url(text)
-    if text.startswith("http://") and not _is_loopback(urlsplit(text)):
-        raise ValueError("may be http:// only for a loopback address")
-    return text
-
-
-def _claim_url(text: str) -> str:
-    text = _secure_url(text)
-    # As the runner image takes it.
-    if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/[A-Za-z0-9._~/-]+", text):
-        raise ValueError(
-            f"must be this site's address with the route, like https://NAME.azurewebsites.net{CLAIM_ROUTE}"
-        )
-    return text
-
-
-def _container_url(text: str) -> str:
-    text = _secure_url(text)
-    if not re.search(r"[^/]/[a-z0-9](-?[a-z0-9]){2,62}$", text):
-        raise ValueError("must be the URL of a blob container, like https://NAME.blob.core.windows.net/CONTAINER")
-    return text
-
-
-def _identity_id(text: str) -> str:
-    named = "/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft.ManagedIdentity/userAssignedIdentities/[^/]+"
-    if not re.fullmatch(named, text, re.IGNORECASE):
-        raise ValueError("must be the resource id of a user-assigned managed identity")
-    return text
-
-
-def _is_loopback(parts: SplitResult) -> bool:
-    host = parts.hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _registry(text: str) -> str:
-    host = text.removeprefix("https://").rstrip("/")
-    if not re.fullmatch(r"[A-Za-z0-9.-]+(:\d+)?", host):
-        raise ValueError("must be the login server of a registry, like NAME.azurecr.io")
-    return host
-
-
-def _token(value: SecretStr) -> SecretStr:
-    """Take what can stand in a header; a secret that was pasted in two lines cannot."""
-    if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
-        raise ValueError("holds white space or other characters that no token has")
-    return value
-
-
-def _claim_key(value: SecretStr) -> SecretStr:
-    """Take a key that nobody guesses, and that no white space at its ends makes another one."""
-    if not re.fullmatch(r"[!-~]{32,}", value.get_secret_value()):
-        raise ValueError("must have at least 32 printable characters, and no white space")
-    return value
-
-
-def _private_key(secret: SecretStr) -> SecretStr:
-    return SecretStr(private_key.normalized(secret.get_secret_value()))
-
-
-def _proxy(secret: SecretStr) -> SecretStr:
-    return SecretStr(proxy_url(secret.get_secret_value()))
-
-
-def _account_key(secret: SecretStr) -> SecretStr:
-    try:
-        base64.b64decode(secret.get_secret_value(), validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("is not the key of a Batch account (base64)") from None
-    return secret
-
-
-def _globs(text: str) -> tuple[str, ...]:
-    globs = tuple(glob.strip().lower() for glob in text.split(",") if glob.strip())
-    if not all(re.fullmatch(r"[a-z0-9._*?-]+/[a-z0-9._*?-]+", glob) for glob in globs):
-        raise ValueError("must be globs on owner/name, separated by commas")
-    return globs
-
-
-def _logins(text: str) -> tuple[str, ...]:
-    logins = tuple(login.strip().lower() for login in text.split(",") if login.strip())
-    # A list of nothing must not count as no list at all, which admits all accounts.
-    if not logins or not all(re.fullmatch(r"[a-z0-9._-]+", login) for login in logins):
-        raise ValueError("must be logins of organizations or users, separated by commas")
-    return logins
-
-
-def _repositories(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not all(re.fullmatch(r"(?!\.{1,2}/)[A-Za-z0-9._-]+/(?!\.{1,2}\Z)[A-Za-z0-9._-]+", name) for name in names):
-        raise ValueError("must be owner/name, separated by commas")
-    return names
+_LOWER = BeforeValidator(str.lower)
 
 
 @dataclass(frozen=True)
@@ -196,52 +80,6 @@ class TaskLogs:
     identity: str
 
 
-class QueueStorage(BaseModel):
-    """Where the hand-over queue and the passes' memory live: a connection string, or an account for an identity.
-
-    Attributes:
-        connection_string: `AzureWebJobsStorage`.
-        queue_service_uri: `AzureWebJobsStorage__queueServiceUri`, or made of `AzureWebJobsStorage__accountName`.
-        blob_service_uri: `AzureWebJobsStorage__blobServiceUri`, or made of `AzureWebJobsStorage__accountName`.
-        client_id: `AzureWebJobsStorage__clientId`: the user-assigned identity to use.
-    """
-
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
-
-    connection_string: SecretStr | None = None
-    queue_service_uri: Annotated[str, AfterValidator(_url)] | None = None
-    blob_service_uri: Annotated[str, AfterValidator(_url)] | None = None
-    client_id: str | None = None
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "QueueStorage":
-        """Read the settings that the Functions host itself uses for its storage."""
-        account = environment.get(f"{STORAGE}__accountName")
-
-        def uri(service: str) -> str | None:
-            named = environment.get(f"{STORAGE}__{service}ServiceUri")
-            return named or (f"https://{account}.{service}.core.windows.net" if account else None)
-
-        connection = environment.get(STORAGE)
-        return cls(
-            connection_string=SecretStr(connection) if connection else None,
-            queue_service_uri=uri("queue"),
-            blob_service_uri=uri("blob"),
-            client_id=environment.get(f"{STORAGE}__clientId"),
-        )
-
-    @model_validator(mode="after")
-    def _names_a_queue(self) -> Self:
-        if self.connection_string is None and self.queue_service_uri is None:
-            raise ValueError(f"is missing (a connection string, or {STORAGE}__accountName with an identity)")
-        text = self.connection_string.get_secret_value() if self.connection_string else ""
-        if text and not {"queueendpoint", "accountname", "usedevelopmentstorage"} & {
-            part.partition("=")[0].strip().lower() for part in text.split(";")
-        }:
-            raise ValueError("is not a storage connection string")
-        return self
-
-
 class Settings(BaseModel):
     """The app settings. A field's alias is the setting's name: `max_request_bytes` is `MaxRequestBytes`."""
 
@@ -249,58 +87,58 @@ class Settings(BaseModel):
         frozen=True, extra="forbid", alias_generator=to_pascal, hide_input_in_errors=True, arbitrary_types_allowed=True
     )
 
-    batch_account_url: Annotated[str, AfterValidator(_batch_url)]
+    batch_account_url: Annotated[str, AfterValidator(forms.batch_url)]
     batch_account_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] | None = None
-    batch_account_key: Annotated[SecretStr, AfterValidator(_account_key)] | None = None
-    container_registry_server: Annotated[str, AfterValidator(_registry)] | None = None
+    batch_account_key: Annotated[SecretStr, AfterValidator(forms.account_key)] | None = None
+    container_registry_server: Annotated[str, AfterValidator(forms.registry)] | None = None
     ubuntu_pool: PoolId | None = None
     windows_pool: PoolId | None = None
     windows_launch: Annotated[Launch, _LOWER] = "batch"
     pool_boost: Annotated[Literal["off", "resize"], _LOWER] = "off"
-    task_logs_container_url: Annotated[str, AfterValidator(_container_url)] | None = None
-    task_logs_identity: Annotated[str, AfterValidator(_identity_id)] | None = None
+    task_logs_container_url: Annotated[str, AfterValidator(forms.container_url)] | None = None
+    task_logs_identity: Annotated[str, AfterValidator(forms.identity_id)] | None = None
 
     github_webhook_secret: SecretStr
     github_webhook_secret_previous: SecretStr | None = None
-    github_token: Annotated[SecretStr, AfterValidator(_token)] | None = None
+    github_token: Annotated[SecretStr, AfterValidator(forms.token)] | None = None
     github_app_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] | None = None
-    github_app_private_key: Annotated[SecretStr, AfterValidator(_private_key)] | None = None
-    github_api_url: Annotated[str, AfterValidator(_url)] = PUBLIC_API
-    github_url: Annotated[str, AfterValidator(_url)] | None = None
+    github_app_private_key: Annotated[SecretStr, AfterValidator(forms.app_key)] | None = None
+    github_api_url: Annotated[str, AfterValidator(forms.url)] = PUBLIC_API
+    github_url: Annotated[str, AfterValidator(forms.url)] | None = None
     github_enterprise: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = None
 
     runner_scope: Annotated[Literal["organization", "repository", "enterprise"], _LOWER] = "organization"
     runner_registration: Annotated[RegistrationKind, _LOWER] = "token"
-    claim_key: Annotated[SecretStr, AfterValidator(_claim_key)] | None = None
-    claim_key_previous: Annotated[SecretStr, AfterValidator(_claim_key)] | None = None
-    claim_url: Annotated[str, AfterValidator(_claim_url)] | None = None
+    claim_key: Annotated[SecretStr, AfterValidator(forms.claim_key)] | None = None
+    claim_key_previous: Annotated[SecretStr, AfterValidator(forms.claim_key)] | None = None
+    claim_url: Annotated[str, AfterValidator(forms.claim_url)] | None = None
     claim_sources: Annotated[tuple[Network, ...], BeforeValidator(networks)] = ()
     runner_group: GroupName | None = None
     runner_version: RunnerVersion = PINNED
     runner_profiles: Json[Annotated[tuple[ProfileSetting, ...], Field(min_length=1)]] | None = None
     runner_environment: Json[Environment] | None = None
     mount_ca_certificates: bool = False
-    job_max_hours: Annotated[float, Field(gt=0, le=120)] = 7
-    runner_idle_minutes: Annotated[float, Field(gt=0, le=1440)] = 10
+    job_max_hours: MaxHours = 7
+    runner_idle_minutes: IdleMinutes = 10
 
     allowed_sources: Annotated[AllowedSources, BeforeValidator(AllowedSources.parse)] = AllowedSources(github=True)
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(proxy_networks)] = ()
     site_hook_ranges: Annotated[tuple[Network, ...], BeforeValidator(site_networks)] = ()
     operator_sources: Annotated[tuple[Network, ...], BeforeValidator(networks)] = ()
-    allowed_organizations: Annotated[tuple[str, ...], BeforeValidator(_logins)] = ()
-    allowed_repositories: Annotated[tuple[str, ...], BeforeValidator(_globs)] = ()
+    allowed_organizations: Annotated[tuple[str, ...], BeforeValidator(forms.logins)] = ()
+    allowed_repositories: Annotated[tuple[str, ...], BeforeValidator(forms.globs)] = ()
     allow_public_repositories: bool = False
-    max_runners_per_repository: Annotated[int, Field(ge=0, le=100_000)] = 0
+    max_runners_per_repository: Annotated[int, Field(ge=0, le=MOST_RUNNERS)] = 0
     reconcile_minutes: Annotated[int, Field(ge=1, le=10)] = 5
-    reconcile_repositories: Annotated[tuple[str, ...], BeforeValidator(_repositories)] = ()
+    reconcile_repositories: Annotated[tuple[str, ...], BeforeValidator(forms.repositories)] = ()
     max_request_bytes: Annotated[int, Field(ge=1, le=100 * MIB)] = MIB
     warm_up: bool = False
 
-    https_proxy: Annotated[SecretStr, AfterValidator(_proxy)] | None = Field(default=None, alias="HTTPS_PROXY")
+    https_proxy: Annotated[SecretStr, AfterValidator(forms.proxy)] | None = Field(default=None, alias="HTTPS_PROXY")
     no_proxy: Annotated[tuple[str, ...], BeforeValidator(no_proxy_entries)] = Field(default=(), alias="NO_PROXY")
     ca_certificates: Annotated[str, AfterValidator(certificates)] = ""
 
-    azure_web_jobs_storage: QueueStorage
+    azure_web_jobs_storage: FunctionStorage
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -322,10 +160,10 @@ class Settings(BaseModel):
             raise SettingsError(unresolved)
         problems = [(name, advice) for name, advice in _REPLACED.items() if name in present]
         values: dict[str, object] = {name: present[name].strip() for name in names if name in present}
-        if own_host := present.get(_OWN_HOST):
+        if own_host := present.get(OWN_HOST):
             values.setdefault("ClaimUrl", f"https://{own_host.strip()}{CLAIM_ROUTE}")
         try:
-            values[STORAGE] = QueueStorage.from_environment(present)
+            values[STORAGE] = FunctionStorage.from_environment(present)
         except ValidationError as error:
             problems += [(STORAGE, _reason(problem["msg"])) for problem in error.errors(include_input=False)]
         try:

@@ -99,10 +99,6 @@ class PoolFacts:
     containers: bool = True
 
 
-# Where a task's output is, when no container keeps it.
-ON_NODE = "node"
-
-
 @dataclass(frozen=True)
 class LogTail:
     """The end of a task's output, fit to be shown: lines of printable characters, cut where they are long.
@@ -112,7 +108,7 @@ class LogTail:
     Attributes:
         stdout: the last lines of `stdout.txt`, the oldest first.
         stderr: the last lines of `stderr.txt`.
-        place: the address of the folder that has all of it, or `ON_NODE`: it is on the task's node, and ends with it.
+        place: the address of the folder that has all of it.
     """
 
     stdout: tuple[str, ...]
@@ -158,15 +154,19 @@ class NextPass:
         last_at: when the last pass ended; None if that is not known.
         period: the time between two passes.
         findings: what the last pass found that could look; None if that is not known.
+        unread: why the memory could not be read, if it could not.
     """
 
     last_at: datetime | None
     period: timedelta
     findings: Findings | None = None
+    unread: str | None = None
 
     @classmethod
-    def of(cls, recorded: Recorded | None, period: timedelta) -> Self:
-        """Return what a record tells; None is one that there is not, or that cannot be read."""
+    def of(cls, recorded: Recorded | Unknown | None, period: timedelta) -> Self:
+        """Return what a record tells; None is one that there is not."""
+        if isinstance(recorded, Unknown):
+            return cls(None, period, unread=recorded.reason)
         return cls(None, period) if recorded is None else cls(recorded.written_at, period, recorded.findings)
 
 

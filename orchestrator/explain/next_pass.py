@@ -59,6 +59,8 @@ def _does(found: WaitingJobFinding | None, verdict: Verdict) -> str:
 
 def _last(coming: NextPass, found: WaitingJobFinding | None, now: datetime) -> str:
     """Return when the last pass was and what it recorded of the job."""
+    if coming.unread is not None:
+        return f"; what the last one found is not known: {coming.unread}"
     if coming.last_at is None:
         return ""
     last = f"; the last one ended at {coming.last_at:%Y-%m-%d %H:%M:%S}Z, {_age(now - coming.last_at)} ago"

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from orchestrator.config.profiles import Profile
-from orchestrator.explain.exit_codes import meaning
 from orchestrator.explain.facts import DeliverySearch, Facts, JobFacts, PoolFacts, Unknown
 from orchestrator.explain.next_pass import next_pass
 from orchestrator.explain.verdict import Conclusion
 from orchestrator.jobs.admission import Ignored, Refused
 from orchestrator.jobs.profile_match import candidates
+from orchestrator.runners.exit_codes import meaning
 from orchestrator.runners.task import TaskState
 
 # How a line of the text begins: what it is about, and when that was.

@@ -11,12 +11,12 @@ from enum import StrEnum
 from http import HTTPStatus
 
 from orchestrator.errors import SettingsError
-from orchestrator.explain.exit_codes import meaning
 from orchestrator.explain.facts import BROKEN_NODE_STATES, DeliveryFacts, Facts, JobFacts, PoolFacts, Unknown
 from orchestrator.jobs.admission import Ignored, Refused
 from orchestrator.reconcile.plan import may_start
 from orchestrator.result import Result
-from orchestrator.runners.task import TaskState
+from orchestrator.runners.exit_codes import ImageExitCode, meaning
+from orchestrator.runners.task import IMAGE_NOT_PULLED, TaskState
 
 
 class Verdict(StrEnum):
@@ -79,11 +79,6 @@ class Conclusion:
     advice: str
 
 
-# The runner image's exit codes that are reasons of their own; see its contract in `runner-images/README.md`.
-VERSION_REFUSED = 7
-NO_JOB_CAME = 69
-# Batch begins the codes of failed image pulls like this.
-_IMAGE_FAILURES = ("the image cannot be pulled", "ContainerInvalidImage", "ContainerPullFailed")
 # States of a node that will take tasks, in Batch's words.
 _COMING = ("creating", "starting", "waitingforstarttask", "rebooting", "reimaging")
 # How often the formula is evaluated: Batch allows no less.
@@ -323,19 +318,19 @@ def _of_ended(facts: Facts, task: TaskState) -> Conclusion:
             f"{task.task_id} ran another job: GitHub gives a job to any runner with its labels",
             again,
         )
-    if task.exit_code is None and any(text in (task.failure or "") for text in _IMAGE_FAILURES):
+    if task.exit_code is None and (task.failure or "").startswith(IMAGE_NOT_PULLED):
         return Conclusion(
             Verdict.IMAGE_NOT_PULLED,
             f"{task.task_id} did not start: {task.failure}",
             "Import the image into the registry under the name that the profile has; docs/deploy.md has the command.",
         )
-    if task.exit_code == VERSION_REFUSED:
+    if task.exit_code == ImageExitCode.VERSION_REFUSED:
         return Conclusion(
             Verdict.RUNNER_VERSION_REFUSED,
             f"{task.task_id} ended with exit code 7: GitHub refuses the runner's version",
             "Import the current image and set RunnerVersion to its runner.",
         )
-    if task.ended_by_request or task.exit_code == NO_JOB_CAME:
+    if task.ended_by_request or task.exit_code == ImageExitCode.NO_JOB:
         how = "was ended on request" if task.ended_by_request else "left, because no job came in its time"
         return Conclusion(Verdict.STARTS_NEXT_PASS, f"{task.task_id} {how}, and the job still waits", again)
     ending = task.ending if task.exit_code is None else meaning(task.exit_code)

@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 
 from orchestrator.config.advice import advice
 from orchestrator.config.allowed_sources import Network, holds_everybody
+from orchestrator.config.forms import CLAIM_ROUTE
 from orchestrator.config.github_rights import AppScope, missing_permissions, missing_scopes
 from orchestrator.config.profiles import Profile
 from orchestrator.config.runner_version import is_behind
-from orchestrator.config.settings import CLAIM_ROUTE, Settings
+from orchestrator.config.settings import Settings
 from orchestrator.errors import SettingsError
 from orchestrator.explain.facts import PoolFacts
 from orchestrator.health.facts import AppFacts, HookFacts, InstallationFacts, QueueFacts, Target, TokenFacts

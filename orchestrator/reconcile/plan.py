@@ -34,8 +34,9 @@ from orchestrator.reconcile.view import (
     ScopeView,
     WaitingJob,
 )
+from orchestrator.runners.exit_codes import ImageExitCode
 from orchestrator.runners.registered import Runner
-from orchestrator.runners.task import CLAIM_USED, TaskState, replacement_of, task_of_runner
+from orchestrator.runners.task import TaskState, replacement_of, task_of_runner
 
 # A container that started this long ago and whose runner is still not online will not become a runner.
 RUNNER_START_LIMIT = timedelta(minutes=10)
@@ -431,7 +432,9 @@ def _removals(view: ScopeView, now: datetime) -> list[Action]:
         if task.state == "running" and task.notes.registration == "claim" and not may_start(task, now)
     }
     doubled = claiming & {task_of_runner(runner.name) for runner in view.runners if runner.online}
-    stolen = {task.task_id for task in view.tasks if task.state == "finished" and task.exit_code == CLAIM_USED}
+    stolen = {
+        task.task_id for task in view.tasks if task.state == "finished" and task.exit_code == ImageExitCode.CLAIM_USED
+    }
     reasons = (
         dict.fromkeys(over, "its task is over")
         | dict.fromkeys(doubled, "its task has another runner")

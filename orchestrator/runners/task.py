@@ -14,18 +14,14 @@ from typing import Any, Literal, Self
 from orchestrator.config.profiles import Launch, Priority, System
 from orchestrator.config.settings import TaskLogs
 from orchestrator.jobs.event import WorkflowJob, WorkflowJobEvent
+from orchestrator.runners.exit_codes import AFTER_A_JOB, BEFORE_A_JOB
 from orchestrator.runners.notes import SAYS_NOTHING, TaskNotes
 
 _TASK_ID = re.compile(r"(runner-(\d+)-(\d+))(?:-r(\d+))?")
 _RUNNER_NAME = re.compile(r"(runner-\d+-\d+(?:-r\d+)?)(?:-[0-9a-f]{4})?")
 
-# The image's exit codes after a job had begun: the job ended, or was broken off.
-AFTER_A_JOB = frozenset({0, 71})
-# Its exit codes where none had: a refused version, no job in time, not registered, its claim used by another, wrong
-# settings.
-BEFORE_A_JOB = frozenset({7, 69, 75, 77, 78})
-# Of these: somebody else had used its claim.
-CLAIM_USED = 77
+# How `TaskState.failure` begins where Batch could not pull the image.
+IMAGE_NOT_PULLED = "the image cannot be pulled"
 # The image's own default of the idle limit.
 _IDLE_MINUTES = 10.0
 # How long a task without a job lasts beside its idle limit, at most: to pull the image, to register and to leave.

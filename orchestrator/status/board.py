@@ -32,7 +32,7 @@ class StatusBoard:
 
     Args:
         settings: the app settings.
-        last_pass: returns what the last pass recorded.
+        last_pass: returns what the last pass recorded, or why that cannot be read.
         pool: asks Batch for a pool, in one call.
         last_check: returns the latest look at the set-up that this process has made; None if it has made none.
         clock: the time.
@@ -44,7 +44,7 @@ class StatusBoard:
         self,
         settings: Settings,
         *,
-        last_pass: Callable[[], Recorded | None],
+        last_pass: Callable[[], Recorded | Unknown | None],
         pool: Callable[[str], PoolFacts | None],
         last_check: Callable[[], LastCheck | None],
         clock: Clock,

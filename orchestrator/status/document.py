@@ -15,7 +15,7 @@ def document(status: Status) -> Document:
         status: what is known.
     """
     found = status.findings
-    recorded_at = None if status.recorded is None else status.recorded.written_at
+    last_at = status.last_pass_at
     level = remarks(status)[0].level
     return {
         "state": level.value,
@@ -23,8 +23,8 @@ def document(status: Status) -> Document:
         "version": status.version,
         "account": status.account,
         "now": status.now.isoformat("T", "seconds"),
-        "lastPass": None if recorded_at is None else recorded_at.isoformat("T", "seconds"),
-        "lastPassAge": None if recorded_at is None else round((status.now - recorded_at).total_seconds()),
+        "lastPass": None if last_at is None else last_at.isoformat("T", "seconds"),
+        "lastPassAge": None if last_at is None else round((status.now - last_at).total_seconds()),
         "nextPass": status.next_pass_at.isoformat("T", "seconds"),
         "pools": {name: _pool(pool) for name, pool in status.pools.items()},
         "warnings": [

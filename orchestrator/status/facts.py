@@ -42,7 +42,7 @@ class Status:
 
     Attributes:
         now: when it was put together.
-        recorded: what the last pass recorded; None if there is no record that can be read.
+        recorded: what the last pass recorded; None if there is no record.
         period: the time between two passes.
         pools: what Batch says of each pool, by its id; None where there is no such pool.
         warnings: what a look at the set-up found that is not as it should be.
@@ -53,7 +53,7 @@ class Status:
     """
 
     now: datetime
-    recorded: Recorded | None
+    recorded: Recorded | Unknown | None
     period: timedelta
     pools: Mapping[str, PoolFacts | Unknown | None]
     warnings: tuple[Finding, ...]
@@ -65,7 +65,12 @@ class Status:
     @property
     def findings(self) -> Findings:
         """What the last pass found that could look."""
-        return self.recorded.findings if self.recorded is not None else Findings()
+        return self.recorded.findings if isinstance(self.recorded, Recorded) else Findings()
+
+    @property
+    def last_pass_at(self) -> datetime | None:
+        """When the last pass ended; None if that is not known."""
+        return self.recorded.written_at if isinstance(self.recorded, Recorded) else None
 
     @property
     def next_pass_at(self) -> datetime:
@@ -118,8 +123,11 @@ def counted(count: int, one: str, more: str | None = None) -> str:
 
 
 def _of_the_pass(status: Status) -> Iterator[Remark]:
+    if isinstance(status.recorded, Unknown):
+        yield Remark(Level.PROBLEM, f"What the last pass recorded cannot be read: {status.recorded.reason}")
+        return
     if status.recorded is None:
-        yield Remark(Level.PROBLEM, "No pass of the control loop has left a record that can be read")
+        yield Remark(Level.PROBLEM, "No pass of the control loop has left a record")
         return
     age = status.now - status.recorded.written_at
     if age > 2 * status.period + _GRACE:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from orchestrator.explain.exit_codes import meaning
 from orchestrator.explain.facts import PoolFacts, Unknown
 from orchestrator.reconcile.findings import (
     UNSERVED,
@@ -19,6 +18,7 @@ from orchestrator.reconcile.findings import (
     RunningFinding,
     WaitingJobFinding,
 )
+from orchestrator.runners.exit_codes import meaning
 from orchestrator.status.chart import chart
 from orchestrator.status.facts import Level, Remark, Status, counted, remarks, span
 from orchestrator.status.markup import Child, Markup, element, joined
@@ -86,9 +86,9 @@ def page(status: Status, links: Links) -> str:
 
 
 def _header(status: Status, links: Links) -> Markup:
-    words: list[Child] = ["No pass is recorded. "]
-    if status.recorded is not None:
-        at = status.recorded.written_at
+    at = status.last_pass_at
+    words: list[Child] = ["No pass is recorded. " if status.recorded is None else "The last pass is not known. "]
+    if at is not None:
         words = ["The last pass ended at ", _time(at), f", {span(status.now - at)} ago"]
         looked_at = status.findings.at
         if status.findings.problem is not None and looked_at is not None:

@@ -27,14 +27,10 @@ STATUS: Mapping[str, int] = {
     "JobCompleted": 409,
     "TaskExists": 409,
     "TaskCompleted": 409,
-    "FileNotFound": 404,
-    "InvalidRange": 416,
-    "TaskFilesUnavailable": 409,
     "InvalidAutoScalingSettings": 400,
     "PoolBeingResized": 409,
     "OperationInvalidForCurrentState": 409,
     "ConditionNotMet": 412,
-    "RequestBodyTooLarge": 413,
     "TooManyEnableAutoScaleRequests": 503,
 }
 

@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from aiohttp import web
 
@@ -36,7 +36,6 @@ from sandbox.recording import Recorder
 
 VERSION = "2025-06-01"
 TICK = 0.05
-MOST_TASKS = 100
 DELETION = 1.0  # seconds that a job takes to be gone
 
 _COMMON_FIELDS = frozenset({"id", "displayName", "constraints"})
@@ -59,12 +58,12 @@ class Batch:
 
     Args:
         pools: its pools.
-        account: its name.
         executor: runs the tasks; processes that play the runner container without one.
         clock: epoch seconds.
         upload: writes a blob, named by its container's URL and its path there; raises an error if it cannot.
 
     Attributes:
+        account: the account's name.
         key: the account's key.
         faults: what goes wrong on the way to it.
         recorder: what passed over the wire.
@@ -74,12 +73,11 @@ class Batch:
         self,
         pools: Iterable[Pool] = (),
         *,
-        account: str = "sandboxbatch",
         executor: Executor | None = None,
         clock: Callable[[], float] = time.time,
         upload: Upload | None = None,
     ) -> None:
-        self.account = account
+        self.account = "sandboxbatch"
         self.key = base64.b64encode(secrets.token_bytes(32)).decode()
         self.faults = FaultPlan()
         self.recorder = Recorder("batch")
@@ -87,7 +85,7 @@ class Batch:
         self._clock = clock
         self._upload = upload
         self._lock = threading.RLock()
-        self._state = BatchPools(account, pools)
+        self._state = BatchPools(self.account, pools)
 
     @property
     def application(self) -> web.Application:
@@ -102,15 +100,11 @@ class Batch:
                 web.get("/jobs", self._answering(self._list_jobs)),
                 web.get(job, self._answering(self._get_job)),
                 web.delete(job, self._answering(self._delete_job)),
-                web.post(f"{job}/terminate", self._answering(self._terminate_job)),
                 web.post(f"{job}/tasks", self._answering(self._add_task)),
-                web.post(f"{job}/addtaskcollection", self._answering(self._add_tasks)),
                 web.get(f"{job}/tasks", self._answering(self._list_tasks)),
                 web.get(task, self._answering(self._get_task)),
                 web.post(f"{task}/terminate", self._answering(self._terminate_task)),
                 web.delete(task, self._answering(self._delete_task)),
-                web.get(f"{task}/files", self._answering(self._list_files)),
-                web.get(f"{task}/files/{{file}}", self._answering(self._get_file)),
                 web.get(f"{job}/taskcounts", self._answering(self._count_tasks)),
                 web.get(pool, self._answering(self._get_pool)),
                 web.post(f"{pool}/enableautoscale", self._answering(self._enable_autoscale)),
@@ -266,37 +260,11 @@ class Batch:
         self._carry_out_soon(commands)
         return web.Response(status=202)
 
-    def _terminate_job(self, request: web.Request, _body: Json) -> web.Response:
-        name = request.match_info["job"]
-        self._carry_out_soon(self._state.end_job(name, self._clock()))
-        return self._written(request, 202, f"/jobs/{name}/terminate", self._state.job(name))
-
     def _add_task(self, request: web.Request, body: Json) -> web.Response:
         validate(body, _TASK_FIELDS, required=("id", "commandLine"))
         job = request.match_info["job"]
         self._state.add_task(job, body, self._clock())
         return self._written(request, 201, f"/jobs/{job}/tasks/{body['id']}", self._state.task(job, body["id"]))
-
-    def _add_tasks(self, request: web.Request, body: Json) -> web.Response:
-        bodies, job = body.get("value", []), request.match_info["job"]
-        if len(bodies) > MOST_TASKS:
-            raise BatchRefusal("RequestBodyTooLarge")
-        self._state.job(job)
-        return json_answer(
-            request, "taskaddresult", {"value": [self._add_one(request, job, entry) for entry in bodies]}
-        )
-
-    def _add_one(self, request: web.Request, job: str, body: Json) -> Json:
-        try:
-            validate(body, _TASK_FIELDS, required=("id", "commandLine"))
-            self._state.add_task(job, body, self._clock())
-        except BatchRefusal as refusal:
-            error = {"code": refusal.code, "message": {"lang": "en-US", "value": f"Refused: {refusal.code}."}}
-            return {"taskId": body.get("id", ""), "status": "clienterror", "error": error}
-        task = self._state.task(job, body["id"])
-        where = f"{root(request)}/jobs/{job}/tasks/{task.id}"
-        times = {"eTag": etag(task), "lastModified": timestamp(task.changed_at)}
-        return {"taskId": task.id, "status": "success", **times, "location": where}
 
     def _list_tasks(self, request: web.Request, _body: Json) -> web.Response:
         job = self._state.job(request.match_info["job"])
@@ -315,40 +283,6 @@ class Batch:
         commands = self._state.delete_task(request.match_info["job"], request.match_info["task"], self._clock())
         self._carry_out_soon(commands)
         return web.Response(status=200)
-
-    def _list_files(self, request: web.Request, _body: Json) -> web.Response:
-        where = f"{root(request)}{request.path}"
-        rows = [
-            {
-                "name": name, "url": f"{where}/{name}", "isDirectory": False,
-                "properties": {
-                    "lastModified": timestamp(self._clock()), "contentLength": str(len(content)),
-                    "contentType": "application/octet-stream",
-                },
-            }
-            for name, content in sorted(self._files(request).items())
-        ]  # fmt: skip
-        return page(request, "files", [*rows, {"name": "wd", "url": f"{where}/wd", "isDirectory": True}])
-
-    def _get_file(self, request: web.Request, _body: Json) -> web.Response:
-        content = self._files(request).get(request.match_info["file"])
-        if content is None:
-            raise BatchRefusal("FileNotFound")
-        headers = {"Content-Type": "application/octet-stream", "ocp-batch-file-isdirectory": "False"}
-        wanted = request.headers.get("ocp-range", "").removeprefix("bytes=")
-        if not wanted:
-            return web.Response(status=200, body=content, headers=headers)
-        first, _, last = wanted.partition("-")
-        if int(first) >= len(content):
-            raise BatchRefusal("InvalidRange")
-        return web.Response(status=200, body=content[int(first) : int(last) + 1], headers=headers)
-
-    def _files(self, request: web.Request) -> Mapping[str, bytes]:
-        """Return the files of a task, as long as its node is there."""
-        task = self._state.task(request.match_info["job"], request.match_info["task"])
-        if task.node_id not in self._state.nodes:
-            raise BatchRefusal("TaskFilesUnavailable")
-        return self.executor.files(task.id)
 
     def _count_tasks(self, request: web.Request, _body: Json) -> web.Response:
         tasks = self._state.job(request.match_info["job"]).tasks.values()

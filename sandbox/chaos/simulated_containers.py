@@ -171,7 +171,7 @@ class SimulatedContainers:
                     runner = state.runner_of_jit(given["GHR_JITCONFIG"])
                 else:
                     scope = Scope.of_url(given["GHR_URL"])
-                    self._github.access.redeem("registration", given["GHR_TOKEN"], scope, now)
+                    self._github.access.redeem(given["GHR_TOKEN"], scope, now)
                     runner = state.register(scope, _registration(container.run), now)
                 state.connect(runner, now)
         except Refusal as refusal:

@@ -9,7 +9,7 @@ import jwt
 
 from sandbox.github.model import Refusal, Repository, Scope
 
-# Seconds an installation, registration or remove token lives (documented: one hour).
+# Seconds an installation or registration token lives (documented: one hour).
 TOKEN_LIFE = 3600.0
 
 # Seconds into the future that an App's token may expire (documented: ten minutes).
@@ -127,7 +127,7 @@ class Access:
         self.apps: dict[int, App] = {}
         self.installations: dict[int, Installation] = {}
         self._tokens: dict[str, Principal] = {}
-        self._runner_tokens: dict[tuple[str, str], tuple[Scope, float]] = {}
+        self._runner_tokens: dict[str, tuple[Scope, float]] = {}
 
     def add_token(
         self,
@@ -159,10 +159,6 @@ class Access:
     def revoke(self, token: str) -> None:
         """Make a token unknown; nothing happens when it already is."""
         self._tokens.pop(token, None)
-
-    def revoke_principal(self, principal: Principal) -> None:
-        """Make the tokens that stand for a principal unknown."""
-        self._tokens = {token: who for token, who in self._tokens.items() if who is not principal}
 
     def revoke_installation_tokens(self) -> None:
         """Make every installation token unknown, as when an App's permissions change."""
@@ -206,39 +202,22 @@ class Access:
             raise Refusal(401, "'Issued at' claim ('iat') must be an Integer representing the time in the past")
         return Principal("app", app.slug, {}, app_id=app.id)
 
-    def installation_token(
-        self,
-        installation: Installation,
-        now: float,
-        *,
-        repositories: Iterable[str] | None,
-        permissions: Mapping[str, str] | None,
-    ) -> tuple[str, Principal]:
-        """Issue a token for an installation, narrowed to some of its repositories and permissions.
+    def installation_token(self, installation: Installation, now: float) -> tuple[str, Principal]:
+        """Issue a token for an installation.
 
         Raises:
-            Refusal: 422, more is asked for than was granted; 403, the installation is suspended.
+            Refusal: 403, the installation is suspended.
         """
         if installation.suspended_at is not None:
             raise Refusal(403, "This installation has been suspended")
-        granted = installation.permissions
-        wanted = dict(permissions) if permissions is not None else dict(granted)
-        whole = Principal("installation", "", granted)
-        if not all(level in _LEVELS and whole.may(name, level) for name, level in wanted.items()):
-            raise Refusal(422, "The permissions requested are not granted to this installation.")
         own = None if installation.repositories is None else frozenset(map(str.lower, installation.repositories))
-        names = own
-        if repositories is not None:
-            names = frozenset(f"{installation.account}/{name}".lower() for name in repositories)
-            if own is not None and not names <= own:
-                raise Refusal(422, "There is at least one repository that does not exist or is not accessible")
         token = f"ghs_{installation.app.id}_{secrets.token_urlsafe(48)}"
         principal = Principal(
             "installation",
             f"installation-{installation.id}",
-            wanted,
+            installation.permissions,
             frozenset({installation.account.lower()}),
-            names,
+            own,
             now + TOKEN_LIFE,
             installation.app.id,
             installation.id,
@@ -246,18 +225,18 @@ class Access:
         self._tokens[token] = principal
         return token, principal
 
-    def runner_token(self, use: Literal["registration", "remove"], scope: Scope, now: float) -> tuple[str, float]:
-        """Issue a token that runners of a scope register or remove themselves with; return it and its end."""
+    def runner_token(self, scope: Scope, now: float) -> tuple[str, float]:
+        """Issue a token that runners of a scope register and remove themselves with; return it and its end."""
         token = f"A{secrets.token_hex(14).upper()}"
-        self._runner_tokens[use, token] = (scope, now + TOKEN_LIFE)
+        self._runner_tokens[token] = (scope, now + TOKEN_LIFE)
         return token, now + TOKEN_LIFE
 
-    def redeem(self, use: Literal["registration", "remove"], token: str, scope: Scope, now: float) -> None:
+    def redeem(self, token: str, scope: Scope, now: float) -> None:
         """Accept a runner token; it may be used any number of times until it expires.
 
         Raises:
             Refusal: 404, it is unknown, expired or made for another scope.
         """
-        found, expires_at = self._runner_tokens.get((use, token), (None, 0.0))
+        found, expires_at = self._runner_tokens.get(token, (None, 0.0))
         if found != scope or now >= expires_at:
             raise Refusal(404, "Not Found")

@@ -26,7 +26,7 @@ from sandbox.github.model import (
     Scope,
 )
 from sandbox.github.payloads import DEFAULT_BRANCH, Payloads
-from sandbox.github.state import ActionsState, Choose, Limits
+from sandbox.github.state import ActionsState
 from sandbox.recording import Recorder
 
 type Clock = Callable[[], float]
@@ -44,19 +44,16 @@ class GitHubCore:
         recorder: what passed over the wire.
         version_dates: of versions of the runner, as GitHub's answer has them; others have none.
         not_administered: accounts for which the person at the browser may register no App.
+        runner_version_floor: runners that name a lower version are refused, if it is set.
     """
 
-    def __init__(  # noqa: PLR0913 - all have defaults; a test names the one it is about
+    def __init__(
         self,
         *,
         token: str | None = "ghp_sandbox",
         clock: Clock = time.time,
-        url: str = "http://github.localhost",
         budget: Budget | None = None,
         hook_ranges: Sequence[str] = HOOK_RANGES,
-        runner_version_floor: str | None = None,
-        limits: Limits | None = None,
-        choose: Choose | None = None,
         seed: int | None = None,
         deliver: Deliver | None = None,
         send: Post = post,
@@ -66,12 +63,8 @@ class GitHubCore:
         Args:
             token: a personal access token that may do everything; None for no token.
             clock: tells the time in epoch seconds; chaos tests put a virtual one here.
-            url: the address that links in answers and payloads begin with; set it once the port is known.
             budget: the primary rate limit of each credential.
             hook_ranges: what `/meta` lists as the source of webhooks.
-            runner_version_floor: runners that name a lower version are refused.
-            limits: GitHub's periods (offline, pick-up…).
-            choose: picks one of several idle runners for a job.
             seed: makes runner secrets repeatable.
             deliver: decides when and how often each webhook delivery is sent.
             send: carries a delivery to its receiver.
@@ -79,14 +72,14 @@ class GitHubCore:
         self.faults = FaultPlan()
         self.recorder = Recorder("github")
         self.clock = clock
-        self.payloads = Payloads(url)
+        self.payloads = Payloads("http://github.localhost")
         self.hook_ranges = tuple(hook_ranges)
         self.version_dates: dict[str, dict[str, str]] = {}
         self.not_administered: set[str] = set()
-        self.runner_version_floor = runner_version_floor
+        self.runner_version_floor: str | None = None
         self.budget = budget or Budget()
         self.lock = threading.RLock()
-        self.state = ActionsState(limits=limits, choose=choose, seed=seed)
+        self.state = ActionsState(seed=seed)
         self.access = Access()
         self.hooks = Hooks(clock, deliver=deliver, send=send)
         self._ids = itertools.count(201)
@@ -98,7 +91,7 @@ class GitHubCore:
 
     @property
     def url(self) -> str:
-        """The address that links in answers and payloads begin with."""
+        """The address that links in answers and payloads begin with; set it once the port is known."""
         return self.payloads.url
 
     @url.setter
@@ -160,11 +153,6 @@ class GitHubCore:
             self.access.add_token(
                 token, scopes=scopes, permissions=permissions, accounts=accounts, expires_at=expires_at
             )
-
-    def revoke_token(self, token: str) -> None:
-        """Make a token unknown."""
-        with self.lock:
-            self.access.revoke(token)
 
     def add_app(
         self,

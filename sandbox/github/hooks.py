@@ -19,6 +19,9 @@ from sandbox.github.model import Repository, Scope
 # Seconds for which a delivery can be listed and redelivered (documented: three days).
 KEPT = 3 * 86_400.0
 
+# Seconds after which GitHub gives up waiting for an answer (documented).
+TIME_LIMIT = 10.0
+
 _TARGETS = {"repository": "repository", "organization": "organization", "enterprise": "business"}
 
 
@@ -119,7 +122,6 @@ class Hooks:
         *,
         deliver: Deliver | None = None,
         send: Post = post,
-        time_limit: float = 10.0,
     ) -> None:
         """Begin without hooks.
 
@@ -127,12 +129,10 @@ class Hooks:
             clock: tells the time in epoch seconds.
             deliver: decides when and how often a delivery is sent; default once, at once, in another thread.
             send: carries a delivery to its receiver.
-            time_limit: seconds after which GitHub gives up waiting.
         """
         self._clock = clock
         self._deliver = deliver or self._in_background
         self._send = send
-        self._time_limit = time_limit
         self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="github-hooks")
         self._changed = threading.Condition()
         self._underway = 0
@@ -246,7 +246,7 @@ class Hooks:
     def _attempt(self, delivery: Delivery) -> None:
         headers, body = envelope(delivery)
         began, at = time.monotonic(), self._clock()
-        answer = self._send(delivery.hook.url, headers, body, self._time_limit)
+        answer = self._send(delivery.hook.url, headers, body, TIME_LIMIT)
         with self._changed:
             delivery.headers, delivery.body, delivery.answer = headers, body, answer
             delivery.duration = round(time.monotonic() - began, 2)

@@ -56,16 +56,15 @@ class Budget:
         used, reset = self._used[self._name(principal)]
         self._used[self._name(principal)] = (used - 1, reset)
 
-    def core(self, principal: Principal | None, now: float) -> dict[str, int]:
-        """What `/rate_limit` says of the `core` resource."""
-        used, reset = self._bucket(principal, now)
-        limit = self._limit(principal)
-        return {"limit": limit, "remaining": max(0, limit - used), "reset": reset, "used": min(used, limit)}
-
     def headers(self, principal: Principal | None, now: float) -> Mapping[str, str]:
         """The `x-ratelimit-…` headers of an answer."""
-        values = {f"x-ratelimit-{name}": str(value) for name, value in self.core(principal, now).items()}
-        return values | {"x-ratelimit-resource": "core"}
+        used, reset = self._bucket(principal, now)
+        limit = self._limit(principal)
+        values = {
+            "limit": limit, "remaining": max(0, limit - used), "reset": reset, "used": min(used, limit),
+            "resource": "core",
+        }  # fmt: skip
+        return {f"x-ratelimit-{name}": str(value) for name, value in values.items()}
 
     def _limit(self, principal: Principal | None) -> int:
         return self.anonymous if principal is None else self.limit

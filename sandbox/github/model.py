@@ -129,7 +129,6 @@ class JobPlan:
     Attributes:
         duration_s: how long a runner works on it, in seconds.
         environment: the protected environment it waits for, if any.
-        skipped: its condition is false: it completes at once and no runner sees it.
     """
 
     labels: tuple[str, ...]
@@ -137,7 +136,6 @@ class JobPlan:
     duration_s: float = 0.1
     steps: tuple[str, ...] = ("Set up job", "Run the build", "Complete job")
     environment: str | None = None
-    skipped: bool = False
 
 
 @dataclass

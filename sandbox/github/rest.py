@@ -115,14 +115,11 @@ class Rest:
             text = await request.text()
             now = self._core.clock()
             principal: Principal | None = None
-            counted = False
             try:
                 _check_headers(request)
                 with self._core.changing() as now:
                     principal = self._core.access.principal(request.headers.get("Authorization"), now)
-                    counted = not request.path.endswith("/rate_limit")
-                    if counted:
-                        _spend(self._core, principal, request.method, now)
+                    _spend(self._core, principal, request.method, now)
                     call = Call(
                         self._core, request.match_info, request.query, json_object(text), principal, now,
                         f"{request.scheme}://{request.host}{request.path}",
@@ -132,13 +129,11 @@ class Rest:
             except Refusal as refusal:
                 body = {"message": refusal.message, "documentation_url": DOCUMENTATION, "status": str(refusal.status)}
                 reply = Reply(body, refusal.status)
-            return self._dress(request, reply, principal, now, counted=counted)
+            return self._dress(request, reply, principal, now)
 
         return endpoint
 
-    def _dress(
-        self, request: web.Request, reply: Reply, principal: Principal | None, now: float, *, counted: bool
-    ) -> web.Response:
+    def _dress(self, request: web.Request, reply: Reply, principal: Principal | None, now: float) -> web.Response:
         body = None if reply.body is None else json.dumps(reply.body).encode()
         status, headers = reply.status, dict(reply.headers)
         if request.method == "GET" and status == 200 and body is not None:  # noqa: PLR2004 - plain success
@@ -146,7 +141,7 @@ class Rest:
             if headers["ETag"] in request.headers.get("If-None-Match", ""):
                 status, body = 304, None
         with self._core.lock:
-            if status == 304 and counted and principal is not None:  # noqa: PLR2004 - not modified
+            if status == 304 and principal is not None:  # noqa: PLR2004 - not modified
                 self._core.budget.give_back(principal)
             headers |= self._core.budget.headers(principal, now)
         headers["Date"] = format_datetime(datetime.fromtimestamp(now, UTC), usegmt=True)

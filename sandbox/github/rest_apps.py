@@ -1,6 +1,5 @@
 """GitHub's operations on Apps, installations, lists of repositories, webhook deliveries and on GitHub itself."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,30 +9,21 @@ from sandbox.github.model import Refusal, Repository, Scope
 from sandbox.github.payloads import timestamp
 from sandbox.github.rest import Audience, Call, Reply, Route, page_of
 
-# How many repositories a token can be narrowed to (documented).
-MOST_REPOSITORIES = 500
-
 
 def routes() -> list[Route]:
     """The operations."""
     found = [
         Route("GET", "/meta", meta, audience="anyone"),
-        Route("GET", "/rate_limit", rate_limit, audience="anyone"),
         Route("GET", "/app", get_app, audience="app"),
         Route("GET", "/app/hook/config", get_hook, audience="app"),
         Route("PATCH", "/app/hook/config", change_hook, audience="app"),
         Route("GET", "/app/installations", list_installations, audience="app"),
-        Route("GET", "/app/installations/{installation_id}", get_installation, audience="app"),
         Route("POST", "/app/installations/{installation_id}/access_tokens", create_token, audience="app"),
-        Route("GET", "/orgs/{org}/installation", installation_of("org", "Organization"), audience="app"),
-        Route("GET", "/users/{user}/installation", installation_of("user", "User"), audience="app"),
-        Route("GET", "/enterprises/{enterprise}/installation", installation_of("enterprise", "Enterprise"),
-              audience="app"),
+        Route("GET", "/orgs/{org}/installation", organization_installation, audience="app"),
         Route("GET", "/repos/{owner}/{repo}/installation", repository_installation, audience="app"),
         Route("GET", "/installation/repositories", list_repositories),
         Route("GET", "/orgs/{org}/repos", list_repositories_of, ("metadata", "read")),
-        Route("DELETE", "/installation/token", revoke_token),
-    ]  # fmt: skip
+    ]
     for scope, needed in (("/orgs/{org}", "organization_hooks"), ("/repos/{owner}/{repo}", "repository_hooks")):
         found.append(Route("GET", f"{scope}/hooks", list_hooks, (needed, "read"), "token"))
     for base, permission in (
@@ -54,12 +44,6 @@ def routes() -> list[Route]:
 def meta(call: Call) -> Reply:
     """Say where webhooks come from."""
     return Reply({"verifiable_password_authentication": False, "hooks": list(call.core.hook_ranges)})
-
-
-def rate_limit(call: Call) -> Reply:
-    """Say how many requests are left; asking is free."""
-    core = call.core.budget.core(call.principal, call.now)
-    return Reply({"resources": {"core": core, "search": core}, "rate": core})
 
 
 def get_app(call: Call) -> Reply:
@@ -89,22 +73,12 @@ def list_installations(call: Call) -> Reply:
     return Reply([call.core.payloads.installation(found) for found in page], headers=headers)
 
 
-def get_installation(call: Call) -> Reply:
-    """Return one installation of the App that asks."""
-    return Reply(call.core.payloads.installation(_installation(call)))
-
-
-def installation_of(part: str, kind: str) -> Callable[[Call], Reply]:
-    """Return the operation that finds the installation on an account that a part of the path names."""
-
-    def find(call: Call) -> Reply:
-        account = call.path[part].lower()
-        for found in _installations(call):
-            if found.account.lower() == account and found.account_type == kind:
-                return Reply(call.core.payloads.installation(found))
-        raise Refusal(404, "Not Found")
-
-    return find
+def organization_installation(call: Call) -> Reply:
+    """Find the installation on an organization."""
+    for found in _installations(call):
+        if found.account_type == "Organization" and found.account.lower() == call.scope.name:
+            return Reply(call.core.payloads.installation(found))
+    raise Refusal(404, "Not Found")
 
 
 def repository_installation(call: Call) -> Reply:
@@ -117,29 +91,14 @@ def repository_installation(call: Call) -> Reply:
 
 
 def create_token(call: Call) -> Reply:
-    """Issue an installation token, narrowed as asked."""
-    installation, body = _installation(call), call.body
-    names = body.get("repositories")
-    if "repository_ids" in body:
-        by_id = {r.id: r.name for r in call.core.state.repositories.values()}
-        unknown = [number for number in body["repository_ids"] if number not in by_id]
-        if unknown:
-            raise Refusal(422, "There is at least one repository that does not exist or is not accessible")
-        names = [*(names or []), *(by_id[number] for number in body["repository_ids"])]
-    if names is not None and len(names) > MOST_REPOSITORIES:
-        raise Refusal(422, "Too many repositories")
-    token, principal = call.core.access.installation_token(
-        installation, call.now, repositories=names, permissions=body.get("permissions")
-    )
+    """Issue an installation token."""
+    token, principal = call.core.access.installation_token(_installation(call), call.now)
     reply: dict[str, Any] = {
         "token": token,
         "expires_at": timestamp(principal.expires_at or call.now),
         "permissions": dict(principal.permissions),
         "repository_selection": "all" if principal.repositories is None else "selected",
     }
-    if names is not None:
-        found = [_existing(call, f"{installation.account}/{name}") for name in names]
-        reply["repositories"] = [call.core.payloads.repository(repository) for repository in found if repository]
     return Reply(reply, 201)
 
 
@@ -149,12 +108,7 @@ def list_repositories(call: Call) -> Reply:
     if principal is None or principal.installation_id is None:
         raise Refusal(403, "Resource not accessible by personal access token")
     installation = call.core.access.installations[principal.installation_id]
-    names = principal.repositories
-    found = [
-        repository
-        for repository in call.core.state.repositories.values()
-        if installation.covers(repository) and (names is None or repository.full_name.lower() in names)
-    ]
+    found = [each for each in call.core.state.repositories.values() if installation.covers(each)]
     page, headers = page_of(call, found)
     bodies = [call.core.payloads.repository(repository) for repository in page]
     return Reply({"total_count": len(found), "repositories": bodies}, headers=headers)
@@ -181,14 +135,6 @@ def list_repositories_of(call: Call) -> Reply:
         if each.full_name in pushed_at:
             body["pushed_at"] = timestamp(pushed_at[each.full_name])
     return Reply(bodies, headers=headers)
-
-
-def revoke_token(call: Call) -> Reply:
-    """Make the installation token that asks unknown."""
-    if call.principal is None or call.principal.kind != "installation":
-        raise Refusal(403, "Resource not accessible by personal access token")
-    call.core.access.revoke_principal(call.principal)
-    return Reply(status=204)
 
 
 def list_hooks(call: Call) -> Reply:

@@ -1,6 +1,6 @@
 """GitHub's operations on self-hosted runners, the same for repositories, organizations and enterprises."""
 
-from typing import Any, Literal
+from typing import Any
 
 from sandbox.github.model import Label, Refusal, Registration, Runner, Scope
 from sandbox.github.payloads import timestamp
@@ -18,11 +18,9 @@ def routes() -> list[Route]:
         runners, read, write = f"{prefix}/actions/runners", (permission, "read"), (permission, "write")
         found += [
             Route("POST", f"{runners}/registration-token", registration_token, write),
-            Route("POST", f"{runners}/remove-token", remove_token, write),
             Route("POST", f"{runners}/generate-jitconfig", generate_jitconfig, write),
             Route("GET", runners, list_runners, read),
             Route("GET", f"{runners}/deprecations/{{version}}", version_dates, read),
-            Route("GET", f"{runners}/{{runner_id}}", get_runner, read),
             Route("DELETE", f"{runners}/{{runner_id}}", delete_runner, write),
         ]
         if not prefix.startswith("/repos"):
@@ -34,16 +32,7 @@ def routes() -> list[Route]:
 
 def registration_token(call: Call) -> Reply:
     """Issue a token that runners register with."""
-    return _token(call, "registration")
-
-
-def remove_token(call: Call) -> Reply:
-    """Issue a token that runners remove themselves with."""
-    return _token(call, "remove")
-
-
-def _token(call: Call, use: Literal["registration", "remove"]) -> Reply:
-    token, expires_at = call.core.access.runner_token(use, call.scope, call.now)
+    token, expires_at = call.core.access.runner_token(call.scope, call.now)
     return Reply({"token": token, "expires_at": timestamp(expires_at)}, 201)
 
 
@@ -78,11 +67,6 @@ def version_dates(call: Call) -> Reply:
     """Say until when a version of the runner is taken; the latest has no dates, and of others there may be one."""
     version = call.path["version"]
     return Reply({"runner_version": version, **call.core.version_dates.get(version, {})})
-
-
-def get_runner(call: Call) -> Reply:
-    """Return one runner."""
-    return Reply(call.core.payloads.runner(_runner(call)))
 
 
 def delete_runner(call: Call) -> Reply:

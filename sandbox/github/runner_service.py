@@ -58,7 +58,7 @@ class RunnerService:
         if not isinstance(name, str) or not isinstance(labels, list):
             raise Refusal(422, "name and labels are required")
         with self._core.changing() as now:
-            self._core.access.redeem("registration", str(body.get("token", "")), scope, now)
+            self._core.access.redeem(str(body.get("token", "")), scope, now)
             registration = Registration(
                 name, _labels(body, labels), body.get("group"), str(body.get("os", "Linux")),
                 bool(body.get("ephemeral", False)), bool(body.get("replace", False)), version,
@@ -125,24 +125,21 @@ class RunnerService:
             self._core.state.finish(runner, job_id, str(body.get("conclusion")), now)
         return web.json_response({})
 
-    async def _remove(self, request: web.Request, body: Json) -> web.Response:
+    async def _remove(self, _request: web.Request, body: Json) -> web.Response:
         with self._core.changing() as now:
-            runner = self._runner(request) if "token" not in body else self._redeemed(body, now)
+            runner = self._redeemed(body, now)
             if runner.registration.jit:
                 raise Refusal(403, "A just-in-time runner cannot remove itself")
             self._core.state.remove(runner.id, now)
         return web.json_response({})
 
     def _redeemed(self, body: Json, now: float) -> Runner:
-        """The runner that a token and a name (or id) speak of; a registration token removes as well (seen in use)."""
-        for runner in self._core.state.runners.values():
-            if body.get("id") == runner.id or body.get("name") == runner.name:
-                try:
-                    self._core.access.redeem("remove", str(body["token"]), runner.scope, now)
-                except Refusal:
-                    self._core.access.redeem("registration", str(body["token"]), runner.scope, now)
-                return runner
-        raise Refusal(404, "Not Found")
+        """Return the runner that a token and an id speak of; a registration token removes as well (seen in use)."""
+        runner = self._core.state.runners.get(body["id"])
+        if runner is None:
+            raise Refusal(404, "Not Found")
+        self._core.access.redeem(str(body["token"]), runner.scope, now)
+        return runner
 
     def _runner(self, request: web.Request) -> Runner:
         kind, _, secret = request.headers.get("Authorization", "").partition(" ")
@@ -161,8 +158,7 @@ class RunnerService:
 
 def _labels(body: Json, custom: list[Any]) -> tuple[Label, ...]:
     """The labels of a runner: its own ones first, as `config.sh` adds them, then those it was given."""
-    own = [] if body.get("no_default_labels") else ["self-hosted", body.get("os", "Linux"),
-                                                    body.get("architecture", "X64")]  # fmt: skip
+    own = ["self-hosted", body.get("os", "Linux"), "X64"]
     known = {str(name).lower() for name in own}
     given = [str(label) for label in custom if str(label).strip()]
     return (

@@ -6,7 +6,7 @@ import json
 import random
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sandbox.github.model import (
@@ -24,8 +24,6 @@ from sandbox.github.model import (
     RunnerGroup,
     Scope,
 )
-
-type Choose = Callable[[Sequence[Runner]], Runner]
 
 # Public repositories may not use it until somebody allows that, as at GitHub.
 DEFAULT_GROUP = RunnerGroup(1, "Default", public=False)
@@ -61,12 +59,11 @@ class Limits:
 class ActionsState:
     """Runs, jobs and runners of every scope. Not safe under threads: its owner holds the lock."""
 
-    def __init__(self, *, limits: Limits | None = None, choose: Choose | None = None, seed: int | None = None) -> None:
+    def __init__(self, *, limits: Limits | None = None, seed: int | None = None) -> None:
         """Begin with nothing.
 
         Args:
             limits: GitHub's periods.
-            choose: picks one of several idle runners; default the one that has been connected longest.
             seed: makes runner secrets repeatable (None: unguessable).
         """
         self.limits = limits or Limits()
@@ -76,7 +73,6 @@ class ActionsState:
         self.runners: dict[int, Runner] = {}
         self.groups: dict[Scope, list[RunnerGroup]] = {}
         self.files: dict[tuple[str, str], dict[str, bytes]] = {}
-        self._choose = choose or (lambda idle: idle[0])
         self._random = random.Random(seed) if seed is not None else secrets.SystemRandom()  # noqa: S311 - a stand-in
         self._ids = itertools.count(1001)
         self._job_ids = itertools.count(30_000_000_001)
@@ -195,9 +191,6 @@ class ActionsState:
         job = Job(next(self._job_ids), run.id, run.attempt, run.repository, plan, "queued", now)
         run.jobs.append(job)
         self.jobs[job.id] = job
-        if plan.skipped:  # completed without ever having been queued
-            self._complete(job, "skipped", now)
-            return
         if plan.environment is not None:
             job.status = "waiting"
         self._open[job.id] = job
@@ -362,7 +355,7 @@ class ActionsState:
             fitting = [runner for runner in idle if runner.serves(job)] if job.unassigned else []
             if not fitting:
                 continue
-            runner = self._choose(fitting)
+            runner = fitting[0]  # the one that has been registered longest
             idle.remove(runner)
             runner.busy, runner.job_id = True, job.id
             job.assigned_to, job.assigned_at = runner.id, now

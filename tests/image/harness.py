@@ -88,7 +88,7 @@ def registration(github: GitHub, url: str, *, jit: bool = False, name: str = "ru
     scope = Scope("organization", "acme")
     common = {"GHR_URL": f"{url}/acme", "GHR_NAME": name, "GHR_LABELS": "self-hosted,linux,x64"}
     if not jit:
-        token, _ = github.access.runner_token("registration", scope, github.clock())
+        token, _ = github.access.runner_token(scope, github.clock())
         return {**common, "GHR_TOKEN": token}
     labels = tuple(Label(label) for label in ("self-hosted", "linux", "x64"))
     with github.changing() as now:

@@ -98,7 +98,7 @@ def test_each_rule_is_needed(
 @pytest.mark.parametrize("kind", ["token", "claim"])
 def test_a_copy_of_the_secret(place: Place, kind: Kind, github: GitHub, github_url: str) -> None:
     """A copy of the secret in a variable of another name is taken away as well; without that rule the job has it."""
-    token, _ = github.access.runner_token("registration", SCOPE, github.clock())
+    token, _ = github.access.runner_token(SCOPE, github.clock())
     given = {"GHR_TOKEN": token, "OLD_NAME": f"token={token}"} if kind == "token" else {"OLD_NAME": f"claim={CLAIM}"}
     assert "OLD_NAME" not in attack(place, github, github_url, kind=kind, environment=given).seen["own"]
     without = attack(place, github, github_url, kind=kind, environment=given, mutation=SCRUB_VALUES)

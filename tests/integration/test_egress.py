@@ -28,7 +28,7 @@ from orchestrator.azure.identity import identity
 from orchestrator.azure.pools import PoolClient
 from orchestrator.azure.request_queue import RequestQueue
 from orchestrator.azure.tasks import RunnerTasks
-from orchestrator.config.settings import QueueStorage
+from orchestrator.config.storage import FunctionStorage
 from orchestrator.egress import DIRECT, Egress
 from orchestrator.errors import OrchestratorError, TransientError
 from orchestrator.github.client import GitHubClient
@@ -212,7 +212,7 @@ def ask_for_a_pool(egress: Egress) -> None:
 
 def ask_the_queue(egress: Egress) -> None:
     """Look for dead letters; the answer is not the queue's."""
-    storage = QueueStorage(
+    storage = FunctionStorage(
         connection_string=SecretStr("QueueEndpoint=https://acct.queue.example;AccountName=acct;AccountKey=a2V5")
     )
     with contextlib.suppress(OrchestratorError):

@@ -180,15 +180,15 @@ def test_a_hiccup_of_the_storage(app: Path, storage: Storage, connection: str) -
     storage.faults.add(Fault("status", "GET */work/messages", status=503))
     storage.send(connection, "x")
     with host_of(app, connection):
-        until(lambda: storage.texts("done"), seconds=5)
+        until(lambda: storage.texts("done"), seconds=50)
 
 
 def test_an_output_wakes_the_listener(app: Path, storage: Storage, connection: str) -> None:
     """A message from a function of the same host is taken at once, however rarely the host looks by itself."""
     with FunctionsHost(app, {"AzureWebJobsStorage": connection, "When": SELDOM}) as host:
-        until(lambda: len(storage.recorder.calls) > 4)  # now it waits for more than a second
+        until(lambda: len(storage.recorder.calls) > 6)  # now it waits for more than six seconds
         assert requests.get(f"{host.url}/api/put", timeout=30).status_code == 200
-        until(lambda: storage.texts("done"), seconds=1)
+        until(lambda: storage.texts("done"), seconds=5)
 
 
 def test_a_running_message_is_finished(app: Path, storage: Storage, connection: str) -> None:

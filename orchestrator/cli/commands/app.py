@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from orchestrator.cli.address import plain_url
 from orchestrator.cli.github_app import parameters, registration
-from orchestrator.cli.github_app.manifest import PUBLIC_GITHUB, plain_url, wish
+from orchestrator.cli.github_app.manifest import PUBLIC_GITHUB, wish
 from orchestrator.cli.output import note, say, say_json
 
 FILE = Path("github-app.parameters.json")

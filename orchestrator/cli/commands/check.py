@@ -3,13 +3,12 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from orchestrator.azure.request_queue import RequestQueue
 from orchestrator.cli.operator_client import OperatorClient
-from orchestrator.cli.options import FunctionUrl, SettingsFile
+from orchestrator.cli.options import AsJson, FunctionUrl, SettingsFile
 from orchestrator.cli.output import ExitCode, say, say_json
 from orchestrator.cli.settings_source import complete_settings
 from orchestrator.errors import SettingsError
@@ -23,7 +22,7 @@ def check(
     *,
     url: FunctionUrl = None,
     settings: SettingsFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Prove the set-up by using it: settings, GitHub, Batch, the queue and the way out. Nothing is changed.
 

@@ -16,6 +16,7 @@ from orchestrator.cli.cost import in_workspace
 from orchestrator.cli.cost.picture import svg
 from orchestrator.cli.cost.reckoning import By, Month, Pool, Use, reckon
 from orchestrator.cli.cost.report import as_csv, document, text
+from orchestrator.cli.options import AsJson, LocalSettings
 from orchestrator.cli.output import ExitCode, note, say, say_json
 from orchestrator.cli.settings_source import pool_prices, settings_for_batch
 from orchestrator.clock import utc_now
@@ -30,16 +31,13 @@ def cost(
     *,
     month: Annotated[str, typer.Option(metavar="YYYY-MM", help="The month, of UTC.")],
     by: Annotated[By, typer.Option(help="What the rows are.")] = By.REPOSITORY,
-    settings: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="In the form of local.settings.json. Without: the environment."),
-    ] = None,
+    settings: LocalSettings = None,
     workspace: Annotated[
         str | None,
         typer.Option(metavar="GUID", help="Ask this Log Analytics workspace, as `az` is logged in, and not Batch."),
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: AsJson = False,
     picture: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Draw the bars into this file.")] = None,
 ) -> None:
     """Tell what the runners of a month cost, and whose they were.

@@ -12,7 +12,7 @@ import typer
 from orchestrator.azure.request_queue import RequestQueue
 from orchestrator.cli import log_workspace
 from orchestrator.cli.operator_client import OperatorClient
-from orchestrator.cli.options import FunctionUrl, SettingsFile
+from orchestrator.cli.options import AsJson, FunctionUrl, SettingsFile
 from orchestrator.cli.output import ExitCode, note, say, say_json
 from orchestrator.cli.settings_source import settings_with_secrets
 from orchestrator.config.settings import Settings
@@ -43,7 +43,7 @@ def explain(
         ),
     ] = None,
     days: Annotated[int, typer.Option(metavar="N", min=1, max=730, help="With --workspace: how far back.")] = 90,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: AsJson = False,
     watch: Annotated[bool, typer.Option("--watch", help="Ask again until the job waits no more.")] = False,
     minutes: Annotated[int, typer.Option(metavar="N", min=1, max=1440, help="How long to watch.")] = 60,
 ) -> None:

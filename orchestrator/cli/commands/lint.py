@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.cli.options import LocalSettings
 from orchestrator.cli.output import ExitCode, say, say_json
 from orchestrator.cli.settings_source import settings_with_secrets, settings_without_secrets
 from orchestrator.cli.workflow_lint import report as shown
@@ -37,10 +38,7 @@ def lint(
         typer.Argument(metavar="PATH|OWNER/REPO", help="A folder or a workflow; or a repository's default branch."),
     ],
     *,
-    settings: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="In the form of local.settings.json. Without: the environment."),
-    ] = None,
+    settings: LocalSettings = None,
     repository: Annotated[
         str,
         typer.Option(metavar="OWNER/NAME", envvar="GITHUB_REPOSITORY", help="With PATH: whose workflows they are."),

@@ -1,11 +1,11 @@
 """`match`: which profile a job would get."""
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from orchestrator.cli.options import AsJson, LocalSettings
 from orchestrator.cli.output import ExitCode, say, say_json
 from orchestrator.cli.settings_source import settings_without_secrets
 from orchestrator.cli.workflow_lint.sources import is_repository
@@ -20,11 +20,8 @@ def match(
     repository: Annotated[
         str, typer.Option(metavar="OWNER/NAME", help="The job's. Without: one that no profile names.")
     ] = "",
-    settings: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="In the form of local.settings.json. Without: the environment."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    settings: LocalSettings = None,
+    as_json: AsJson = False,
 ) -> None:
     """Tell which profile a job with these labels would get, and what each other one lacks.
 

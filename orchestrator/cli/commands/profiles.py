@@ -1,12 +1,12 @@
 """`profiles`: what to write in `runs-on`."""
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from orchestrator.cli import profile_guide
+from orchestrator.cli.options import AsJson, LocalSettings
 from orchestrator.cli.output import say, say_json
 from orchestrator.cli.settings_source import settings_without_secrets
 from orchestrator.errors import SettingsError
@@ -14,12 +14,9 @@ from orchestrator.errors import SettingsError
 
 def profiles(
     *,
-    settings: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="In the form of local.settings.json. Without: the environment."),
-    ] = None,
+    settings: LocalSettings = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a table for documentation.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print what a workflow writes in `runs-on` to get each profile.
 

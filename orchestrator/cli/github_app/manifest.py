@@ -5,8 +5,8 @@ Source: GitHub docs, "Registering a GitHub App from a manifest" and "Permissions
 
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
+from orchestrator.cli.address import plain_url
 from orchestrator.config.github_rights import PERMISSIONS, AppScope
 from orchestrator.config.settings import PUBLIC_API
 from orchestrator.errors import SettingsError
@@ -106,30 +106,6 @@ def wish(
         webhook_url=None if webhook_url is None else plain_url("--webhook-url", webhook_url, query=True),
         public=public,
     )
-
-
-def plain_url(what: str, url: str, *, query: bool = False) -> str:
-    """Return an address that secrets may be sent to.
-
-    Args:
-        what: names it in an error.
-        url: the address.
-        query: whether it may have a query.
-
-    Raises:
-        SettingsError: It is none.
-    """
-    try:
-        parts = urlsplit(url)
-        loopback = parts.hostname in ("127.0.0.1", "localhost")
-        good = bool(parts.hostname) and parts.port != 0 and re.fullmatch(r"[!-~]+", url)
-    except ValueError:
-        good, loopback = False, False
-    if not good or parts.username or parts.fragment or (parts.query and not query):
-        raise SettingsError.of(what, "is not an https:// address")
-    if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
-        raise SettingsError.of(what, "is not an https:// address")
-    return url
 
 
 def api_url(github_url: str) -> str:

@@ -14,7 +14,7 @@ from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.queue import QueueClient
 
 from orchestrator.azure.request_queue import RequestQueue
-from orchestrator.config.settings import QueueStorage
+from orchestrator.config.storage import FunctionStorage
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.jobs.request import Retry, RunnerRequest
 from sandbox.functions.process import FunctionsHost
@@ -74,7 +74,7 @@ def test_the_hand_over(connection: str, tmp_path: Path) -> None:
     """What the HTTP function keeps reaches the queue function unchanged, through a queue made on the way."""
     event = workflow_job_event(json.dumps(queued_job("self-hosted", "run-1")).encode())
     kept = RunnerRequest(delivery="d-1", event=event)
-    queue = RequestQueue(QueueStorage.from_environment({"AzureWebJobsStorage": connection}))
+    queue = RequestQueue(FunctionStorage.from_environment({"AzureWebJobsStorage": connection}))
     assert queue.retry_later([Retry(kept, retry_after=1)] * 2)[0] <= 1.25
     (tmp_path / "function_app.py").write_text(APP, encoding="utf-8")
     (tmp_path / "host.json").write_text(Path("host.json").read_text(encoding="utf-8"), encoding="utf-8")

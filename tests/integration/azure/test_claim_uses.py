@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from orchestrator.azure.claim_uses import CONTAINER, MOST_BYTES, ClaimUses
-from orchestrator.config.settings import QueueStorage
+from orchestrator.config.storage import FunctionStorage
 from orchestrator.errors import TransientError
 from sandbox.faults import Fault
 from sandbox.server import Server
@@ -29,7 +29,7 @@ def connection(service: QueueService) -> Iterator[str]:
 
 def uses(connection: str) -> ClaimUses:
     """Return the uses as a process of its own sees them."""
-    return ClaimUses(QueueStorage.from_environment({"AzureWebJobsStorage": connection}))
+    return ClaimUses(FunctionStorage.from_environment({"AzureWebJobsStorage": connection}))
 
 
 def test_the_first_one_wins(service: QueueService, connection: str) -> None:

@@ -8,7 +8,7 @@ from azure.storage.blob import BlobClient, ContainerClient
 
 from orchestrator.azure import pass_memory
 from orchestrator.azure.pass_memory import BLOB, CONTAINER, MemoryBlob
-from orchestrator.config.settings import QueueStorage
+from orchestrator.config.storage import FunctionStorage
 from orchestrator.errors import SettingsError, TransientError
 from sandbox.faults import Fault
 from sandbox.server import Server
@@ -32,7 +32,7 @@ def connection(service: QueueService) -> Iterator[str]:
 
 def blob(connection: str) -> MemoryBlob:
     """Return the blob as a process of its own sees it."""
-    return MemoryBlob(QueueStorage.from_environment({"AzureWebJobsStorage": connection}))
+    return MemoryBlob(FunctionStorage.from_environment({"AzureWebJobsStorage": connection}))
 
 
 def test_written_and_read(connection: str) -> None:
@@ -116,16 +116,16 @@ def test_a_container_that_cannot_be_created(service: QueueService, connection: s
 )
 def test_storage_that_is_not_known(settings: dict[str, str]) -> None:
     """Storage whose blobs cannot be found is named by its setting."""
-    storage = QueueStorage(connection_string=None, queue_service_uri="https://a.queue.core.windows.net")
+    storage = FunctionStorage(connection_string=None, queue_service_uri="https://a.queue.core.windows.net")
     if "AzureWebJobsStorage" not in settings:
-        storage = QueueStorage.from_environment(settings)
+        storage = FunctionStorage.from_environment(settings)
     with pytest.raises(SettingsError, match="AzureWebJobsStorage__blobServiceUri: is missing"):
         MemoryBlob(storage).read()
 
 
 def test_with_an_identity() -> None:
     """An identity reaches the blobs of the named account."""
-    storage = QueueStorage.from_environment({"AzureWebJobsStorage__accountName": "acct"})
+    storage = FunctionStorage.from_environment({"AzureWebJobsStorage__accountName": "acct"})
     client = MemoryBlob(storage)._container.client
     assert client.url == "https://acct.blob.core.windows.net/github-runners"
 

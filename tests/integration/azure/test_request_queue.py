@@ -18,7 +18,7 @@ from azure.identity import CredentialUnavailableError
 from azure.storage.queue import QueueClient
 
 from orchestrator.azure.request_queue import POISON, REQUESTS, TIME_OUTS, RequestQueue
-from orchestrator.config.settings import QueueStorage
+from orchestrator.config.storage import FunctionStorage
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import SettingsError, TransientError, UpstreamRefused
 from orchestrator.health.facts import QueueFacts
@@ -131,7 +131,7 @@ def request(**changes: object) -> RunnerRequest:
 
 def queue_of(connection: str) -> RequestQueue:
     """Return the orchestrator's queue."""
-    storage = QueueStorage.from_environment({"AzureWebJobsStorage": connection})
+    storage = FunctionStorage.from_environment({"AzureWebJobsStorage": connection})
     return RequestQueue(storage)
 
 
@@ -238,7 +238,7 @@ class TestRequestQueue:
                 raise error
 
         monkeypatch.setattr("orchestrator.azure.request_queue.identity", lambda *_: NoToken())
-        queue = RequestQueue(QueueStorage.from_environment({"AzureWebJobsStorage__accountName": "acct"}))
+        queue = RequestQueue(FunctionStorage.from_environment({"AzureWebJobsStorage__accountName": "acct"}))
         with pytest.raises(TransientError, match="the queue runner-requests does not do its part"):
             queue.retry_later([Retry(request())])
 
@@ -309,7 +309,7 @@ class TestRequestQueue:
 
     def test_by_identity(self) -> None:
         """With an identity the queue's address is all that is needed."""
-        storage = QueueStorage.from_environment({"AzureWebJobsStorage__accountName": "acct"})
+        storage = FunctionStorage.from_environment({"AzureWebJobsStorage__accountName": "acct"})
         queue = RequestQueue(storage)
         assert queue._requests.url == f"https://acct.queue.core.windows.net/{REQUESTS}"
 

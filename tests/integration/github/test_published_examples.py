@@ -80,7 +80,7 @@ def test_the_stand_in_sends_what_github_publishes(tmp_path: Path) -> None:
     github.approve(held.id)
     github.cancel_job(held.id)
     running = github.queue_job("acme/app", ["self-hosted"])
-    token, _ = github.access.runner_token("registration", Scope("organization", "acme"), github.clock())
+    token, _ = github.access.runner_token(Scope("organization", "acme"), github.clock())
     with Server(github.application) as server:
         runner = Listener(str(tmp_path), {"ACTIONS_RUNNER_INPUT_TOKEN": token})
         assert runner.configure(["--url", f"{server.url}/acme", "--ephemeral"]) == 0

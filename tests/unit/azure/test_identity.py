@@ -10,7 +10,7 @@ from azure.identity import ManagedIdentityCredential
 
 from orchestrator.azure.identity import identity, storage_credential
 from orchestrator.azure.transport import TimeOuts, bounded
-from orchestrator.config.settings import QueueStorage
+from orchestrator.config.storage import FunctionStorage
 from orchestrator.egress import DIRECT
 from sandbox.server import Server
 
@@ -27,7 +27,7 @@ from sandbox.server import Server
 )
 def test_storage(connection: str, url: str, *, has_key: bool) -> None:
     """The key of a connection string opens its own account only; everywhere else the identity signs in."""
-    storage = QueueStorage.from_environment(
+    storage = FunctionStorage.from_environment(
         {"AzureWebJobsStorage": connection, "AzureWebJobsStorage__accountName": "a"}
     )
     assert isinstance(storage_credential(storage, url), AzureNamedKeyCredential) == has_key

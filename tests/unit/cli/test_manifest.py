@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli.github_app.manifest import EVENTS, Wish, api_url, plain_url, wish
+from orchestrator.cli.github_app.manifest import EVENTS, Wish, api_url, wish
 from orchestrator.cli.github_app.parameters import APP_SETTINGS, NAMES, settings_for
 from orchestrator.config.github_rights import PERMISSIONS
 from orchestrator.config.settings import Settings
@@ -119,20 +119,3 @@ def test_wrong_options(changes: dict[str, Any], message: str) -> None:
     """An option that cannot be meant so is refused by its name."""
     with pytest.raises(SettingsError, match=message):
         asked(**changes)
-
-
-@pytest.mark.parametrize(
-    "url", ["", "x", "https://", "https://u:p@h/", "https://h/#f", "https://h:port/", "https://[h/", "https://h/ä b"]
-)
-def test_addresses_that_are_refused(url: str) -> None:
-    """No secret is sent to what is no plain https:// address, and the address is not quoted."""
-    with pytest.raises(SettingsError, match=r"^URL: is not an https:// address$"):
-        plain_url("URL", url, query=True)
-
-
-@pytest.mark.parametrize(
-    "url", ["https://h", "https://h:8443/a?b=c", "http://127.0.0.1:7071/api", "http://localhost:1"]
-)
-def test_addresses_that_are_taken(url: str) -> None:
-    """An https:// address is taken as it is, and plain http only on this machine."""
-    assert plain_url("URL", url, query=True) == url

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestrator.explain.facts import Facts, NextPass
+from orchestrator.explain.facts import Facts, NextPass, Unknown
 from orchestrator.explain.next_pass import next_pass
 from orchestrator.explain.reference import JobReference
 from orchestrator.explain.verdict import Verdict
@@ -69,10 +69,17 @@ def test_the_last_pass_could_not_look() -> None:
 
 
 def test_without_a_record() -> None:
-    """Without a record that can be read the period alone is told; without a period nothing is."""
+    """Without a record the period alone is told; without a period nothing is."""
     facts = Facts(NOW, JobReference(7), next_pass=NextPass.of(None, PERIOD))
     assert next_pass(facts, Verdict.COMPLETED) == "a pass, every 5 minutes, has nothing to do for this job"
     assert next_pass(Facts(NOW, JobReference(7)), Verdict.COMPLETED) is None
+
+
+def test_a_record_that_cannot_be_read() -> None:
+    """Why nothing is known of the last pass is told."""
+    facts = Facts(NOW, JobReference(7), next_pass=NextPass.of(Unknown("the storage is silent"), PERIOD))
+    line = next_pass(facts, Verdict.COMPLETED) or ""
+    assert line.endswith("; what the last one found is not known: the storage is silent")
 
 
 def test_a_moment_ago() -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from orchestrator.delivery.webhook import workflow_job_event
 from orchestrator.errors import SettingsError
-from orchestrator.explain.exit_codes import EXIT_CODES, meaning
 from orchestrator.explain.facts import (
     DeliveryFacts,
     DeliverySearch,
@@ -28,6 +27,7 @@ from orchestrator.explain.report import document, text
 from orchestrator.explain.verdict import conclude, misconfigured
 from orchestrator.jobs.admission import Admitted, Ignored, admit
 from orchestrator.reconcile.findings import Findings, JobState, Recorded, WaitingJobFinding
+from orchestrator.runners.exit_codes import MEANINGS
 from orchestrator.runners.registered import Runner
 from tests.builders import queued_job, settings, task_state
 
@@ -128,7 +128,7 @@ def test_the_docs_show_it() -> None:
         ),
         (
             {"tasks": (task_state(TASK, "p", "finished", QUEUED, ended_at=NOW, exit_code=75, failure="Failed: no"),)},
-            f"task 2026-11-27 12:05:00Z {TASK} ended: exit code 75 ({EXIT_CODES[75]}); Failed: no",
+            f"task 2026-11-27 12:05:00Z {TASK} ended: exit code 75 ({MEANINGS[75]}); Failed: no",
         ),
         ({"pool": UNKNOWN}, "pool not known: it does not answer"),
         ({"pool": None}, "pool Batch has no pool batchLinux"),
@@ -210,15 +210,6 @@ def test_words_of_others() -> None:
     """What somebody else wrote cannot steer the terminal of whoever reads it."""
     lines = shown(delivery=DeliverySearch(DeliveryFacts(NOW, 500, "failed", "\x1b[2Jno\nthing"), complete=True))
     assert lines[-2].endswith("failed: [2Jno thing")
-
-
-def test_exit_codes() -> None:
-    """Every exit code of the image's contract has its meaning here, and no other."""
-    contract = (ROOT / "runner-images" / "README.md").read_text(encoding="utf-8")
-    table = contract[contract.index("| exit code |") :].partition("\n\n")[0]
-    assert [int(number) for number in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == list(EXIT_CODES)
-    assert meaning(143) == "exit code 143 (stopped by signal 15 before a job came)"
-    assert meaning(99) == "exit code 99 (not one of the runner image's)"
 
 
 def test_output() -> None:

@@ -3,13 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import contract
 import pytest
 
 from orchestrator.jobs.event import WorkflowJob
 from orchestrator.runners.task import (
-    AFTER_A_JOB,
-    BEFORE_A_JOB,
     TaskState,
     is_task_id,
     job_key_of,
@@ -90,13 +87,6 @@ def test_the_images_default_idle_limit() -> None:
         state = task_state("runner-1-1", "p", "finished", started, started_at=started,
                            ended_at=started + timedelta(minutes=minutes))  # fmt: skip
         assert state.ran_a_job is ran
-
-
-def test_exit_codes_of_the_image() -> None:
-    """The exit codes that say whether a job had begun are those of the image's contract."""
-    assert {contract.JOB_RAN, contract.JOB_BROKEN_OFF} == AFTER_A_JOB
-    before = {contract.VERSION_REFUSED, contract.NO_JOB, contract.NOT_REGISTERED, contract.CLAIM_USED}
-    assert before | {contract.BAD_SETTINGS} == BEFORE_A_JOB
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,10 @@ def test_the_document() -> None:
 
 
 def test_what_is_not_known() -> None:
-    """A pool that is missing or silent, and a pass that never was, are told as such."""
-    unknown = replace(status(), recorded=None, checked_at=None, pools={"a": None, "b": Unknown("silence")})
+    """A pool that is missing or silent, and a pass whose record cannot be read, are told as such."""
+    unknown = replace(
+        status(), recorded=Unknown("silence"), checked_at=None, pools={"a": None, "b": Unknown("silence")}
+    )
     told = document(unknown)
     assert told["pools"] == {"a": {"exists": False}, "b": {"unknown": "silence"}}
     assert (told["lastPass"], told["lastPassAge"], told["checkedAt"]) == (None, None, None)

@@ -77,7 +77,14 @@ def test_a_pass_that_is_missing() -> None:
     assert said(recorded=Recorded(NOW - late - timedelta(seconds=1), Findings())) == [
         (Level.PROBLEM, "No pass of the control loop has ended for 15 min")
     ]
-    assert said(recorded=None)[0][0] == Level.PROBLEM
+    assert said(recorded=None) == [(Level.PROBLEM, "No pass of the control loop has left a record")]
+
+
+def test_a_record_that_cannot_be_read() -> None:
+    """A storage that refuses is a problem of its own, told with its reason."""
+    assert said(recorded=Unknown("it answers 403", refused=True)) == [
+        (Level.PROBLEM, "What the last pass recorded cannot be read: it answers 403")
+    ]
 
 
 @pytest.mark.parametrize(

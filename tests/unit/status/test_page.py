@@ -213,8 +213,11 @@ class TestWhatItSays:
         assert "Reported jobs" not in text
 
     def test_no_pass(self) -> None:
-        """Without a record the page says so."""
+        """Without a record the page says so, and why it could not be read."""
         assert "No pass is recorded." in outline(replace(quiet_status(), recorded=None)).text
+        text = outline(replace(quiet_status(), recorded=Unknown("it answers 403"))).text
+        assert "The last pass is not known." in text
+        assert "What the last pass recorded cannot be read: it answers 403" in text
 
     def test_a_pass_that_could_not_look(self) -> None:
         """What is older than the last pass is told with its own age."""
