@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from itertools import batched
+from itertools import batched, islice
 from typing import Any, cast
 
 from azure.batch.models import (
@@ -51,10 +51,11 @@ from orchestrator.azure.task_model import (
 )
 from orchestrator.azure.transport import TimeOuts
 from orchestrator.clock import Clock, utc_now
-from orchestrator.errors import TransientError
+from orchestrator.errors import TransientError, UpstreamError
 from orchestrator.lines import Line
 from orchestrator.log import Log
 from orchestrator.reconcile.finished_tasks import FinishedTasks
+from orchestrator.reconcile.skipped import skipped
 from orchestrator.runners.notes import SAYS_NOTHING, TaskNotes
 from orchestrator.runners.task import RunnerTask, TaskState, is_task_id
 from orchestrator.runtime import MakeLock
@@ -79,6 +80,8 @@ GONE = ("TaskNotFound", "JobNotFound")
 
 WAITING = "state eq 'active'"
 RUNNING = "state eq 'running'"
+# So much is read of a list of tasks that only wait to be deleted: a page holds more than one pass deletes.
+PAGES_PAST_RETENTION = 2
 # So many ids are asked for in one call: they stand in its address.
 _IDS_AT_ONCE = 20
 
@@ -212,13 +215,24 @@ class RunnerTasks:
     def _of_job(self, pool: str, job: str, now: datetime, known: FinishedTasks) -> Iterator[TaskState]:
         for clause in (WAITING, RUNNING):
             yield from self._list(pool, job, clause)
-        for limit in (f"ge {_date_time(known.since(job, now))}", f"lt {_date_time(now - RETENTION)}"):
-            clause = f"state eq 'completed' and stateTransitionTime {limit}"
-            for page in self._pages(job, clause, SELECT_FINISHED):
-                named = [(repository_of(task), task) for task in page]
-                self._learn_repositories(job, named, known.notes)
-                for repository, task in named:
-                    yield finished_task(pool, job, task, known.notes.get(repository, SAYS_NOTHING), repository)
+        yield from self._finished(pool, job, f"ge {_date_time(known.since(job, now))}", known)
+        try:
+            with translating("list the tasks past their retention"):
+                limit = f"lt {_date_time(now - RETENTION)}"
+                yield from self._finished(pool, job, limit, known, PAGES_PAST_RETENTION)
+        except UpstreamError as error:
+            skipped(log, error, what=f"the tasks of {job} that are past their retention")
+
+    def _finished(
+        self, pool: str, job: str, limit: str, known: FinishedTasks, most_pages: int | None = None
+    ) -> Iterator[TaskState]:
+        """Yield the tasks that finished within a limit, of so many pages or of all."""
+        clause = f"state eq 'completed' and stateTransitionTime {limit}"
+        for page in islice(self._pages(job, clause, SELECT_FINISHED), most_pages):
+            named = [(repository_of(task), task) for task in page]
+            self._learn_repositories(job, named, known.notes)
+            for repository, task in named:
+                yield finished_task(pool, job, task, known.notes.get(repository, SAYS_NOTHING), repository)
 
     def _learn_repositories(
         self, job: str, finished: Iterable[tuple[str, Mapping[str, Any]]], notes: MutableMapping[str, TaskNotes]

@@ -46,11 +46,18 @@ class ReplaceTask:
 
 @dataclass(frozen=True)
 class EndTask:
-    """End a task: one that waits for a slot, or one that runs past its time limit."""
+    """End a task: one that waits for a slot, or one that runs and should not.
+
+    Attributes:
+        task: the task.
+        reason: why it is ended.
+        unless_online: where its runner registers, if the task is to be left when its runner has come online.
+    """
 
     name: ClassVar[str] = "end task"
     task: TaskState
     reason: str
+    unless_online: ScopeAccess | None = None
 
     @property
     def ids(self) -> Mapping[str, object]:

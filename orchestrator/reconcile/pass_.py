@@ -21,6 +21,10 @@ from orchestrator.runners.task import TaskState
 
 # GitHub lets no job wait longer for a runner.
 QUEUED_AT_MOST = timedelta(hours=24)
+# The runners of a scope are listed in each pass while a task lives there, and for so long after the last one ended.
+LISTED_AFTER_THE_END = timedelta(hours=1)
+# Of so many other scopes that had tasks the runners are listed in one pass, by turns: what is left behind is removed.
+OTHERS_PER_PASS = 20
 
 
 @dataclass
@@ -122,6 +126,20 @@ class Pass:
         if facts.installation is None:
             facts.installation = event.installation_id
         return facts
+
+    def listed_first(self) -> Sequence[ScopeFacts]:
+        """Return the scopes whose runners are listed before jobs are looked for; elsewhere, only where jobs turn up.
+
+        Where repositories are scopes of their own, the lists of all of them could use up the calls of every pass.
+        """
+        oldest = self.now - LISTED_AFTER_THE_END
+        lately = {task.notes.url for task in self.tasks if task.state != "finished" or task.end > oldest}
+        others = sorted(url for url in self.scopes if url not in lately)
+        # The timer is late or early by some seconds, so this is the nearest turn.
+        turn = round(self.now.timestamp() / (60 * self._settings.reconcile_minutes))
+        begin = turn * OTHERS_PER_PASS % max(1, len(others))
+        now_others = (others + others)[begin : begin + min(OTHERS_PER_PASS, len(others))]
+        return [facts for url, facts in self.scopes.items() if url in lately] + [self.scopes[url] for url in now_others]
 
     def add_job(self, event: WorkflowJobEvent) -> None:
         """Take note of a queued job if it is to get a runner."""

@@ -10,6 +10,7 @@ possible are matched with what could serve them, and only the jobs and tasks tha
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import NamedTuple
 
 from orchestrator.clock import LONG_AGO
@@ -44,6 +45,9 @@ CLAIM_START_LIMIT = timedelta(minutes=15)
 # If a job has waited this long beside an idle runner that we did not start, that runner may not take it: the job's
 # repository may not be in the runner's group.
 IDLE_RUNNER_TRUSTED_FOR = timedelta(minutes=15)
+# If a job has waited this long, it no longer counts on a task that waits for a node of another pool than its profile's:
+# that pool may get no nodes, while its own does.
+OTHER_POOLS_TRUSTED_FOR = timedelta(minutes=15)
 # Batch should end a task at its time limit. If the task still runs this long after, we end it.
 TIME_LIMIT_GRACE = timedelta(minutes=15)
 # How long after the end of its last runner a job gets the next one: after its first runner that ended without a job,
@@ -54,8 +58,9 @@ PAUSES = (timedelta(0), timedelta(minutes=5), timedelta(minutes=15), timedelta(m
 TAKEN_WITHOUT_PAUSE = 6
 # A job's first longest pause is an alert for so long, so that a few passes may fail.
 ALERT_FOR = timedelta(minutes=15)
-# What one pass does at most beside what jobs need, so that a mistake stays small.
-DELETIONS_PER_PASS = 200
+# What passes do at most beside what jobs need, so that a mistake stays small. More tasks are deleted in a day than a
+# deployment starts.
+DELETIONS_PER_DAY = 100_000
 REMOVALS_PER_PASS = 60
 WAIT_REPORTS_PER_PASS = 10
 
@@ -94,7 +99,7 @@ def decide(view: ScopeView, now: datetime) -> Decision:
     sources: list[TaskState | Runner] = [*waiting.valid, *starting, *runners.foreign]
     assigned = assign(
         [
-            *(_Demand(job, may_use_idle=job.age(now) < IDLE_RUNNER_TRUSTED_FOR) for job in jobs),
+            *(_demand(job, now) for job in jobs),
             *(_Demand(job, may_use_idle=False) for job in assumed),
         ],
         [[_Supply(source) for source in sources], [_Supply(task, expiring=True) for task in waiting.expiring]],
@@ -139,7 +144,7 @@ def decide(view: ScopeView, now: datetime) -> Decision:
             for task in (*waiting.valid, *waiting.expiring)
             if view.complete and task.key not in needed and now - task.created_at >= TASK_SEEN_AFTER
         ),
-        *_run_again(view, [task for task in starting if task.key not in needed], runners, now),
+        *_run_again(view, needed, runners, now),
         *_removals(view, now),
         *_report(pauses, now),
         *wait_reports[:WAIT_REPORTS_PER_PASS],
@@ -153,7 +158,9 @@ def decide(view: ScopeView, now: datetime) -> Decision:
     return Decision(actions, prospects)
 
 
-def clean_up(tasks: Iterable[TaskState], scopes: Container[str], now: datetime, retention: timedelta) -> list[Action]:
+def clean_up(
+    tasks: Iterable[TaskState], scopes: Container[str], now: datetime, retention: timedelta, period: timedelta
+) -> list[Action]:
     """Return what to do about tasks that have outlived their time, in whatever scope their runners register.
 
     Args:
@@ -161,6 +168,7 @@ def clean_up(tasks: Iterable[TaskState], scopes: Container[str], now: datetime, 
         scopes: the addresses of the scopes that `decide` looks after.
         now: the time.
         retention: how long a finished task is kept, to recognise its job.
+        period: the time between two passes.
     """
     overdue: list[Action] = []
     expired: list[Action] = []
@@ -174,7 +182,7 @@ def clean_up(tasks: Iterable[TaskState], scopes: Container[str], now: datetime, 
                 expired.append(EndTask(task, EXPIRED))
         elif task.state == "finished" and task.ended_at is not None and now - task.ended_at >= retention:
             old.append(DeleteTask(task, "it is past its retention"))
-    return overdue + expired + old[:DELETIONS_PER_PASS]
+    return overdue + expired + old[: ceil(DELETIONS_PER_DAY * (period / timedelta(days=1)))]
 
 
 def may_start(task: TaskState, now: datetime) -> bool:
@@ -213,10 +221,12 @@ class _Demand:
     Attributes:
         job: the job.
         may_use_idle: whether an idle runner that we did not start is still expected to take it.
+        pool: the only pool whose waiting tasks count for it; None if those of all pools do.
     """
 
     job: WaitingJob
     may_use_idle: bool
+    pool: str | None = None
 
     @property
     def key(self) -> str:
@@ -224,17 +234,25 @@ class _Demand:
         return self.job.job_key
 
     @property
-    def kind(self) -> tuple[frozenset[str], frozenset[str], bool]:
+    def kind(self) -> tuple[frozenset[str], frozenset[str], bool, str | None]:
         """Everything that `accepts` depends on."""
-        return self.job.labels, self.job.closed_groups, self.may_use_idle
+        return self.job.labels, self.job.closed_groups, self.may_use_idle, self.pool
 
     def accepts(self, supply: _Supply, /) -> bool:
-        """Whether this runner, or the runner that this task becomes, would take the job."""
-        if isinstance(supply.source, Runner) and not self.may_use_idle:
+        """Whether this runner, or the runner that this task becomes, is expected to take the job."""
+        source = supply.source
+        if isinstance(source, Runner):
+            return self.may_use_idle and self.job.labels <= source.labels
+        if self.pool not in (None, source.pool) and source.state == "waiting":
             return False
-        if isinstance(supply.source, TaskState) and (supply.source.notes.group or "").lower() in self.job.closed_groups:
-            return False
-        return self.job.labels <= supply.source.labels
+        return (source.notes.group or "").lower() not in self.job.closed_groups and self.job.labels <= source.labels
+
+
+def _demand(job: WaitingJob, now: datetime) -> _Demand:
+    """Return what a queued job needs; the longer it has waited, the less it counts on."""
+    age = job.age(now)
+    pool = None if age < OTHER_POOLS_TRUSTED_FOR else job.profile.pool
+    return _Demand(job, may_use_idle=age < IDLE_RUNNER_TRUSTED_FOR, pool=pool)
 
 
 class _RunnerIndex:
@@ -259,17 +277,16 @@ class _RunnerIndex:
             elif runner.online and not runner.busy:
                 self.foreign.append(runner)
 
-    def online(self, task: TaskState) -> Runner | None:
-        """The task's runner, if it is online."""
-        runner = self._by_task.get(task.task_id)
-        return runner if runner is not None and runner.online else None
+    def of(self, task: TaskState) -> Runner | None:
+        """The task's runner, if it is registered."""
+        return self._by_task.get(task.task_id)
 
     def may_serve(self, task: TaskState) -> bool:
         """Whether a running task is a runner without a job, or may yet become one."""
         if task.state != "running":
             return False
-        runner = self.online(task)
-        if runner is not None:
+        runner = self.of(task)
+        if runner is not None and runner.online:
             return not runner.busy
         return may_start(task, self._now)
 
@@ -374,7 +391,7 @@ def _waits_for(task: TaskState, node_slots: Mapping[str, int]) -> str:
     return f"its runner waits for a free slot on {task.pool}"
 
 
-def _run_again(view: ScopeView, spare: Iterable[TaskState], runners: _RunnerIndex, now: datetime) -> Iterator[Action]:
+def _run_again(view: ScopeView, needed: Container[object], runners: _RunnerIndex, now: datetime) -> Iterator[Action]:
     """End the spare tasks that Batch ran again after their node was lost, and whose job does not wait any more.
 
     The runner may get a job at this moment. So it is removed from GitHub, which refuses if it has one; its container
@@ -384,13 +401,15 @@ def _run_again(view: ScopeView, spare: Iterable[TaskState], runners: _RunnerInde
         return
     queued = {job.job_key for job in view.jobs}
     reason = "Batch ran it again after its node was lost, and its job no longer waits"
-    for task in spare:
-        if task.runs_before and task.job_key not in queued:
-            runner = runners.online(task)
-            if runner is not None:
+    for task in view.tasks:
+        if task.state == "running" and task.runs_before and task.key not in needed and task.job_key not in queued:
+            runner = runners.of(task)
+            if runner is not None and runner.busy:
+                continue
+            if runner is not None and runner.online:
                 yield RemoveRunner(view.access, runner, reason)
-            elif task.started_at is not None and now - task.started_at >= TASK_SEEN_AFTER:
-                yield EndTask(task, reason)
+            elif not may_start(task, now):
+                yield EndTask(task, reason, view.access)
 
 
 def _removals(view: ScopeView, now: datetime) -> list[Action]:

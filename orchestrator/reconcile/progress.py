@@ -46,12 +46,14 @@ class HookProgress:
     """What is known of one webhook's deliveries.
 
     Attributes:
-        read_until: when the newest attempt that was read had been made, by GitHub's clock.
+        read_until: when the newest attempt that was read had been made, by GitHub's clock; None if none was read yet.
         failed: the attempts of every event that may have to be sent again.
+        asked_at: when its list was last asked for, by our clock.
     """
 
-    read_until: datetime
+    read_until: datetime | None = None
     failed: list[HookDelivery] = field(default_factory=list)
+    asked_at: datetime | None = None
 
 
 @dataclass
@@ -81,7 +83,11 @@ class Progress:
             },
             "listed": {account: _seconds(at) for account, at in self.listed.items()},
             "hooks": {
-                hook: {"read_until": _seconds(known.read_until), "failed": [_written(one) for one in known.failed]}
+                hook: {
+                    "read_until": _seconds(known.read_until),
+                    "failed": [_written(one) for one in known.failed],
+                    "asked_at": _seconds(known.asked_at),
+                }
                 for hook, known in self.hooks.items()
             },
         }
@@ -93,10 +99,7 @@ class Progress:
             return cls(
                 {str(name): _repository(*known) for name, known in written["repositories"].items()},
                 {str(account): _known(at) for account, at in written["listed"].items()},
-                {
-                    str(hook): HookProgress(_known(known["read_until"]), [_read(one) for one in known["failed"]])
-                    for hook, known in written["hooks"].items()
-                },
+                {str(hook): _hook(known) for hook, known in written["hooks"].items()},
             )
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             return cls()
@@ -123,6 +126,11 @@ def _repository(
 ) -> RepositoryProgress:
     kept = {str(question): str(etag) for question, etag in (etags or {}).items()}
     return RepositoryProgress(_moment(active_at), _moment(looked_at), _moment(searched_at), kept)
+
+
+def _hook(written: Mapping[str, Any]) -> HookProgress:
+    failed = [_read(one) for one in written["failed"]]
+    return HookProgress(_moment(written["read_until"]), failed, _moment(written.get("asked_at")))
 
 
 def _known(seconds: float) -> datetime:

@@ -162,13 +162,13 @@ class Reconciler:
             current = Pass(self._settings, tasks, now, self._account_rule(tasks))
             # List runners before jobs. If a runner takes a job between the two calls, it counts as idle, and no runner
             # is started although its job is gone from the list. The other order would start one too many.
-            self._at_once.each(current.scopes.values(), lambda facts: self._list_runners(facts, current))
+            self._at_once.each(current.listed_first(), lambda facts: self._list_runners(facts, current))
             self._search_jobs(current, progress)
             current.node_slots = node_slots(tasks, now, self._tasks.slots_per_node)
             decided = [action for facts in current.scopes.values() for action in self._decide(current, facts)]
             self._time_left.ends_at(began + ACTS_FOR * period)
             self._carry_out(current, select(decided, tasks, self._settings, now))
-            self._carry_out(current, clean_up(tasks, current.scopes, now, self._retention))
+            self._carry_out(current, clean_up(tasks, current.scopes, now, self._retention, period))
             took = self._clock() - began
             log(logging.INFO, Line.PASS, result=Result.DONE, **current.summary(), ms=round(took.total_seconds() * 1000))
             return survey(current, self._settings, self._requests_left())
@@ -194,7 +194,7 @@ class Reconciler:
             return
         tasks = [task for task in current.view(facts, ()).tasks if task.state == "running" and task.started_at]
         tasks.sort(key=lambda task: task.started_at or current.now, reverse=True)
-        names = [task.notes.name or task.task_id for task in tasks[:ASKED_BY_NAME]]
+        names = [_runner_name(task) for task in tasks[:ASKED_BY_NAME]]
         try:
             facts.runners = self._runners.named(facts.access, names)
         except UpstreamError:
@@ -206,7 +206,9 @@ class Reconciler:
     def _decide(self, current: Pass, facts: ScopeFacts) -> Sequence[Action]:
         """Decide what to do in one scope."""
         if facts.runners is None and facts.problem is None:
-            self._list_runners(facts, current)  # the scope came into view by its jobs: it has no tasks
+            if not facts.jobs:
+                return ()  # no task lives there, and no job waits
+            self._list_runners(facts, current)
         if facts.runners is None or facts.problem is not None:
             skipped(log, facts.problem, scope=str(facts.scope))
             current.counts["skipped"] += 1
@@ -253,9 +255,8 @@ class Reconciler:
                 return self._replace(task, job, replacement)
             case EndTask(task) if task.state == "waiting":
                 return Result.ENDED if self._tasks.end_waiting(*_place(task)) else Result.LEFT
-            case EndTask(task):
-                self._tasks.end(*_place(task))
-                return Result.ENDED
+            case EndTask(task, _, unless_online):
+                return self._end_running(task, unless_online)
             case DeleteTask(task):
                 self._tasks.delete(*_place(task))
                 return Result.DELETED
@@ -270,6 +271,18 @@ class Reconciler:
                 return Result.WAITS
             case _:
                 assert_never(action)
+
+    def _end_running(self, task: TaskState, unless_online: ScopeAccess | None) -> Result:
+        """End a task that runs, unless its runner has come online since the runners were listed: it may have a job.
+
+        Where Batch ran a claiming task again, its runner may have another name, which is not asked for.
+        """
+        if unless_online is not None:
+            named = self._runners.named(unless_online, [_runner_name(task)])
+            if any(runner.online or runner.busy for runner in named):
+                return Result.LEFT
+        self._tasks.end(*_place(task))
+        return Result.ENDED
 
     def _hold(self, jobs: Sequence[WaitingJob]) -> Result:
         for job in jobs:
@@ -302,6 +315,11 @@ def _level(action: Action) -> int:
     if isinstance(action, Pause):
         return logging.CRITICAL if action.alert else logging.WARNING
     return logging.WARNING if isinstance(action, (Wait, Hold)) else logging.INFO
+
+
+def _runner_name(task: TaskState) -> str:
+    """Return what GitHub knows a task's runner by, as a rule."""
+    return task.notes.name or task.task_id
 
 
 def _place(task: TaskState) -> tuple[str, str, str | None]:

@@ -31,6 +31,9 @@ LOOK_BACK = timedelta(hours=6)
 READ_AGAIN = timedelta(minutes=5)
 # How many deliveries one pass sends again, over all webhooks.
 REDELIVERIES_PER_PASS = 50
+# Of so many webhooks of repositories one pass asks for the deliveries, as a rule by one call each. That is a tenth of a
+# pass's share of GitHub's calls.
+REPOSITORY_HOOKS_PER_PASS = 30
 # A webhook that is gone is not asked for again within this time; tasks name it for a day.
 GONE_FOR = timedelta(hours=1)
 
@@ -101,9 +104,7 @@ class Redelivery:
         """
         left = REDELIVERIES_PER_PASS
         self._gone = {hook: since for hook, since in self._gone.items() if now - since < GONE_FOR}
-        for hook in self._hooks(tasks):
-            if hook in self._gone:
-                continue
+        for hook in self._hooks(tasks, now, progress):
             with about(**{"pass": "redelivery"}, hook=hook):
                 try:
                     for delivery in due(self._read(hook, now, progress), now)[:left]:
@@ -118,8 +119,9 @@ class Redelivery:
 
     def _read(self, hook: str, now: datetime, progress: Progress) -> Sequence[HookDelivery]:
         """Return the attempts of all events that failed, and bring up to date what is kept of them."""
-        oldest, known = now - LOOK_BACK, progress.hooks.get(hook)
-        if known is None:
+        oldest, known = now - LOOK_BACK, progress.hooks.setdefault(hook, HookProgress())
+        known.asked_at = now
+        if known.read_until is None:
             # The list may be too long to be read as far back as this. That of the failed ones is shorter.
             attempts = [*self._deliveries.since(hook, oldest), *self._deliveries.since(hook, oldest, failed=True)]
         else:
@@ -127,16 +129,29 @@ class Redelivery:
         each_once = {
             (attempt.guid, attempt.id): attempt for attempt in attempts if attempt.delivered_at >= oldest
         }.values()
-        failed = [attempt for of_event in _unsuccessful(each_once) for attempt in of_event]
+        known.failed = [attempt for of_event in _unsuccessful(each_once) for attempt in of_event]
         # By GitHub's clock, which may not be ours.
         newest = max((attempt.delivered_at for attempt in attempts), default=oldest)
-        progress.hooks[hook] = HookProgress(newest if known is None else max(newest, known.read_until), failed)
-        return failed
+        known.read_until = newest if known.read_until is None else max(newest, known.read_until)
+        return known.failed
 
-    def _hooks(self, tasks: Iterable[TaskState]) -> Iterable[str]:
-        """Return the App's webhook and each webhook that a task names, once."""
-        named = [event.webhook for event in events_of(tasks)]
-        return dict.fromkeys(hook for hook in [APP_HOOK if self._app else None, *named] if hook)
+    def _hooks(self, tasks: Iterable[TaskState], now: datetime, progress: Progress) -> Sequence[str]:
+        """Return the webhooks to look after in this pass; forget those of which nothing is worth knowing any more.
+
+        They are the App's and each one that a task names. Repositories may have many, which have their turns: those
+        come first that were asked for longest ago.
+        """
+        found = [event.webhook for event in events_of(tasks)]
+        named = dict.fromkeys(hook for hook in [APP_HOOK if self._app else None, *found] if hook)
+        asked = {hook: known.asked_at or now - LOOK_BACK for hook, known in progress.hooks.items()}
+        progress.hooks = {
+            hook: known for hook, known in progress.hooks.items() if hook in named or now - asked[hook] < LOOK_BACK
+        }
+        hooks = [hook for hook in named if hook not in self._gone]
+        of_repositories = [hook for hook in hooks if hook.startswith("/repos/")]
+        of_repositories.sort(key=lambda hook: asked.get(hook, now - LOOK_BACK))
+        others = [hook for hook in hooks if not hook.startswith("/repos/")]
+        return others + of_repositories[:REPOSITORY_HOOKS_PER_PASS]
 
     def _redeliver(self, hook: str, delivery: HookDelivery) -> None:
         reason = f"it failed at {delivery.delivered_at:%Y-%m-%dT%H:%M:%SZ}"

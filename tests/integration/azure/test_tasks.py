@@ -23,6 +23,7 @@ from sandbox.batch import Batch
 from sandbox.faults import Fault
 from tests.batch_tasks import task
 from tests.builders import queued_job
+from tests.logs import fields_of
 from tests.waiting import until
 
 JOB = job_id("linux", "acme", "normal")
@@ -370,6 +371,27 @@ class TestListed:
             for days in (0, 2, 6.9, 7.1)
         ]
         assert seen == [True, False, False, True]
+
+    def test_very_many_past_their_retention(self, batch: Batch, batch_url: str, tasks: RunnerTasks) -> None:
+        """However long the list of tasks past their retention, a pass reads two pages of it, and goes on."""
+        tasks.add(task(pool="still"))
+        link = f"{batch_url}/jobs/{JOB_STILL}/tasks?api-version=2025-06-01"
+        body = json.dumps({"value": [], "odata.nextLink": link})
+        batch.faults.add(Fault("status", "GET */tasks", skip=3, status=200, body=body, headers=JSON, times=None))
+        assert len(tasks.listed(["still"], datetime.now(UTC), FinishedTasks())) == 1
+        assert batch.faults.hits == 2
+
+    def test_none_past_their_retention(
+        self, batch: Batch, tasks: RunnerTasks, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """If Batch does not list the tasks past their retention, a pass goes on without them, and the log says so."""
+        tasks.add(task(pool="still"))
+        batch.faults.add(Fault("status", "GET */tasks", skip=3))
+        assert len(tasks.listed(["still"], datetime.now(UTC), FinishedTasks())) == 1
+        assert batch.faults.hits == 1
+        fields = fields_of(caplog.records[-1].getMessage())
+        assert fields["result"] == "skipped"
+        assert fields["what"] == f"the tasks of {JOB_STILL} that are past their retention"
 
     def test_end_and_delete(self, batch: Batch, tasks: RunnerTasks) -> None:
         """A task is ended and forgotten; doing it again, or without a job, is fine."""

@@ -30,6 +30,7 @@ class FakeUpstream:
         further_calls: how many more calls a look into a repository takes; none if it is not named.
         order: the repository of each call.
         runners: those of every scope.
+        come_late: those that are not in the list yet, and are found by name.
         installed: the App's installations and tokens' organizations, by account.
         lists: the repositories of each account.
         pushed: those that somebody pushed to lately.
@@ -57,6 +58,7 @@ class FakeUpstream:
         self.further_calls: dict[str, int] = {}
         self.order: list[str] = []
         self.runners: list[Runner] = []
+        self.come_late: list[Runner] = []
         self.installed: Mapping[str, int] = {}
         self.lists: dict[str, list[ListedRepository]] = {}
         self.pushed: dict[str, list[ListedRepository]] = {}
@@ -134,7 +136,7 @@ class FakeUpstream:
         """Return the runners of these names."""
         self._fail(f"names in {access.scope.name}")
         self.named_runners += names
-        return [runner for runner in self.runners if runner.name in self.named_runners]
+        return [runner for runner in [*self.runners, *self.come_late] if runner.name in self.named_runners]
 
     def remove(self, access: ScopeAccess, runner_id: int) -> None:
         """Remove a runner."""

@@ -19,7 +19,7 @@ from orchestrator.reconcile.action import (
 )
 from orchestrator.reconcile.plan import (
     ALERT_FOR,
-    DELETIONS_PER_PASS,
+    DELETIONS_PER_DAY,
     PAUSES,
     REMOVALS_PER_PASS,
     TAKEN_WITHOUT_PAUSE,
@@ -182,6 +182,34 @@ class TestWhatIsMissing:
         """A task serves a job only if it offers all of its labels."""
         windows = job(1, "self-hosted", "windows-latest")
         assert starts(decided([windows], [task("runner-9-1")])) == [(1, 0)]
+
+    @pytest.mark.parametrize(
+        ("age", "state", "supplied"),
+        [(14.9, "waiting", True), (15, "waiting", False), (60, "running", True)],
+    )
+    def test_a_task_of_another_pool(self, age: float, state: Literal["waiting", "running"], *, supplied: bool) -> None:
+        """A task that waits for a node of another pool counts, until the job has waited beside it for 15 minutes."""
+        other = replace(task("runner-9-1", state, age=9, registration="claim"), pool="gpuPool")
+        actions = decided([job(1, age=age)], [other])
+        assert starts(actions) == ([] if supplied else [(1, 0)])
+        assert (EndTask(other, "more runners wait than jobs") in actions) is not supplied
+
+    def test_pools_of_equal_labels(self) -> None:
+        """Jobs of equal labels count on different tasks if their pools differ, or one has waited for longer."""
+        own, others = task("runner-8-1", age=9), replace(task("runner-9-1", age=9), pool="other")
+        old = job(1, age=20)
+        elsewhere = replace(job(2, age=20), profile=replace(old.profile, pool="other"))
+        assert starts(decided([old, job(3), job(4)], [own, others])) == [(4, 0)]
+        assert starts(decided([old, job(3)], [others])) == [(1, 0)]
+        assert starts(decided([old, elsewhere], [own, others])) == []
+        assert starts(decided([old, elsewhere], [own])) == [(2, 0)]
+
+    def test_a_profile_that_has_moved(self) -> None:
+        """A job whose own task waits in the former pool of its profile gets one in the present pool."""
+        former = replace(task("runner-1-1", age=20), pool="former")
+        assert starts(decided([job(1, age=14)], [former])) == []
+        assert starts(decided([job(1, age=20)], [former])) == [(1, 1)]
+        assert decided([], [former], assumed=[job(1, age=60)]) == []
 
     def test_the_oldest_first(self) -> None:
         """Runners are started for the jobs first that wait longest."""
@@ -523,14 +551,14 @@ class TestClaims:
             Wait(job(1, age=60 * 23), waiting, "its runner waits for a free slot on batchLinux")
         ]
         assert decided([], [waiting], complete=False) == []
-        assert clean_up([waiting], set(), NOW, timedelta(days=7)) == []
+        assert clean_up([waiting], set(), NOW, timedelta(days=7), minutes(5)) == []
 
     def test_a_claim_that_is_refused(self) -> None:
         """A task that has waited for longer than its claim is good for serves no job, in view or not."""
         waiting = task("runner-9-1", age=60 * 48, registration="claim", expires_at=None)
         ended = EndTask(waiting, "its registration has expired")
         assert decided([job(1)], [waiting]) == [StartRunner(job(1), 0, "no runner was started for it"), ended]
-        assert clean_up([waiting], set(), NOW, timedelta(days=7)) == [ended]
+        assert clean_up([waiting], set(), NOW, timedelta(days=7), minutes(5)) == [ended]
 
     def test_surplus(self) -> None:
         """A task that claims and that no job needs is ended like any other."""
@@ -549,13 +577,16 @@ class TestRunAgain:
         assert (action.access, action.runner) == (ACME, known)
         assert action.reason == "Batch ran it again after its node was lost, and its job no longer waits"
 
-    @pytest.mark.parametrize(("age", "ended"), [(4.9, False), (5, True)])
-    def test_no_runner(self, age: float, *, ended: bool) -> None:
-        """A container that did not become a runner within five minutes is ended."""
-        lost = task("runner-1-1", "running", age=age, runs_before=1)
+    @pytest.mark.parametrize(
+        ("registration", "age", "ended"),
+        [("token", 9.9, False), ("token", 10, True), ("claim", 14.9, False), ("claim", 15, True)],
+    )
+    def test_no_runner(self, registration: str, age: float, *, ended: bool) -> None:
+        """A container is ended when it can become a runner no more; its runner is asked for once more before."""
+        lost = task("runner-1-1", "running", age=age, runs_before=1, registration=registration)
+        reason = "Batch ran it again after its node was lost, and its job no longer waits"
         actions = decided([], [lost], [runner("runner-1-1", online=False)])
-        assert [action.task for action in actions if isinstance(action, EndTask)] == ([lost] if ended else [])
-        assert len(actions) == ended
+        assert actions == ([EndTask(lost, reason, ACME)] if ended else [])
 
     @pytest.mark.parametrize(
         ("jobs", "changes", "known", "complete"),
@@ -566,6 +597,7 @@ class TestRunAgain:
             ([], {}, runner("runner-1-1"), False),
             ([], {"runs_before": 0}, runner("runner-1-1"), True),
             ([], {"started_at": None}, None, True),
+            ([], {"age": 60}, runner("runner-1-1", online=False, busy=True), True),
         ],
     )
     def test_left_alone(
@@ -584,13 +616,15 @@ class TestRunAgain:
 class TestCleanUp:
     """`clean_up`."""
 
-    def test_old_tasks(self) -> None:
-        """A finished task is deleted when its retention is over, a limited number in one pass."""
-        old = [task(f"runner-{n}-1", "finished", age=8 * 1440) for n in range(1, DELETIONS_PER_PASS + 3)]
+    @pytest.mark.parametrize(("period", "most"), [(1, 70), (5, 348), (10, 695)])
+    def test_old_tasks(self, period: float, most: int) -> None:
+        """A finished task is deleted when its retention is over, so many in one pass that a day's are gone in a day."""
+        old = [task(f"runner-{n}-1", "finished", age=8 * 1440) for n in range(1, most + 3)]
         young = task("runner-999-1", "finished", age=6 * 1440)
-        found = clean_up([young, *old], {URL}, NOW, timedelta(days=7))
-        assert [action.task for action in found if isinstance(action, DeleteTask)] == old[:DELETIONS_PER_PASS]
-        assert len(found) == DELETIONS_PER_PASS
+        found = clean_up([young, *old], {URL}, NOW, timedelta(days=7), minutes(period))
+        assert [action.task for action in found if isinstance(action, DeleteTask)] == old[:most]
+        assert len(found) == most
+        assert most * 24 * 60 / period >= DELETIONS_PER_DAY
 
     def test_overdue_tasks(self) -> None:
         """A task that runs well past its time limit is ended, because Batch should have ended it."""
@@ -600,7 +634,7 @@ class TestCleanUp:
             task("runner-3-1", "running", age=9999),
             task("runner-4-1", age=9999, max_hours=7),
         ]
-        assert clean_up([overdue, *others], {URL}, NOW, timedelta(days=7)) == [
+        assert clean_up([overdue, *others], {URL}, NOW, timedelta(days=7), minutes(5)) == [
             EndTask(overdue, "it is past its wall-clock limit")
         ]
 
@@ -612,4 +646,6 @@ class TestCleanUp:
             task("runner-3-1", url="elsewhere", expires_at=None),
             task("runner-4-1", expires_at=NOW),
         ]
-        assert clean_up([old, *others], {URL}, NOW, timedelta(days=7)) == [EndTask(old, "its registration has expired")]
+        assert clean_up([old, *others], {URL}, NOW, timedelta(days=7), minutes(5)) == [
+            EndTask(old, "its registration has expired")
+        ]

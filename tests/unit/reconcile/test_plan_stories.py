@@ -365,7 +365,7 @@ class ScopeStory(RuleBasedStateMachine):
         now = self.clock()
         self.tasks[name] = task_state(
             name,
-            "pool",
+            job.profile.pool,
             "waiting",
             now,
             labels=tuple(runner_labels(kind)),

@@ -13,7 +13,10 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 WHOLE = Progress(
     {"acme/app": RepositoryProgress(NOW, NOW, None, {">=2026-11-23": 'W/"1"'}), "acme/new": RepositoryProgress()},
     {"acme": NOW},
-    {"/app/hook": HookProgress(NOW, [HookDelivery(1, "g", NOW, "workflow_job", "queued", succeeded=False)])},
+    {
+        "/app/hook": HookProgress(NOW, [HookDelivery(1, "g", NOW, "workflow_job", "queued", succeeded=False)], NOW),
+        "/orgs/acme/hooks/1": HookProgress(None, [], NOW),
+    },
 )
 
 
@@ -47,9 +50,14 @@ def test_no_progress_at_all(written: Any) -> None:
 
 
 def test_written_by_an_earlier_release() -> None:
-    """A repository of which nothing but times is kept is read as well."""
-    progress = Progress.from_json({**WHOLE.to_json(), "repositories": {"acme/app": [NOW.timestamp(), None, None]}})
+    """A repository of which nothing but times is kept is read as well, and a hook without the time of the last look."""
+    earlier = {
+        "repositories": {"acme/app": [NOW.timestamp(), None, None]},
+        "hooks": {"/app/hook": {"read_until": NOW.timestamp(), "failed": []}},
+    }
+    progress = Progress.from_json({**WHOLE.to_json(), **earlier})
     assert progress.repositories == {"acme/app": RepositoryProgress(NOW)}
+    assert progress.hooks == {"/app/hook": HookProgress(NOW)}
 
 
 def test_activity() -> None:

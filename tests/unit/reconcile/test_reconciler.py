@@ -9,12 +9,13 @@ import pytest
 from orchestrator.config.profiles import Profile
 from orchestrator.errors import CallsSpent, GitHubRefused, TransientError
 from orchestrator.jobs.event import WorkflowJobEvent
+from orchestrator.reconcile.pass_ import OTHERS_PER_PASS
 from orchestrator.reconcile.time_left import MARGIN
 from orchestrator.result import Result
 from orchestrator.runners.notes import Origin
 from orchestrator.runners.outcome import Outcome, OutcomeResult
 from orchestrator.runners.registered import Runner
-from orchestrator.runners.task import task_id
+from orchestrator.runners.task import TaskState, task_id
 from tests.builders import queued_job, settings, task_state
 from tests.unit.reconcile.fakes import FakeUpstream
 from tests.unit.reconcile.passes import LABELS, NOW, FakePasses, event, task
@@ -30,6 +31,11 @@ def passes() -> FakePasses:
 def upstream(passes: FakePasses) -> FakeUpstream:
     """Return what the passes ask."""
     return passes.upstream
+
+
+def own_task(number: int, state: Any, repository: str = "acme/app", **changes: Any) -> TaskState:
+    """Return a task whose runner registers in its repository."""
+    return task(number, state, repository, url=f"https://github.com/{repository}", **changes)
 
 
 type Lines = list[tuple[str, dict[str, Any]]]
@@ -62,6 +68,52 @@ class TestRunners:
         upstream.jobs["acme/app"] = [event(1)]
         passes.run(task(9))
         assert (upstream.named_runners, upstream.done) == ([], [])
+
+
+class TestWhoseRunners:
+    """Of which scopes the runners are listed, where repositories are scopes of their own."""
+
+    LONG_AGO = NOW - timedelta(hours=1)
+
+    @pytest.fixture
+    def passes(self) -> FakePasses:
+        """Return passes whose runners register in repositories."""
+        return FakePasses(settings(RunnerScope="repository"))
+
+    def test_before_the_jobs(self, passes: FakePasses, upstream: FakeUpstream) -> None:
+        """First those where a task lives or ended within the hour; of the others a few, by turns."""
+        quiet = [f"acme/quiet-{number}" for number in range(2 * OTHERS_PER_PASS + 1)]
+        tasks = [
+            *(own_task(n, "finished", name, ended_at=self.LONG_AGO) for n, name in enumerate(quiet, 10)),
+            own_task(1, "waiting", "acme/waits"),
+            own_task(2, "running", "acme/runs", started_at=self.LONG_AGO),
+            own_task(3, "finished", "acme/ended", ended_at=self.LONG_AGO + timedelta(minutes=11)),
+        ]
+        turns: list[set[str]] = []
+        for number in range(3):
+            passes.clock.now = NOW + number * timedelta(minutes=5)
+            upstream.listed_for.clear()
+            passes.run(*tasks)
+            names = [access.scope.name for access in upstream.listed_for]
+            assert set(names[:3]) == {"acme/waits", "acme/runs", "acme/ended"}
+            assert len(names) == 3 + OTHERS_PER_PASS
+            turns.append(set(names[3:]))
+        assert set().union(*turns) == set(quiet)
+
+    def test_where_jobs_turn_up(self, passes: FakePasses, upstream: FakeUpstream) -> None:
+        """Elsewhere they are listed when a job is found there, and the job gets its runner."""
+        quiet = [f"acme/quiet-{number}" for number in range(4 * OTHERS_PER_PASS)]
+        upstream.jobs = {name: [event(900 + n, name)] for n, name in enumerate(quiet[::40])}
+        passes.run(*(own_task(n, "finished", name, ended_at=self.LONG_AGO) for n, name in enumerate(quiet, 1)))
+        assert {access.scope.name for access in upstream.listed_for} >= set(quiet[::40])
+        assert len(upstream.listed_for) <= OTHERS_PER_PASS + len(quiet[::40])
+        assert sorted(upstream.done) == ["start runner-900-1", "start runner-901-1"]
+
+    def test_what_was_left_behind(self, passes: FakePasses, upstream: FakeUpstream) -> None:
+        """A registration whose task ended long ago is removed when its repository has its turn."""
+        upstream.runners = [Runner(5, "runner-7-1", online=False, busy=False, labels=LABELS)]
+        passes.run(own_task(7, "finished", ended_at=self.LONG_AGO - timedelta(hours=9)))
+        assert upstream.done == ["remove 5"]
 
 
 class TestActions:
@@ -130,6 +182,23 @@ class TestActions:
         assert sorted((line["task"], line["result"]) for _, line in log_lines[:2]) == [
             ("runner-1-1", "ended"), ("runner-2-1", "left"),
         ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("name", "online", "done"),
+        [
+            ("runner-1-1", True, []),
+            ("runner-1-1", False, ["end running runner-1-1"]),
+            ("runner-2-1", True, ["end running runner-1-1"]),
+        ],
+    )
+    def test_a_runner_that_comes_late(
+        self, passes: FakePasses, upstream: FakeUpstream, name: str, done: list[str], *, online: bool
+    ) -> None:
+        """A task that runs again is left if its runner has come online since the runners were listed."""
+        upstream.come_late = [Runner(5, name, online=online, busy=online, labels=LABELS)]
+        passes.run(task(1, "running", started_at=NOW - timedelta(minutes=10), runs_before=1))
+        assert upstream.named_runners == ["runner-1-1"]
+        assert upstream.done == done
 
     def test_clean_up(self, passes: FakePasses, upstream: FakeUpstream, log_lines: Lines) -> None:
         """Overdue tasks are ended, old tasks are deleted, and runners whose task is over are removed."""

@@ -20,6 +20,7 @@ from orchestrator.reconcile.redelivery import (
     PAUSES,
     READ_AGAIN,
     REDELIVERIES_PER_PASS,
+    REPOSITORY_HOOKS_PER_PASS,
     Redelivery,
     due,
 )
@@ -274,6 +275,41 @@ class TestRedelivery:
         deliveries.hooks = {ORG_HOOK: [replace(failed, id=2, delivered_at=NOW - HOUR + MINUTE, succeeded=True), failed]}
         redelivery.run([delivered_by(ORG_HOOK)], NOW + 11 * MINUTE, progress)
         assert len(deliveries.sent) == 1
+
+    def test_many_repositories(self) -> None:
+        """A pass asks for some of the repositories' webhooks, by turns, and for the App's and organizations' always."""
+        hooks = [f"/repos/acme/app-{number}/hooks/1" for number in range(2 * REPOSITORY_HOOKS_PER_PASS + 1)]
+        tasks = [delivered_by(hook) for hook in [*hooks, ORG_HOOK]]
+        deliveries = FakeDeliveries(dict.fromkeys(hooks[::3], GitHubRefused("may the credentials?", 403)))
+        progress = Progress()
+        turns: list[set[str]] = []
+        for number in range(3):
+            deliveries.asked.clear()
+            # Each pass is another process: what the turns are stands in what is kept.
+            Redelivery(deliveries, app=True).run(tasks, NOW + number * 5 * MINUTE, progress)
+            turns.append({hook for hook, _ in deliveries.asked})
+        assert [len(turn) for turn in turns] == [REPOSITORY_HOOKS_PER_PASS + 2] * 3
+        assert all({APP_HOOK, ORG_HOOK} <= turn for turn in turns)
+        assert set().union(*turns) == {*hooks, APP_HOOK, ORG_HOOK}
+
+    def test_a_first_look_that_failed(self) -> None:
+        """After a first look that failed, the next one is a first look again: it also lists what failed long ago."""
+        progress, deliveries = Progress(), FakeDeliveries({REPO_HOOK: TransientError("busy")})
+        tasks, redelivery = [delivered_by(REPO_HOOK)], Redelivery(deliveries, app=False)
+        redelivery.run(tasks, NOW, progress)
+        deliveries.hooks = {REPO_HOOK: [attempt()]}
+        redelivery.run(tasks, NOW + MINUTE, progress)
+        assert deliveries.asked == [(REPO_HOOK, NOW - LOOK_BACK), (REPO_HOOK, NOW + MINUTE - LOOK_BACK)]
+        assert deliveries.sent == [(REPO_HOOK, "g-1")]
+
+    @pytest.mark.parametrize(("later", "kept"), [(LOOK_BACK - MINUTE, True), (LOOK_BACK, False)])
+    def test_a_hook_that_no_task_names(self, later: timedelta, *, kept: bool) -> None:
+        """What is known of a webhook is forgotten when no task names it and its deliveries are too old."""
+        progress, redelivery = Progress(), Redelivery(FakeDeliveries({ORG_HOOK: [attempt()]}), app=True)
+        redelivery.run([delivered_by(ORG_HOOK)], NOW, progress)
+        redelivery.run([], NOW + later, progress)
+        assert (ORG_HOOK in progress.hooks) is kept
+        assert APP_HOOK in progress.hooks
 
     def test_what_is_too_old(self) -> None:
         """A failed attempt is forgotten when deliveries of its time are no longer looked for."""
