@@ -1,18 +1,21 @@
 """Stand-ins of Batch and storage on loopback ports, shared by the integration tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from azure.core.credentials import AzureNamedKeyCredential
 
+from orchestrator.application import Application
 from orchestrator.azure.batch_account import BatchAccount
 from orchestrator.azure.tasks import RunnerTasks
+from orchestrator.runtime import Runtime
 from sandbox.batch import Batch
 from sandbox.batch.model import Pool
 from sandbox.github import GitHub
 from sandbox.server import Server
 from sandbox.storage_queue import QueueService
 from tests.batch_tasks import NoExecutor
+from tests.builders import environment
 
 
 @pytest.fixture
@@ -67,3 +70,17 @@ def stand_ins(
             "GithubApiUrl": github_url,
             "GithubToken": "ghp_sandbox",
         }
+
+
+@pytest.fixture
+def make(stand_ins: dict[str, str], own_settings: dict[str, str]) -> Callable[..., Application]:
+    """Return what makes an application between the stand-ins, with some settings changed.
+
+    A module that uses it has a fixture `own_settings`: what its applications have beside the stand-ins' settings.
+    """
+    settings = stand_ins | own_settings
+
+    def make(runtime: Runtime | None = None, **changes: str) -> Application:
+        return Application(environment(**settings | changes), runtime)
+
+    return make

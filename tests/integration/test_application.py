@@ -29,7 +29,7 @@ from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.github.model import Scope as StandInScope
 from sandbox.storage_queue import QueueService
-from tests.builders import SECRET, delivery, environment, queued_job
+from tests.builders import SECRET, delivery, queued_job
 from tests.logs import lines
 from tests.waiting import until
 
@@ -43,18 +43,13 @@ TASK_JOB = job_id("still", "acme", "normal")
 
 
 @pytest.fixture
-def make(stand_ins: dict[str, str]) -> Make:
-    """Return what makes an application between the stand-ins, with some settings changed."""
-    settings = stand_ins | {
+def own_settings() -> dict[str, str]:
+    """Return the settings of these applications."""
+    return {
         "UbuntuPool": "still",
         "WindowsPool": "",
         "AllowedSources": "140.82.112.0/20",
     }
-
-    def make(runtime: Runtime | None = None, **changes: str) -> Application:
-        return Application(environment(**settings | changes), runtime)
-
-    return make
 
 
 def receive(application: Application, **headers: Any) -> Answer:

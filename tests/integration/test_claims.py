@@ -19,7 +19,7 @@ from sandbox.github import GitHub
 from sandbox.github.model import JobPlan
 from sandbox.storage_queue import QueueService
 from tests.batch_tasks import NoExecutor
-from tests.builders import SECRET, delivery, environment, queued_job
+from tests.builders import SECRET, delivery, queued_job
 from tests.logs import lines
 from tests.waiting import until
 
@@ -33,9 +33,9 @@ REGISTER = "POST /orgs/acme/actions/runners/generate-jitconfig"
 
 
 @pytest.fixture
-def make(stand_ins: dict[str, str]) -> Make:
-    """Return what makes an application between the stand-ins, with some settings changed."""
-    settings = stand_ins | {
+def own_settings() -> dict[str, str]:
+    """Return the settings of these applications."""
+    return {
         "UbuntuPool": "linux",
         "WindowsPool": "",
         "AllowedSources": "140.82.112.0/20",
@@ -44,11 +44,6 @@ def make(stand_ins: dict[str, str]) -> Make:
         "ClaimUrl": "https://runners.example/api/ClaimRunner",
         "ClaimSources": "10.1.0.0/16",
     }
-
-    def make(runtime: Runtime | None = None, **changes: str) -> Application:
-        return Application(environment(**settings | changes), runtime)
-
-    return make
 
 
 def deliver(application: Application, github: GitHub, *, age: timedelta = timedelta()) -> tuple[int, str]:

@@ -18,7 +18,7 @@ from sandbox.github import GitHub
 from sandbox.github.model import Scope
 from sandbox.storage_queue import QueueService
 from tests.batch_tasks import NoExecutor
-from tests.builders import delivery, environment, queued_job
+from tests.builders import delivery, queued_job
 from tests.waiting import until
 
 URL = "http://127.0.0.1:9/api/ProvideActionsRunner?code=s3cret"
@@ -38,19 +38,14 @@ def batch() -> Batch:
 
 
 @pytest.fixture
-def make(stand_ins: dict[str, str]) -> Make:
-    """Return what makes an application between the stand-ins, with some settings changed."""
-    settings = stand_ins | {
+def own_settings() -> dict[str, str]:
+    """Return the settings of these applications."""
+    return {
         "UbuntuPool": "linux",
         "WindowsPool": "windows",
         "AllowedOrganizations": "acme",
         "SiteHookRanges": RANGES,
     }
-
-    def make(**changes: str) -> Application:
-        return Application(environment(**settings | changes))
-
-    return make
 
 
 def report(application: Application, *, full: bool = True, **headers: str) -> tuple[int, dict[str, Any]]:

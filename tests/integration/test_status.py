@@ -20,7 +20,7 @@ from sandbox.batch import Batch
 from sandbox.faults import Fault
 from sandbox.github import GitHub
 from sandbox.server import Server
-from tests.builders import delivery, environment, queued_job
+from tests.builders import delivery, queued_job
 from tests.chromium import Tab, chromium, look
 from tests.status_samples import hostile_status, quiet_status, status
 
@@ -28,18 +28,13 @@ type Make = Callable[..., Application]
 
 
 @pytest.fixture
-def make(stand_ins: dict[str, str]) -> Make:
-    """Return what makes an application between the stand-ins, with some settings changed."""
-    settings = stand_ins | {
+def own_settings() -> dict[str, str]:
+    """Return the settings of these applications."""
+    return {
         "UbuntuPool": "still",
         "WindowsPool": "windows",
         "AllowedOrganizations": "acme",
     }
-
-    def make(runtime: Runtime | None = None, **changes: str) -> Application:
-        return Application(environment(**settings | changes), runtime)
-
-    return make
 
 
 def shown(application: Application, **query: str) -> str:
